@@ -1,0 +1,217 @@
+"""The events of a reconciliation's stream, and how a batch of them is written down.
+
+A batch is stored as the text of one JSON array with an element per event: `[type, field, …]`, the
+fields in the order of the classes below. That order is a storage format: fields are added at the
+end, with a default, or the batch format is raised and an upcaster written.
+Amounts are integers in minor units of the currency beside them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+#: Batches written now. A reader meets older ones too and raises them by `UPCASTERS`.
+FORMAT = 1
+
+
+class ReconciliationDefined(
+    msgspec.Struct, array_like=True, tag="ReconciliationDefined", frozen=True, gc=False
+):
+    """A definition was put in force; versions count from 1."""
+
+    definition_version: int
+    definition: dict[str, Any]
+    command_id: str
+
+
+class TransactionsAccepted(
+    msgspec.Struct, array_like=True, tag="TransactionsAccepted", frozen=True, gc=False
+):
+    """The journal entry of a chunk; the transactions themselves stand in the row's journal.
+
+    `counts` has `[side, currency, count, sum_minor]` per side and currency, `offsets` maps
+    "topic/partition" to the first offset read and the next one to read.
+    """
+
+    counts: list[tuple[int, str, int, int]]
+    offsets: dict[str, tuple[int, int]]
+    redelivered: int
+    rejected: int
+
+
+class WatermarkAdvanced(
+    msgspec.Struct, array_like=True, tag="WatermarkAdvanced", frozen=True, gc=False
+):
+    """Event time moved forward to `watermark_us`, microseconds since the epoch."""
+
+    watermark_us: int
+
+
+class RecordMatched(msgspec.Struct, array_like=True, tag="RecordMatched", frozen=True, gc=False):
+    """A match became final. Member ids are sorted; `newest_ms` is its newest event time."""
+
+    rule: str
+    match_type: str
+    definition_version: int
+    source_ids: list[str]
+    target_ids: list[str]
+    currency: str
+    source_minor: int
+    target_minor: int
+    newest_ms: int
+
+
+class MatchSuggested(msgspec.Struct, array_like=True, tag="MatchSuggested", frozen=True, gc=False):
+    """A set of transactions that could match in more than one way was put before a person."""
+
+    rule: str
+    match_type: str
+    definition_version: int
+    source_ids: list[str]
+    target_ids: list[str]
+    currency: str
+    source_minor: int
+    target_minor: int
+    newest_ms: int
+    reason: str
+
+
+class MatchSuperseded(
+    msgspec.Struct, array_like=True, tag="MatchSuperseded", frozen=True, gc=False
+):
+    """A suggestion no longer stands, because its members matched or its set changed."""
+
+    match_id: str
+    rule: str
+    source_ids: list[str]
+    target_ids: list[str]
+    reason: str
+
+
+class Candidate(msgspec.Struct, frozen=True, gc=False):
+    """A near miss of an exception: the first condition it failed, and by how much."""
+
+    transaction_id: str
+    side: int
+    amount_minor: int
+    currency: str
+    rule: str
+    failed: str
+    detail: str
+
+
+class RecordUnmatched(
+    msgspec.Struct, array_like=True, tag="RecordUnmatched", frozen=True, gc=False
+):
+    """An exception opened for one transaction."""
+
+    side: int
+    transaction_id: str
+    category: str
+    severity: str
+    amount_minor: int
+    currency: str
+    occurred_ms: int
+    rule: str | None
+    reason: str
+    candidates: list[Candidate]
+    definition_version: int
+
+
+class ExceptionReclassified(
+    msgspec.Struct, array_like=True, tag="ExceptionReclassified", frozen=True, gc=False
+):
+    """What is known about an open exception's near misses changed."""
+
+    side: int
+    transaction_id: str
+    category: str
+    rule: str | None
+    reason: str
+    candidates: list[Candidate]
+
+
+class ExceptionResolved(
+    msgspec.Struct, array_like=True, tag="ExceptionResolved", frozen=True, gc=False
+):
+    """An exception closed; `match_id` names the match that closed it, if one did."""
+
+    side: int
+    transaction_id: str
+    resolution: str
+    match_id: str | None
+
+
+class DuplicateDetected(
+    msgspec.Struct, array_like=True, tag="DuplicateDetected", frozen=True, gc=False
+):
+    """A value that may occur once per side occurred again; this transaction is the second."""
+
+    side: int
+    transaction_id: str
+    first_transaction_id: str
+    rule: str
+    value: str
+    amount_minor: int
+    currency: str
+
+
+Event = (
+    ReconciliationDefined
+    | TransactionsAccepted
+    | WatermarkAdvanced
+    | RecordMatched
+    | MatchSuggested
+    | MatchSuperseded
+    | RecordUnmatched
+    | ExceptionReclassified
+    | ExceptionResolved
+    | DuplicateDetected
+)
+
+#: Current `event_version` of every type; the batch format fixes them all.
+EVENT_VERSION = 1
+
+RawEvent = list[Any]
+Upcaster = Callable[[RawEvent], RawEvent]
+
+#: format → event type → what turns one raw element of that format into the next format's.
+UPCASTERS: Mapping[int, Mapping[str, Upcaster]] = {}
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(list[Event])
+_raw_decoder = msgspec.json.Decoder(list[RawEvent])
+
+
+def encode_events(events: Sequence[Event]) -> bytes:
+    """Write a batch down in the current format."""
+    return _encoder.encode(events)
+
+
+def decode_events(
+    text: str | bytes,
+    batch_format: int = FORMAT,
+    upcasters: Mapping[int, Mapping[str, Upcaster]] = UPCASTERS,
+) -> list[Event]:
+    """Read a batch of any known format as events of the current one.
+
+    Raises:
+        ValueError: The batch was written by a newer release.
+        msgspec.ValidationError: The text is not a batch.
+    """
+    if batch_format == FORMAT:
+        return _decoder.decode(text)
+    if batch_format > FORMAT:
+        raise ValueError(
+            f"event batch has format {batch_format}, this release reads up to {FORMAT}; "
+            "run the release that wrote it or a newer one"
+        )
+    elements = _raw_decoder.decode(text)
+    for step in range(batch_format, FORMAT):
+        of_step = upcasters.get(step, {})
+        elements = [
+            of_step[element[0]](element) if element[0] in of_step else element
+            for element in elements
+        ]
+    return msgspec.convert(elements, list[Event])
