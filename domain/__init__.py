@@ -1,0 +1,1 @@
+"""The pure core: money, transactions, definitions, matching, events. No I/O, clock or chance."""
