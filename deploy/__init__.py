@@ -1,0 +1,1 @@
+"""What composes and runs the rest: the `settler` command, embedded services, supervisor."""

@@ -1,0 +1,1 @@
+"""The `settler` command, one module per group of commands."""

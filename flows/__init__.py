@@ -1,0 +1,1 @@
+"""The Bytewax dataflows: reconcile (Kafka to the store) and publish (the store to Kafka)."""
