@@ -1,0 +1,164 @@
+"""The API's way to Postgres: a pool, one short transaction a request, one tenant a transaction.
+
+Queries are named pieces of the `.sql` files in `api/sql`; each run is timed under its name.
+"""
+
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any, LiteralString, cast
+
+from prometheus_client import Gauge, Histogram
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+ROLE = "settler_api"
+
+# A request that waits longer than this for a connection is better told to come back: the pool is
+# either exhausted or the database is away, and a queue of seconds helps neither.
+POOL_WAIT_SECONDS = 2.0
+CONNECTIONS_MAX = 10
+STATEMENT_TIMEOUT_MILLISECONDS = 5_000
+
+QUERY_SECONDS = Histogram(
+    "settler_api_query_seconds",
+    "Time of one named query, from sending to the last row read.",
+    ["query"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+POOL_CONNECTIONS = Gauge(
+    "settler_api_pool_connections", "Database connections of the API's pool.", ["state"]
+)
+POOL_WAITING = Gauge("settler_api_pool_waiting", "Requests that wait for a connection.")
+
+_QUERY_NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
+
+
+def load_queries() -> Mapping[str, LiteralString]:
+    """Read every `-- name --` piece of `api/sql/*.sql`; names are unique over all files."""
+    queries: dict[str, LiteralString] = {}
+    for file in sorted(resources.files("api.sql").iterdir(), key=lambda entry: entry.name):
+        if not file.name.endswith(".sql"):
+            continue
+        pieces = _QUERY_NAME.split(file.read_text(encoding="utf-8"))
+        for name, text in zip(pieces[1::2], pieces[2::2], strict=True):
+            assert name not in queries, f"two queries are named {name}"
+            queries[name] = cast("LiteralString", text)
+    return queries
+
+
+QUERIES = load_queries()
+
+
+class Session:
+    """One open transaction of one tenant; `rows` and `row` run named queries in it."""
+
+    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+        self._connection = connection
+
+    async def rows(self, name: str, parameters: Mapping[str, Any]) -> list[DictRow]:
+        """Run the query `name` and give all its rows."""
+        started = time.perf_counter()
+        cursor = await self._connection.execute(QUERIES[name], parameters)
+        rows = await cursor.fetchall()
+        QUERY_SECONDS.labels(name).observe(time.perf_counter() - started)
+        return rows
+
+    async def row(self, name: str, parameters: Mapping[str, Any]) -> DictRow | None:
+        """Run the query `name` and give its first row, or None."""
+        rows = await self.rows(name, parameters)
+        return rows[0] if rows else None
+
+    @property
+    def connection(self) -> AsyncConnection[DictRow]:
+        """The connection itself, for code of other packages that brings its own SQL."""
+        return self._connection
+
+
+async def _assume_role(connection: AsyncConnection[DictRow]) -> None:
+    # The URL may name a more powerful user (one URL for everything on a laptop); row-level
+    # security binds only who runs as the API's role, so every connection becomes it.
+    await connection.execute(cast("LiteralString", f"SET ROLE {ROLE}"))
+
+
+class Database:
+    """The pool, under the API's role.
+
+    Args:
+        url: A libpq URL or connection string; its user must be `settler_api` or a member of it.
+    """
+
+    def __init__(self, url: str, connections_max: int = CONNECTIONS_MAX) -> None:
+        self._url = url
+        self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
+            url,
+            connection_class=AsyncConnection[DictRow],
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                # Filters are optional parameters: a plan made for all of them fits none.
+                "prepare_threshold": None,
+                "connect_timeout": 3,
+                "application_name": "settler-api",
+                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MILLISECONDS}",
+            },
+            min_size=1,
+            max_size=connections_max,
+            max_waiting=200,
+            timeout=POOL_WAIT_SECONDS,
+            reconnect_timeout=5.0,
+            configure=_assume_role,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Start the pool; does not wait for the database, which may come later."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close(timeout=2.0)
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: str) -> AsyncIterator[Session]:
+        """Open a transaction that sees and writes this tenant's rows only.
+
+        Raises:
+            PoolTimeout: No connection within `POOL_WAIT_SECONDS`.
+            psycopg.OperationalError: The database went away.
+        """
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute(
+                "SELECT set_config('settler.tenant_id', %s, true)", (tenant_id,)
+            )
+            yield Session(connection)
+
+    @asynccontextmanager
+    async def anonymous(self) -> AsyncIterator[Session]:
+        """Open a transaction of no tenant: it sees only what is nobody's in particular."""
+        async with self._pool.connection() as connection, connection.transaction():
+            yield Session(connection)
+
+    async def listening_connection(self) -> AsyncConnection[DictRow]:
+        """Connect outside the pool, for LISTEN; the caller closes it."""
+        connection = await AsyncConnection.connect(
+            self._url,
+            autocommit=True,
+            row_factory=dict_row,
+            connect_timeout=3,
+            application_name="settler-api-listen",
+        )
+        await _assume_role(connection)
+        return connection
+
+    def measure(self) -> None:
+        """Set the pool's gauges; called when metrics are read."""
+        stats = self._pool.get_stats()
+        total, idle = stats.get("pool_size", 0), stats.get("pool_available", 0)
+        POOL_CONNECTIONS.labels("idle").set(idle)
+        POOL_CONNECTIONS.labels("busy").set(total - idle)
+        POOL_WAITING.set(stats.get("requests_waiting", 0))

@@ -1,0 +1,161 @@
+"""What can go wrong in a request, in one table, and how it is answered.
+
+Every error body is `{"error": CODE, "message": SENTENCE, "details"?: […], "trace_id": HEX}`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg_pool import PoolTimeout, TooManyRequests
+from pydantic import BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from domain.errors import SettlerError
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one error code is answered: its status, its usual sentence, its fixed headers."""
+
+    status: int
+    message: str
+    headers: Mapping[str, str] | None = None
+
+
+#: Every code that a client can meet. OpenAPI, the handlers and the tests read this table.
+ERRORS: Mapping[str, Kind] = {
+    "invalid_json": Kind(400, "The body is not valid JSON."),
+    "invalid_parameter": Kind(400, "A parameter of the request cannot be used."),
+    "invalid_cursor": Kind(400, "The cursor is not one that this list gave out."),
+    "unauthenticated": Kind(
+        401,
+        "This needs an API key: send 'Authorization: Bearer rk_…'.",
+        {"WWW-Authenticate": 'Bearer realm="settler"'},
+    ),
+    "cross_site_request": Kind(403, "A session cookie may not be used from another site."),
+    "not_found": Kind(404, "There is no such thing for this tenant."),
+    "unknown_path": Kind(404, "There is nothing at this path; /api/v1/docs lists what there is."),
+    "method_not_allowed": Kind(405, "This path does not take that method."),
+    "idempotency_conflict": Kind(
+        409, "This Idempotency-Key was used before with another body; use a new key."
+    ),
+    "body_too_large": Kind(413, "The body is larger than this service takes."),
+    "unsupported_media_type": Kind(415, "The body's content type is not one this path takes."),
+    "definition_invalid": Kind(422, "The definition cannot be used."),
+    "internal_error": Kind(
+        500, "Something failed on our side; the trace id finds it in the logs."
+    ),
+    "database_unavailable": Kind(
+        503, "The database does not answer just now; try again shortly.", {"Retry-After": "2"}
+    ),
+    "query_timeout": Kind(
+        503, "The database took too long; narrow the filters or try again.", {"Retry-After": "5"}
+    ),
+    "too_many_streams": Kind(
+        503, "All live streams of this process are taken; try again.", {"Retry-After": "10"}
+    ),
+}
+
+
+class ErrorDetail(BaseModel):
+    """One wrong value: where it stands and what is wrong with it."""
+
+    path: str = Field(description="Path of the wrong value, e.g. `rules[0].amount`.")
+    message: str
+
+
+class ErrorBody(BaseModel):
+    """The body of every error answer."""
+
+    error: str = Field(description="A stable code.")
+    message: str = Field(description="A sentence a person can act on.")
+    details: list[ErrorDetail] | None = None
+    trace_id: str = Field(description="Finds this request in logs and traces.")
+
+
+class ApiError(SettlerError):
+    """A request that is answered with an error of the table.
+
+    Args:
+        code: A key of `ERRORS`.
+        message: In place of the table's sentence, where more can be said.
+        details: The wrong values, if they can be named.
+    """
+
+    def __init__(
+        self, code: str, message: str | None = None, details: Sequence[ErrorDetail] = ()
+    ) -> None:
+        kind = ERRORS[code]
+        super().__init__(message or kind.message)
+        self.code = code
+        self.message = message or kind.message
+        self.details = list(details)
+
+
+def not_found(what: str, name: str) -> ApiError:
+    """Say that a thing is absent; the same words whether or not another tenant has it."""
+    return ApiError("not_found", f"There is no {what} '{name[:128]}' for this tenant.")
+
+
+def from_validation(error: ValidationError, code: str = "invalid_parameter") -> ApiError:
+    """Name each refused value by its path, in place of pydantic's own report."""
+    details = [
+        ErrorDetail(path=".".join(str(part) for part in problem["loc"]), message=problem["msg"])
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    named = "; ".join(f"{detail.path}: {detail.message}" for detail in details[:3])
+    return ApiError(code, f"{ERRORS[code].message} {named}", details)
+
+
+def error_response(
+    trace_id: str, code: str, message: str | None = None, details: Sequence[ErrorDetail] = ()
+) -> JSONResponse:
+    """Render one error of the table."""
+    kind = ERRORS[code]
+    body: dict[str, Any] = {"error": code, "message": message or kind.message}
+    if details:
+        body["details"] = [detail.model_dump() for detail in details]
+    body["trace_id"] = trace_id
+    return JSONResponse(body, kind.status, headers=dict(kind.headers or {}))
+
+
+def _trace_id(request: Request) -> str:
+    return str(request.scope.get("settler.trace_id", ""))
+
+
+def _from_api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_response(_trace_id(request), error.code, error.message, error.details)
+
+
+def _from_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "unknown_path", 405: "method_not_allowed", 413: "body_too_large"}.get(
+        error.status_code, "invalid_parameter"
+    )
+    response = error_response(_trace_id(request), code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _from_database(request: Request, error: Exception) -> Response:
+    timed_out = isinstance(error, psycopg.errors.QueryCanceled)
+    request.scope["settler.error"] = f"{type(error).__name__}: {error}".strip()
+    return error_response(
+        _trace_id(request), "query_timeout" if timed_out else "database_unavailable"
+    )
+
+
+#: For Starlette: exception class → how it is answered. Anything else is an `internal_error`.
+EXCEPTION_HANDLERS: Mapping[Any, Any] = {
+    ApiError: _from_api_error,
+    HTTPException: _from_http_exception,
+    PoolTimeout: _from_database,
+    TooManyRequests: _from_database,
+    psycopg.OperationalError: _from_database,
+    psycopg.InterfaceError: _from_database,
+}

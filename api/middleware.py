@@ -1,0 +1,181 @@
+"""What happens to every request: a trace, a log line, metrics, safe headers, a bound on the body."""
+
+import secrets
+import time
+from collections.abc import Mapping
+
+import structlog
+from opentelemetry import propagate, trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import Counter, Gauge, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import ApiError, error_response
+
+log = structlog.get_logger("settler.api")
+tracer = trace.get_tracer("settler.api")
+
+# A definition is a few kilobytes; one with long holiday lists a few hundred.
+BODY_BYTES_MAX = 1024 * 1024
+
+REQUESTS = Counter(
+    "settler_api_requests_total", "Answered requests.", ["method", "route", "status"]
+)
+REQUEST_SECONDS = Histogram(
+    "settler_api_request_seconds",
+    "Time from a request's first byte to its answer's last; streams are left out.",
+    ["method", "route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+IN_FLIGHT = Gauge("settler_api_requests_in_flight", "Requests being answered, streams included.")
+
+#: `script-src 'self'` and no inline code: a value that got into a page as markup cannot run.
+SECURITY_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+# Asked every few seconds by machines; a log line each would bury the others.
+_QUIET_ROUTES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _with_valid_trace(span: trace.Span) -> trace.Span:
+    # Without an exporter the tracer makes spans that have no id unless the caller sent one. An id
+    # is needed all the same: errors, logs and the events of a command are found by it.
+    if span.get_span_context().is_valid:
+        return span
+    context = SpanContext(
+        trace_id=secrets.randbits(128) | 1,
+        span_id=secrets.randbits(64) | 1,
+        is_remote=False,
+        trace_flags=TraceFlags(TraceFlags.DEFAULT),
+    )
+    return NonRecordingSpan(context)
+
+
+def current_trace_headers() -> dict[str, str]:
+    """Give the `traceparent` (and `tracestate`) that continue the running request's trace."""
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier
+
+
+class RequestMiddleware:
+    """The outermost layer: everything that is said about a request is said here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request; other kinds pass through."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        parent = propagate.extract({key: headers[key] for key in headers})
+        raw_span = tracer.start_span(
+            f"{scope['method']} {scope['path']}"[:200], context=parent, kind=SpanKind.SERVER
+        )
+        span = _with_valid_trace(raw_span)
+        scope["settler.trace_id"] = f"{span.get_span_context().trace_id:032x}"
+        with trace.use_span(span, end_on_exit=False), IN_FLIGHT.track_inprogress():
+            await self._answer(scope, receive, send, span)
+        raw_span.end()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, span: trace.Span) -> None:
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["X-Trace-Id"] = scope["settler.trace_id"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception as error:
+            log.exception("request failed", trace_id=scope["settler.trace_id"], path=scope["path"])
+            span.record_exception(error)
+            if status:
+                raise
+            response = error_response(scope["settler.trace_id"], "internal_error")
+            await response(scope, receive, send_with_headers)
+        finally:
+            _report(scope, span, status or 499, time.perf_counter() - started)
+
+
+def _report(scope: Scope, span: trace.Span, status: int, seconds: float) -> None:
+    route = scope.get("settler.route", "unknown")
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    REQUESTS.labels(method, route, str(status)).inc()
+    if not scope.get("settler.stream"):
+        REQUEST_SECONDS.labels(method, route).observe(seconds)
+    span.update_name(f"{method} {route}")
+    span.set_attribute("http.request.method", method)
+    span.set_attribute("http.route", route)
+    span.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        span.set_status(StatusCode.ERROR)
+    if route in _QUIET_ROUTES and status < 500:
+        return
+    identity = scope.get("settler.identity")
+    write = log.warning if status >= 500 else log.info
+    # The path only, never the query string or a header: neither can then leak a secret.
+    write(
+        "request",
+        method=method,
+        path=scope["path"][:512],
+        route=route,
+        status=status,
+        duration_ms=round(seconds * 1000, 2),
+        trace_id=scope["settler.trace_id"],
+        tenant_id=identity.tenant_id if identity else None,
+        key_id=identity.key_id if identity else None,
+        error=scope.get("settler.error"),
+    )
+
+
+class BodyLimitMiddleware:
+    """Refuses bodies over a limit, by their stated length or as they arrive."""
+
+    def __init__(self, app: ASGIApp, bytes_max: int = BODY_BYTES_MAX) -> None:
+        self.app = app
+        self.bytes_max = bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with a `receive` that counts."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        stated = Headers(scope=scope).get("content-length", "0")
+        if not stated.isdecimal() or int(stated) > self.bytes_max:
+            response = error_response(scope["settler.trace_id"], "body_too_large")
+            await response(scope, receive, send)
+            return
+        received = 0
+
+        async def counting_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > self.bytes_max:
+                    raise ApiError("body_too_large")
+            return message
+
+        await self.app(scope, counting_receive, send)

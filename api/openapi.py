@@ -1,0 +1,152 @@
+"""OpenAPI 3.1, made from the very models that validate requests and render answers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api.errors import ERRORS, ErrorBody
+from api.operations import PREFIX, Operation
+
+_TEMPLATE = "#/components/schemas/{model}"
+_EVERY_OPERATION = ("internal_error", "database_unavailable", "query_timeout")
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    # An optional parameter is absent, never null: a query string has no null.
+    options = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
+    if len(options) == 1:
+        rest = {key: value for key, value in schema.items() if key != "anyOf"}
+        schema = rest | options[0]
+    if schema.get("default", 0) is None:
+        del schema["default"]
+    return schema
+
+
+def _parameters(model: type[BaseModel] | None, place: str) -> list[dict[str, Any]]:
+    if model is None:
+        return []
+    schema = model.model_json_schema(ref_template=_TEMPLATE)
+    parameters = []
+    for name, field_schema in schema.get("properties", {}).items():
+        shown = _without_null(dict(field_schema))
+        shown.pop("title", None)
+        parameters.append(
+            {
+                "name": name,
+                "in": place,
+                "required": name in schema.get("required", []),
+                "description": shown.pop("description", ""),
+                "schema": shown,
+            }
+        )
+    return parameters
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in names
+    ]
+
+
+def _error_answers(codes: Sequence[str]) -> dict[str, Any]:
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(ERRORS[code].status, []).append(code)
+    schema = {"$ref": _TEMPLATE.format(model="ErrorBody")}
+    return {
+        str(status): {
+            "description": "\n".join(f"`{code}`: {ERRORS[code].message}" for code in of_status),
+            "content": {"application/json": {"schema": schema}},
+        }
+        for status, of_status in sorted(by_status.items())
+    }
+
+
+def _codes(operation: Operation) -> list[str]:
+    codes = list(operation.errors)
+    if operation.query is not None:
+        codes.append("invalid_parameter")
+    if operation.query is not None and "cursor" in operation.query.model_fields:
+        codes.append("invalid_cursor")
+    if operation.body is not None:
+        codes += ["invalid_json", "body_too_large", "unsupported_media_type"]
+    if operation.secured:
+        codes.append("unauthenticated")
+    return sorted({*codes, *_EVERY_OPERATION})
+
+
+def _operation(operation: Operation, refs: dict[type[BaseModel], dict[str, Any]]) -> dict[str, Any]:
+    success: dict[str, Any] = {"description": "Done." if operation.answer is None else "Success."}
+    if operation.stream:
+        success["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    elif operation.answer is not None:
+        success["content"] = {"application/json": {"schema": refs[operation.answer]}}
+    described: dict[str, Any] = {
+        "operationId": operation.operation_id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "description": operation.description,
+        "parameters": [
+            *_path_parameters(operation.path),
+            *_parameters(operation.query, "query"),
+            *_parameters(operation.headers, "header"),
+        ],
+        "responses": {str(operation.status): success, **_error_answers(_codes(operation))},
+    }
+    if operation.body is not None:
+        content = {kind: {"schema": refs[operation.body]} for kind in operation.body_media_types}
+        described["requestBody"] = {"required": True, "content": content}
+    if not operation.secured:
+        described["security"] = []
+    return described
+
+
+def make_document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
+    """Describe all operations; every model stands once under `components`."""
+    answers = {operation.answer for operation in operations if operation.answer is not None}
+    bodies = {operation.body for operation in operations if operation.body is not None}
+    in_order = sorted(answers | {ErrorBody}, key=lambda model: model.__name__)
+    inputs = sorted(bodies - set(in_order), key=lambda model: model.__name__)
+    mapping, definitions = models_json_schema(
+        [(model, "serialization") for model in in_order]
+        + [(model, "validation") for model in inputs],
+        ref_template=_TEMPLATE,
+    )
+    refs: dict[type[BaseModel], dict[str, Any]] = {
+        model: dict(schema)
+        for (model, _mode), schema in mapping.items()
+        if isinstance(model, type) and issubclass(model, BaseModel)
+    }
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        of_path = paths.setdefault(PREFIX + operation.path, {})
+        of_path[operation.method.lower()] = _operation(operation, refs)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Settler",
+            "version": version,
+            "description": (
+                "Continuous reconciliation of two streams of money. Amounts are decimal strings "
+                "in major units beside their currency; difference = target − source. Instants "
+                "are RFC 3339 in UTC. The tenant comes from the credential alone."
+            ),
+        },
+        "paths": paths,
+        "components": {
+            "schemas": definitions.get("$defs", {}),
+            "securitySchemes": {
+                "api_key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key: `rk_<prefix>_<secret>`.",
+                },
+                "session": {"type": "apiKey", "in": "cookie", "name": "settler_session"},
+            },
+        },
+        "security": [{"api_key": []}, {"session": []}],
+    }

@@ -1,0 +1,189 @@
+"""One description of an HTTP operation, from which routing, validation and OpenAPI are made."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.errors import ApiError, from_validation
+from api.identity import Identity
+from api.services import Services
+
+PREFIX = "/api/v1"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model to send with a status and headers other than 200 and none."""
+
+    model: BaseModel
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Call:
+    """One request on its way through a handler: who calls, with what, and with what at hand."""
+
+    def __init__(self, request: Request, operation: "Operation", identity: Identity | None) -> None:
+        self.request = request
+        self.operation = operation
+        self._identity = identity
+        self.services: Services = request.app.state.services
+
+    @property
+    def identity(self) -> Identity:
+        """The caller; every operation that is `secured` has one."""
+        assert self._identity is not None
+        return self._identity
+
+    @property
+    def tenant_id(self) -> str:
+        """The caller's tenant, which comes from the credential alone."""
+        return self.identity.tenant_id
+
+    @property
+    def trace_id(self) -> str:
+        """The trace this request belongs to, 32 hex digits."""
+        return str(self.request.scope["settler.trace_id"])
+
+    def path(self, name: str) -> str:
+        """Give a path parameter."""
+        return str(self.request.path_params[name])
+
+    def query(self, model: type[Model]) -> Model:
+        """Validate the query string.
+
+        Raises:
+            ApiError: `invalid_parameter`, naming every value that cannot be used.
+        """
+        assert model is self.operation.query
+        pairs = self.request.query_params.multi_items()
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            raise ApiError("invalid_parameter", "A parameter stands twice in the query string.")
+        if any("\x00" in value for value in values.values()):
+            raise ApiError("invalid_parameter", "A parameter holds a NUL character.")
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            raise from_validation(error) from error
+
+    async def body(self, model: type[Model]) -> Model:
+        """Validate a JSON body.
+
+        Raises:
+            ApiError: `unsupported_media_type`, `invalid_json`, or `invalid_parameter`.
+        """
+        assert model is self.operation.body
+        require_media_type(self.request, "application/json")
+        try:
+            return model.model_validate(parse_json(await self.request.body()))
+        except ValidationError as error:
+            raise from_validation(error) from error
+
+
+Handler = Callable[[Call], Awaitable[BaseModel | Answer | Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """An HTTP operation under `/api/v1`.
+
+    Attributes:
+        path: The route template below the prefix.
+        answers: The success status and its model.
+        errors: Codes it can answer with, beside those that every operation can.
+        secured: Whether it needs a credential.
+        stream: The answer is a stream of server-sent events instead of JSON.
+    """
+
+    method: Literal["GET", "PUT", "POST", "DELETE"]
+    path: str
+    handler: Handler
+    tag: str
+    summary: str
+    description: str = ""
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    body_media_types: Sequence[str] = ("application/json",)
+    headers: type[BaseModel] | None = None
+    answer: type[BaseModel] | None
+    status: int = 200
+    errors: Sequence[str] = ()
+    secured: bool = True
+    stream: bool = False
+
+    @property
+    def operation_id(self) -> str:
+        """The handler's name, unique over all operations."""
+        return getattr(self.handler, "__name__", "")
+
+
+def require_media_type(request: Request, *allowed: str) -> str:
+    """Give the body's media type without parameters, refusing others than `allowed`."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in allowed:
+        raise ApiError(
+            "unsupported_media_type",
+            f"The body's content type is '{media_type[:64]}'; send {' or '.join(allowed)}.",
+        )
+    return media_type
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_json(raw: bytes) -> Any:
+    """Parse a body; numbers with a fraction stay text, exactly as they were written.
+
+    Raises:
+        ApiError: `invalid_json`, saying where.
+    """
+    try:
+        return json.loads(raw, parse_float=str, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ApiError("invalid_json", f"The body is not valid JSON: {error}.") from error
+
+
+def _render(request: Request, answer: Answer) -> Response:
+    body = answer.model.model_dump_json().encode()
+    headers = dict(answer.headers)
+    if answer.status == 200 and request.method in {"GET", "HEAD"}:
+        # Weak, and private to the credential: the same bytes mean that nothing has changed.
+        etag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+        headers |= {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+    else:
+        headers.setdefault("Cache-Control", "no-store")
+    return Response(body, answer.status, headers, "application/json")
+
+
+def make_route(operation: Operation) -> Route:
+    """Make the Starlette route that authenticates, runs the handler and renders its answer."""
+
+    async def endpoint(request: Request) -> Response:
+        request.scope["settler.route"] = PREFIX + operation.path
+        identity = None
+        if operation.secured:
+            identity = await request.app.state.services.authenticator.identify(request)
+            request.scope["settler.identity"] = identity
+        answer = await operation.handler(Call(request, operation, identity))
+        if isinstance(answer, Response):
+            return answer
+        if isinstance(answer, BaseModel):
+            answer = Answer(answer, operation.status)
+        return _render(request, answer)
+
+    return Route(
+        PREFIX + operation.path, endpoint, methods=[operation.method], name=operation.operation_id
+    )

@@ -1,0 +1,1 @@
+"""The API's queries, each under its name."""

@@ -1,0 +1,1 @@
+"""The pages' files: their own HTML, script and style, nothing from elsewhere."""
