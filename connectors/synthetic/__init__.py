@@ -1,0 +1,1 @@
+"""Seeded transactions whose right reconciliation is known before any engine has seen them."""
