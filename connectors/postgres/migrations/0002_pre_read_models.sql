@@ -27,8 +27,8 @@ CREATE TABLE matches (
     reason text,
     CONSTRAINT matches_pkey PRIMARY KEY (match_id)
 );
-CREATE INDEX matches_by_position ON matches (tenant_id, reconciliation_id, position);
-CREATE INDEX matches_suggested ON matches (tenant_id, position) WHERE status = 'suggested';
+CREATE INDEX matches_position_idx ON matches (tenant_id, reconciliation_id, position);
+CREATE INDEX matches_suggested_idx ON matches (tenant_id, position) WHERE status = 'suggested';
 COMMENT ON COLUMN matches.status IS 'confirmed, suggested or superseded';
 COMMENT ON COLUMN matches.difference_minor IS 'target_minor - source_minor';
 COMMENT ON COLUMN matches.position IS 'global position of the event that made the row';
@@ -62,8 +62,8 @@ CREATE TABLE exceptions (
     updated_position bigint NOT NULL,
     CONSTRAINT exceptions_pkey PRIMARY KEY (exception_id)
 );
-CREATE INDEX exceptions_by_status ON exceptions (tenant_id, reconciliation_id, status, position);
-CREATE INDEX exceptions_by_position ON exceptions (tenant_id, position);
+CREATE INDEX exceptions_status_idx ON exceptions (tenant_id, reconciliation_id, status, position);
+CREATE INDEX exceptions_position_idx ON exceptions (tenant_id, position);
 COMMENT ON COLUMN exceptions.side IS 'source or target';
 COMMENT ON COLUMN exceptions.status IS 'open, in_progress, resolved or dismissed';
 COMMENT ON COLUMN exceptions.position IS 'global position of the event that opened it';
@@ -198,22 +198,21 @@ COMMENT ON COLUMN error_hotspots_view.rule IS 'the rule that came nearest; empty
 COMMENT ON COLUMN error_hotspots_view.amount_minor IS
     'sum of absolute amounts, so that debits and credits do not hide each other';
 
-DO $$
-DECLARE
-    read_model text;
-BEGIN
-    FOREACH read_model IN ARRAY ARRAY[
-        'matches', 'exceptions', 'reconciliation_summary', 'reconciliation_totals',
-        'open_suggestions', 'definitions', 'tenant_usage_view', 'error_hotspots_view']
-    LOOP
-        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', read_model);
-        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', read_model);
-        EXECUTE format(
-            'CREATE POLICY tenant_isolation ON %I'
-            ' USING (tenant_id = current_setting(''settler.tenant_id'', true))', read_model);
-        EXECUTE format(
-            'GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO settler_projections', read_model);
-        EXECUTE format('GRANT SELECT ON %I TO settler_api', read_model);
-    END LOOP;
-END
-$$;
+SELECT protect_tenant_table('matches');
+SELECT protect_tenant_table('exceptions');
+SELECT protect_tenant_table('reconciliation_summary');
+SELECT protect_tenant_table('reconciliation_totals');
+SELECT protect_tenant_table('open_suggestions');
+SELECT protect_tenant_table('definitions');
+SELECT protect_tenant_table('tenant_usage_view');
+SELECT protect_tenant_table('error_hotspots_view');
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON matches, exceptions, reconciliation_summary,
+    reconciliation_totals, open_suggestions, definitions, tenant_usage_view, error_hotspots_view
+    TO settler_projections;
+GRANT SELECT ON matches, exceptions, reconciliation_summary, reconciliation_totals, open_suggestions,
+    definitions, tenant_usage_view, error_hotspots_view TO settler_api;
+
+-- Where a rebuild makes the tables of the same names before it switches them in.
+CREATE SCHEMA settler_rebuild;
+GRANT USAGE ON SCHEMA settler_rebuild TO settler_projections;
