@@ -1,0 +1,1 @@
+"""Postgres: the event store, the streams that write it, and what else must outlive a process."""

@@ -1,0 +1,24 @@
+-- create_stream --
+INSERT INTO streams (stream_id, tenant_id, reconciliation_id, version, fence)
+VALUES (%(stream_id)s, %(tenant_id)s, %(reconciliation_id)s, 0, 0)
+ON CONFLICT ON CONSTRAINT streams_pkey DO NOTHING;
+
+-- bump_fence --
+-- The row stays locked until the claim commits, so version and batches below it belong together.
+UPDATE streams SET fence = fence + 1, updated_at = clock_timestamp()
+WHERE stream_id = %(stream_id)s
+RETURNING version, fence, next_offset, definition_version;
+
+-- newest_snapshot --
+SELECT version, format, state FROM snapshots
+WHERE stream_id = %(stream_id)s AND version <= %(version)s
+ORDER BY version DESC LIMIT 1;
+
+-- due_streams --
+SELECT stream_id, wake_at FROM streams
+WHERE wake_at <= timestamptz 'epoch' + %(until_us)s * interval '1 microsecond'
+ORDER BY wake_at LIMIT %(limit)s;
+
+-- list_streams --
+SELECT stream_id, tenant_id, reconciliation_id, version, definition_version, wake_at
+FROM streams ORDER BY stream_id;

@@ -1,0 +1,78 @@
+"""Taking hold of a stream: the fence that makes this process its only writer."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+
+from connectors.postgres.queries import load_queries
+from connectors.postgres.reading import read_stream
+from connectors.postgres.records import Claim
+
+_SQL = load_queries("streams")
+
+
+class StreamRow(msgspec.Struct, frozen=True, gc=False):
+    """A stream as operations see it."""
+
+    stream_id: str
+    tenant_id: str
+    reconciliation_id: str
+    version: int
+    definition_version: int
+    wake_at: datetime | None
+
+
+def claim_stream(
+    conn: Connection[Any], stream_id: str, tenant_id: str, reconciliation_id: str, create: bool
+) -> Claim | None:
+    """Take a stream over: whoever held it before can write no more.
+
+    Args:
+        conn: A connection of role settler_flow, no transaction open.
+        create: Make the stream, at version 0, when it does not exist.
+
+    Returns:
+        Version, fence, offsets and everything the state is folded from; None when the stream does
+        not exist and is not to be made.
+    """
+    key = {
+        "stream_id": stream_id,
+        "tenant_id": tenant_id,
+        "reconciliation_id": reconciliation_id,
+    }
+    with conn.transaction():
+        if create:
+            conn.execute(_SQL["create_stream"], key)
+        held = conn.execute(_SQL["bump_fence"], key).fetchone()
+        if held is None:
+            return None
+        version, fence, next_offset, definition_version = held
+        snapshot = conn.execute(_SQL["newest_snapshot"], key | {"version": version}).fetchone()
+        snapshot_version, snapshot_format, state = snapshot or (0, 0, None)
+        batches = read_stream(conn, stream_id, snapshot_version)
+    return Claim(
+        version,
+        fence,
+        next_offset,
+        state,
+        snapshot_version,
+        snapshot_format,
+        definition_version,
+        batches,
+    )
+
+
+def due_streams(conn: Connection[Any], until_us: int, limit: int) -> list[tuple[str, datetime]]:
+    """List streams that asked to be woken by then, earliest first.
+
+    Args:
+        until_us: Microseconds since the epoch.
+    """
+    return conn.execute(_SQL["due_streams"], {"until_us": until_us, "limit": limit}).fetchall()
+
+
+def list_streams(conn: Connection[Any]) -> list[StreamRow]:
+    """List every stream by id."""
+    return [StreamRow(*row) for row in conn.execute(_SQL["list_streams"])]
