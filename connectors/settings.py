@@ -143,6 +143,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=5.0, ge=0.1, le=600, examples=[5])
 
     otlp_endpoint: HttpUrl | None = Field(default=None, examples=["http://localhost:4318"])
+    metrics_host: str = Field(default="127.0.0.1", min_length=1, examples=["0.0.0.0"])  # noqa: S104
     metrics_port: Port | None = Field(default=None, examples=[9464])
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(default="info", examples=["info"])

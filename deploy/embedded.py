@@ -189,9 +189,6 @@ class EmbeddedStack:
             variables["SETTLER_TOPIC_PREFIX"] = self.topic_prefix
         if self._wanted["postgres"]:
             variables["SETTLER_DATABASE_URL"] = self.postgres.url()
-            for role in ("flow", "projections", "api"):
-                url = self.postgres.url(role=f"settler_{role}")
-                variables[f"SETTLER_DATABASE_URL_{role.upper()}"] = url
         if self._wanted["broker"]:
             variables["SETTLER_KAFKA_BOOTSTRAP_SERVERS"] = self.broker.bootstrap_servers
         if self._wanted["valkey"]:

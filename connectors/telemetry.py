@@ -1,0 +1,210 @@
+"""What a process shows of itself: log lines, metrics and traces.
+
+Every log line carries the role and, inside a span, `trace_id` and `span_id`. Traces follow W3C
+Trace Context, so the header `traceparent` of a Kafka message, the metadata of the events it led to
+and the answer of the API all name one trace.
+"""
+
+import errno
+import logging
+import re
+import sys
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+
+from connectors.settings import Settings
+from domain.errors import SettlerError
+
+TRACEPARENT = "traceparent"
+REDACTED = "***"
+
+_SECRET_NAME = re.compile(
+    r"password|passwd|secret|token|pepper|authorization|cookie|api_?key$|private_?key",
+    re.IGNORECASE,
+)
+_SECRET_TEXT = re.compile(
+    r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)|\brk_[A-Za-z0-9_\-.]+|(?<=Bearer )\S+"
+)
+_PROPAGATOR = TraceContextTextMapPropagator()
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+EventDict = MutableMapping[str, Any]
+
+
+class MetricsPortTaken(SettlerError):
+    """The port for metrics cannot be listened on."""
+
+    code = "telemetry.metrics_port"
+
+
+# Logging ------------------------------------------------------------------------------------
+
+
+def configure_logging(settings: Settings, role: str) -> None:
+    """Send every log line of this process to standard error, ours and those of libraries.
+
+    Args:
+        settings: `log_level` and `log_format`: one JSON object a line, or text for people.
+        role: What this process is, such as `flow`; on every line.
+    """
+    structlog.contextvars.clear_contextvars()
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+        _add_role(role),
+        add_trace,
+        structlog.processors.StackInfoRenderer(),
+    ]
+    render: list[structlog.typing.Processor]
+    if settings.log_format == "json":
+        render = [structlog.processors.format_exc_info, redact]
+        render.append(structlog.processors.JSONRenderer(ensure_ascii=False))
+    else:
+        render = [redact, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    level = _LEVELS[settings.log_level]
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+
+
+def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Blank what must not be in a log: values under secret names, passwords in URLs, API keys."""
+    for name, value in event.items():
+        if _SECRET_NAME.search(name) and value is not None:
+            event[name] = REDACTED
+        elif isinstance(value, str):
+            event[name] = redact_text(value)
+    return event
+
+
+def redact_text(text: str) -> str:
+    """Blank passwords in URLs, bearer credentials and API keys within a text."""
+    return _SECRET_TEXT.sub(
+        lambda found: REDACTED if found[1] is None else f"{found[1]}:{REDACTED}", text
+    )
+
+
+def add_trace(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Add `trace_id` and `span_id` of the current span, in hex as W3C writes them."""
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        event["trace_id"] = trace.format_trace_id(span.trace_id)
+        event["span_id"] = trace.format_span_id(span.span_id)
+    return event
+
+
+def _add_role(role: str) -> structlog.typing.Processor:
+    def add(_logger: object, _method: str, event: EventDict) -> EventDict:
+        event["role"] = role
+        return event
+
+    return add
+
+
+# Metrics ------------------------------------------------------------------------------------
+
+
+def start_metrics_server(
+    port: int, host: str = "127.0.0.1", registry: CollectorRegistry = REGISTRY
+) -> int:
+    """Serve this process's metrics at `/metrics` from a thread; return the port.
+
+    Args:
+        port: 0 takes any free one.
+        host: The address to listen on.
+        registry: What to show.
+
+    Raises:
+        MetricsPortTaken: Something else listens there.
+    """
+    try:
+        server, _thread = start_http_server(port, addr=host, registry=registry)
+    except OSError as exc:
+        if exc.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+            raise
+        raise MetricsPortTaken(
+            f"cannot serve metrics on {host}:{port}: {exc.strerror}. Set SETTLER_METRICS_PORT to "
+            "another port, or to 0 for any free one"
+        ) from exc
+    return int(server.server_port)
+
+
+# Traces -------------------------------------------------------------------------------------
+
+
+def configure_tracing(settings: Settings, role: str) -> None:
+    """Give this process a tracer; spans leave by OTLP over HTTP when `otlp_endpoint` is set.
+
+    Without an endpoint spans still have ids, so that logs, events and answers can be joined.
+    A second call in the same process changes nothing.
+    """
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        return
+    resource = Resource.create({"service.name": f"settler-{role}", "service.namespace": "settler"})
+    provider = TracerProvider(resource=resource)
+    if settings.otlp_endpoint is not None:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint}/v1/traces")
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+
+
+def trace_metadata(context: Context | None = None) -> dict[str, str]:
+    """Return the current span as `{"traceparent": …}` for an event's metadata; {} outside one."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, context=context)
+    return carrier
+
+
+def context_from_metadata(metadata: Mapping[str, Any]) -> Context:
+    """Return the context a new span continues from; a bad or missing `traceparent` gives a root."""
+    value = metadata.get(TRACEPARENT)
+    carrier = {TRACEPARENT: value} if isinstance(value, str) else {}
+    return _PROPAGATOR.extract(carrier, context=Context())
+
+
+def inject_headers(
+    headers: Iterable[tuple[str, bytes]] = (), context: Context | None = None
+) -> list[tuple[str, bytes]]:
+    """Return Kafka headers with the current span's `traceparent` in place of an older one."""
+    kept = [(name, value) for name, value in headers if name != TRACEPARENT]
+    added = trace_metadata(context)
+    return kept + [(name, value.encode()) for name, value in added.items()]
+
+
+def traceparent_of(headers: Iterable[tuple[str, bytes | None]] | None) -> str | None:
+    """Return the `traceparent` of Kafka headers as text, or None."""
+    for name, value in headers or ():
+        if name == TRACEPARENT and value is not None:
+            return value.decode("ascii", errors="replace")
+    return None
+
+
+def context_from_headers(headers: Iterable[tuple[str, bytes | None]] | None) -> Context:
+    """Return the context that the headers of a Kafka message name; a root where they name none."""
+    return context_from_metadata({TRACEPARENT: traceparent_of(headers)})

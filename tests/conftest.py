@@ -1,0 +1,177 @@
+"""Shared fixtures: real Postgres, broker and Valkey, started once for the whole run.
+
+`database` is a fresh, migrated database of its own for each test; `topic_prefix` a fresh set of
+topics; `redis_url` an emptied Valkey; `settings` points at all three. Tests that stop or kill a
+service take `own_stack`, which nobody else uses.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from connectors.settings import PREFIX, Settings
+from deploy.embedded import Broker, EmbeddedStack, Valkey
+from deploy.embedded_postgres_server import PostgresServer
+
+TEMPLATE = "settler_template"
+NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database on the shared server."""
+
+    name: str
+    server: PostgresServer
+
+    @property
+    def url(self) -> str:
+        """The owner's URL."""
+        return self.server.url(self.name)
+
+    def url_as(self, role: str) -> str:
+        """A URL whose session has the rights of `role` only, such as `settler_api`."""
+        return self.server.url(self.name, role)
+
+    def connect(self, **options) -> psycopg.Connection:
+        """Connect as owner."""
+        return psycopg.connect(self.url, **options)
+
+
+@pytest.fixture(scope="session")
+def shared_stack(tmp_path_factory) -> Iterator[EmbeddedStack]:
+    """The services all tests share; each is started by the first test that needs it."""
+    stack = EmbeddedStack(postgres=False, broker=False, valkey=False, topic_prefix=None)
+    stack.postgres.durable = False  # no test cuts the power; kill -9 loses nothing either way
+    with stack:
+        yield stack
+        for service in (stack.postgres, stack.broker, stack.valkey):
+            service.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(shared_stack) -> PostgresServer:
+    """The shared Postgres."""
+    shared_stack.postgres.start()
+    return shared_stack.postgres
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server) -> str:
+    """Name of the migrated, empty database that the tests' databases are copied from."""
+    from connectors.postgres.migrating import migrate
+
+    _administer(postgres_server, "CREATE DATABASE {}", TEMPLATE)
+    migrate(postgres_server.url(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database(postgres_server, template_database) -> Iterator[Database]:
+    """A migrated database of this test's own."""
+    yield from _fresh(postgres_server, template_database)
+
+
+@pytest.fixture
+def empty_database(postgres_server) -> Iterator[Database]:
+    """A database of this test's own with nothing in it."""
+    yield from _fresh(postgres_server, "template1")
+
+
+@pytest.fixture(scope="session")
+def broker(shared_stack) -> Broker:
+    """The shared broker; name topics with `topic_prefix`."""
+    shared_stack.broker.start()
+    return shared_stack.broker
+
+
+@pytest.fixture
+def topic_prefix(broker) -> str:
+    """Prefix of a fresh set of Settler's topics, four partitions each."""
+    from deploy.embedded import TOPICS
+
+    prefix = f"test-{os.getpid()}-{next(NUMBERS)}"
+    broker.create_topics([f"{prefix}.{name}" for name in TOPICS], partitions=4)
+    return prefix
+
+
+@pytest.fixture(scope="session")
+def valkey(shared_stack) -> Valkey:
+    """The shared Valkey; take `redis_url` for an empty one."""
+    shared_stack.valkey.start()
+    return shared_stack.valkey
+
+
+@pytest.fixture
+def redis_url(valkey) -> str:
+    """URL of the shared Valkey, emptied."""
+    import redis
+
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushall()
+    return valkey.url
+
+
+@pytest.fixture
+def make_settings(monkeypatch) -> Callable[..., Settings]:
+    """Build settings from nothing but the given fields; the environment is left out."""
+    for name in list(os.environ):
+        if name.startswith(PREFIX):
+            monkeypatch.delenv(name)
+
+    def make(**fields: object) -> Settings:
+        return Settings(_env_file=None, **fields)
+
+    return make
+
+
+@pytest.fixture
+def environment(database, broker, topic_prefix, redis_url) -> dict[str, str]:
+    """SETTLER_* variables for child processes: this test's database, topics and cache."""
+    return {
+        "SETTLER_DATABASE_URL": database.url,
+        "SETTLER_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+        "SETTLER_TOPIC_PREFIX": topic_prefix,
+        "SETTLER_REDIS_URL": redis_url,
+        "SETTLER_METRICS_PORT": "0",
+        "SETTLER_API_PORT": "0",
+        "SETTLER_LOG_FORMAT": "console",
+    }
+
+
+@pytest.fixture
+def settings(make_settings, environment) -> Settings:
+    """The same as `environment`, for code in this process."""
+    fields = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}
+    return make_settings(**fields)
+
+
+@pytest.fixture
+def own_stack() -> Iterator[EmbeddedStack]:
+    """A stack nobody else uses, for tests that stop, kill or freeze its parts."""
+    with EmbeddedStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root folder of the project."""
+    return Path(__file__).resolve().parents[1]
+
+
+def _fresh(server: PostgresServer, template: str) -> Iterator[Database]:
+    name = f"test_{os.getpid()}_{next(NUMBERS)}"
+    _administer(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
+    yield Database(name, server)
+    _administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def _administer(server: PostgresServer, statement: str, *names: str) -> None:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

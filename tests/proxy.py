@@ -1,0 +1,103 @@
+"""A TCP proxy that a test can cut and restore: the network between two parts of the system."""
+
+import asyncio
+import contextlib
+import threading
+from types import TracebackType
+from typing import Self
+
+HOST = "127.0.0.1"
+
+
+class TcpProxy:
+    """Forwards one port of 127.0.0.1 to another, in a thread of its own.
+
+    `cut()` drops every connection and refuses new ones, `stall()` keeps them open and lets nothing
+    through, `restore()` ends both. The proxy's own port never changes.
+    """
+
+    def __init__(self, target_port: int, port: int = 0) -> None:
+        self.target_port = target_port
+        self.port = port
+        self.connections_made = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._run(self._listen())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.cut()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def cut(self) -> None:
+        """Drop every connection and refuse new ones, as when the other machine is off."""
+        self._run(self._close())
+
+    def stall(self) -> None:
+        """Hold everything back without closing anything, as behind a dead switch."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
+
+    def restore(self) -> None:
+        """Forward again, on the same port."""
+        self._run(self._listen())
+
+    def _run(self, work) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+
+    async def _listen(self) -> None:
+        self._flowing.set()
+        if self._server is None:
+            self._server = await asyncio.start_server(self._accept, HOST, self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        open_now = list(self._open)
+        for task in open_now:
+            task.cancel()
+        await asyncio.gather(*open_now, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        self.connections_made += 1
+        onward = None
+        # A cut cancels this task; swallowing that here is its normal end, the loop lives on.
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            try:
+                far_reader, onward = await asyncio.open_connection(HOST, self.target_port)
+                ways = [self._pump(reader, onward), self._pump(far_reader, writer)]
+                pumps = [asyncio.ensure_future(way) for way in ways]
+                try:
+                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for pump in pumps:
+                        pump.cancel()
+                    await asyncio.gather(*pumps, return_exceptions=True)
+            finally:
+                for side in (writer, onward):
+                    if side is not None:
+                        side.transport.abort()
+        self._open.discard(task)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            await self._flowing.wait()
+            writer.write(data)
+            await writer.drain()
