@@ -65,10 +65,12 @@ def postgres_server(shared_stack) -> PostgresServer:
 @pytest.fixture(scope="session")
 def template_database(postgres_server) -> str:
     """Name of the migrated, empty database that the tests' databases are copied from."""
-    from connectors.postgres.migrating import migrate
+    from connectors.postgres.connections import connect_as_owner
+    from connectors.postgres.migrations import migrate
 
     _administer(postgres_server, "CREATE DATABASE {}", TEMPLATE)
-    migrate(postgres_server.url(TEMPLATE))
+    with connect_as_owner(postgres_server.url(TEMPLATE)) as connection:
+        migrate(connection)
     return TEMPLATE
 
 
