@@ -68,6 +68,10 @@ TABULAR: dict[str, Callable[[bytes], Broken]] = {
     "words_for_instant": _changed("invalid_timestamp", occurred_at="yesterday"),
     "no_offset": _changed("invalid_timestamp", occurred_at="2026-01-05T12:00:00"),
     "no_id": _without("transaction_id", id_readable=False),
+    "lower_case_currency": _changed("unknown_currency", currency="eur"),
+    "long_reference": _changed("invalid_field", reference="R" * 513),
+    "half_a_base": _changed("missing_field", base_amount="1.00"),
+    "too_large": _changed("too_large", description="x" * 70_000),
     "elsewhere": _changed("unknown_reconciliation", reconciliation_id="nowhere"),
 }
 
@@ -77,6 +81,8 @@ JSON_ONLY: dict[str, Callable[[bytes], Broken]] = {
     "an_array": _array,
     "not_utf8": _not_utf8,
     "exponent": _exponent,
+    "attribute_number": _changed("invalid_field", attributes={"lines": 3}),
+    "unknown_number": _changed("unknown_field", lines=3),
 }
 
 #: Kinds that only a reader with a clock refuses.

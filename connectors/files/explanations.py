@@ -1,0 +1,116 @@
+"""Why a match is one: the compared values, the difference and its limit, the days between."""
+
+from collections.abc import Callable
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import Any
+
+from domain.definitions import AmountRule, Condition, DateWindow, Definition, Rule
+from domain.events import MatchSuggested, RecordMatched
+from domain.matching.amounts import limit_minor
+from domain.matching.calendar import Calendar
+from domain.money import CURRENCY_DIGITS, format_minor
+from domain.transactions import SOURCE, TARGET, Transaction, field_value
+
+DAY_US = 86_400_000_000
+
+
+class Explainer:
+    """Explains the matches of one definition version.
+
+    Args:
+        transaction: Gives an accepted transaction by side and id.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        definition_version: int,
+        transaction: Callable[[int, str], Transaction],
+    ) -> None:
+        self._rules = {rule.name: rule for rule in definition.rules}
+        self._version = definition_version
+        self._transaction = transaction
+        self._calendars: dict[str, Calendar] = {}
+
+    def explain(self, event: RecordMatched | MatchSuggested) -> dict[str, Any]:
+        """The explanation of a match or suggestion, ready for JSON."""
+        rule = self._rules[event.rule]
+        sources = [self._transaction(SOURCE, one) for one in event.source_ids]
+        targets = [self._transaction(TARGET, one) for one in event.target_ids]
+        explanation: dict[str, Any] = {
+            "definition_version": self._version,
+            "conditions": [
+                _condition(condition, sources, targets) for condition in rule.conditions
+            ],
+            "amount": _amount(rule, event),
+        }
+        if rule.date is not None:
+            explanation["date"] = self._date(rule.date, sources, targets)
+        if isinstance(event, MatchSuggested):
+            explanation["reason"] = event.reason
+        return explanation
+
+    def _date(
+        self, window: DateWindow, sources: list[Transaction], targets: list[Transaction]
+    ) -> dict[str, Any]:
+        calendar = self._calendars.get(window.time_zone)
+        if calendar is None:
+            calendar = self._calendars[window.time_zone] = Calendar(window.time_zone)
+        days = [
+            [
+                one.occurred_at // DAY_US if one.is_date else calendar.day_of(one.occurred_at)
+                for one in side
+            ]
+            for side in (sources, targets)
+        ]
+        return {
+            "days": [min(days[1]) - max(days[0]), max(days[1]) - min(days[0])],
+            "min_days": window.min_days,
+            "max_days": window.max_days,
+            "time_zone": window.time_zone,
+        }
+
+
+def _condition(
+    condition: Condition, sources: list[Transaction], targets: list[Transaction]
+) -> dict[str, Any]:
+    return {
+        "source_field": condition.source_field,
+        "target_field": condition.target_field,
+        "operator": condition.operator,
+        "source_values": _values(condition.source_field, sources),
+        "target_values": _values(condition.target_field, targets),
+        "score": 1.0,
+    }
+
+
+def _values(name: str, transactions: list[Transaction]) -> list[str]:
+    return sorted({field_value(one, name) or "" for one in transactions})
+
+
+def _amount(rule: Rule, event: RecordMatched | MatchSuggested) -> dict[str, Any]:
+    digits = CURRENCY_DIGITS[event.currency]
+    amount = rule.amount
+    found: dict[str, Any] = {
+        "kind": amount.kind,
+        "difference": format_minor(event.target_minor - event.source_minor, digits),
+    }
+    if amount.kind == "bounds":
+        found |= {"low": str(amount.low), "high": str(amount.high)}
+    elif amount.kind == "tolerance" and not isinstance(event, MatchSuggested):
+        # The sums of a suggestion's whole set are not what one of its matches would compare.
+        found["limit"] = _limit(amount, digits, event)
+    return found
+
+
+def _limit(amount: AmountRule, digits: int, event: RecordMatched) -> str:
+    limit = limit_minor(amount, digits, event.source_minor, event.target_minor)
+    return _plain(limit / 10**digits)
+
+
+def _plain(value: Fraction) -> str:
+    """A fraction whose decimals end, written out; percentages of minor units do."""
+    with localcontext(prec=60):
+        text = f"{Decimal(value.numerator) / Decimal(value.denominator):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
