@@ -1,0 +1,1 @@
+"""Candidates, selection and finality: how open transactions become matches."""

@@ -1,0 +1,195 @@
+"""The book of one reconciliation: what is open, what is known, and where to find it.
+
+Every change of state is one of the methods here, so that deciding live and folding recorded events
+do the very same things to it.
+"""
+
+from typing import Any, NamedTuple
+
+from xxhash import xxh3_64_intdigest
+
+from domain.definitions import Definition
+from domain.matching.calendar import Calendar
+from domain.matching.compiled import CompiledRule, compile_rules
+from domain.matching.due import DueQueue
+from domain.matching.legs import DUPLICATE, EXCEPTION, MATCHED, OPEN, PENDING, SUGGESTED, Leg
+from domain.matching.pools import Pool, UniquePool, make_pool
+from domain.transactions import Transaction, unpack_transaction
+
+_DAY_US = 86_400_000_000
+
+
+class Suggestion(NamedTuple):
+    """A standing suggestion; members in id order."""
+
+    rule: str
+    rule_index: int
+    sources: tuple[Leg, ...]
+    targets: tuple[Leg, ...]
+
+
+class Closed(NamedTuple):
+    """What has to be forgotten of a day's closed transactions when ids of its age are."""
+
+    ids: tuple[list[str], list[str]]
+    spent: list[tuple[int, int, Any]]
+    rivals: list[Leg]
+
+
+class Book:
+    """State of matching under one definition.
+
+    Attributes:
+        known: Per side: transaction id → its leg while open, else a 64-bit hash of its content.
+        exceptions: Open exceptions: leg → (category, ids of the candidates named with it).
+        suggestions: Standing suggestions by match id.
+        again: Legs whose surroundings changed, to be looked at in the same step.
+    """
+
+    def __init__(self, definition: Definition) -> None:
+        self.known: tuple[dict[str, Leg | int], dict[str, Leg | int]] = ({}, {})
+        self.due = DueQueue()
+        self.exceptions: dict[Leg, tuple[str, tuple[str, ...]]] = {}
+        self.suggestions: dict[str, Suggestion] = {}
+        self.again: list[Leg] = []
+        self.closed: dict[int, Closed] = {}
+        self.use(definition)
+
+    def use(self, definition: Definition) -> None:
+        """Compile a definition and file every open leg under it.
+
+        Rivals and spent values belonged to the rules before and are dropped.
+        """
+        self.definition = definition
+        self.rules: list[CompiledRule] = compile_rules(definition)
+        self.pools: list[Pool] = [make_pool(rule) for rule in self.rules]
+        self.calendar = Calendar(definition.time_zone)
+        window = definition.window
+        settles = {rule.settle_us for rule in self.rules if not rule.immediate}
+        #: Ages, in microseconds, at which a leg is looked at.
+        self.looks: list[int] = sorted(settles | {window.wait_us})
+        for closed in self.closed.values():
+            closed.spent.clear()
+            closed.rivals.clear()
+        tenant, reconciliation = definition.tenant_id, definition.reconciliation_id
+        for side in self.known:
+            for leg in side.values():
+                if isinstance(leg, Leg) and leg.disposition != DUPLICATE:
+                    transaction = unpack_transaction(leg.packed, tenant, reconciliation)
+                    leg.keys = self.keys_of(transaction)
+                    leg.occurred_at = self.event_time(transaction)
+                    for pool in self.pools:
+                        pool.add(leg)
+
+    def keys_of(self, transaction: Transaction) -> tuple[Any, ...]:
+        """What the rules look this transaction up by."""
+        keys: list[Any] = []
+        for rule in self.rules:
+            keys += rule.keys(transaction, transaction.side)
+        return tuple(keys)
+
+    def event_time(self, transaction: Transaction) -> int:
+        """Microseconds since the epoch; a bare date is the end of its day in our zone."""
+        if transaction.is_date:
+            return self.calendar.end_of_day(transaction.occurred_at)
+        return transaction.occurred_at
+
+    def put_in(self, leg: Leg) -> None:
+        """File a new leg everywhere it can be found, and plan the first look at it."""
+        self.known[leg.side][leg.transaction_id] = leg
+        for pool in self.pools:
+            pool.add(leg)
+        self.due.plan(leg, leg.occurred_at + self.looks[0])
+
+    def open_leg(self, side: int, transaction_id: str) -> Leg:
+        """The leg of an open transaction that a recorded event names."""
+        leg = self.known[side][transaction_id]
+        assert isinstance(leg, Leg), f"{transaction_id} is closed, yet an event takes it"
+        return leg
+
+    def _closed_of(self, leg: Leg) -> Closed:
+        day = leg.occurred_at // _DAY_US
+        closed = self.closed.get(day)
+        if closed is None:
+            closed = self.closed[day] = Closed(([], []), [], [])
+        return closed
+
+    def close_known(self, leg: Leg) -> None:
+        """Keep of a leg only what recognises its redelivery."""
+        self.known[leg.side][leg.transaction_id] = xxh3_64_intdigest(leg.packed)
+        self._closed_of(leg).ids[leg.side].append(leg.transaction_id)
+
+    def take_out(self, leg: Leg, by_rule: int) -> None:
+        """Close a leg that rule number `by_rule` matched."""
+        self.close_known(leg)
+        self.due.forget(leg)
+        self.exceptions.pop(leg, None)
+        closed = self._closed_of(leg)
+        leg.rule = by_rule
+        leg.disposition = MATCHED
+        stays = False
+        for rule, pool in zip(self.rules, self.pools, strict=True):
+            if isinstance(pool, UniquePool) and rule.index <= by_rule:
+                pool.spend(leg)
+                closed.spent.append((rule.index, leg.side, leg.keys[rule.slot]))
+            elif rule.index < by_rule and rule.remembers_rivals:
+                stays = True
+            else:
+                pool.discard(leg)
+        leg.packed = b""
+        if stays:
+            closed.rivals.append(leg)
+
+    def set_duplicate(self, leg: Leg) -> None:
+        """Set a leg aside as a second occurrence of a unique value."""
+        self.close_known(leg)
+        self.due.forget(leg)
+        self.exceptions.pop(leg, None)
+        leg.disposition = DUPLICATE
+        for pool in self.pools:
+            pool.discard(leg)
+        leg.packed = b""
+
+    def open_exception(self, leg: Leg, category: str, candidates: tuple[str, ...]) -> None:
+        """Note that an exception stands open for `leg`."""
+        leg.disposition = EXCEPTION
+        self.due.forget(leg)
+        self.exceptions[leg] = (category, candidates)
+
+    def suggest(self, suggestion_id: str, suggestion: Suggestion) -> None:
+        """Note a standing suggestion; its members' exceptions close."""
+        self.suggestions[suggestion_id] = suggestion
+        for leg in (*suggestion.sources, *suggestion.targets):
+            leg.disposition = SUGGESTED
+            leg.suggestions = (*leg.suggestions, suggestion_id)
+            self.due.forget(leg)
+            self.exceptions.pop(leg, None)
+
+    def withdraw(self, suggestion_id: str) -> Suggestion:
+        """Drop a standing suggestion; members it leaves without another are pending again."""
+        suggestion = self.suggestions.pop(suggestion_id)
+        for leg in (*suggestion.sources, *suggestion.targets):
+            leg.suggestions = tuple(one for one in leg.suggestions if one != suggestion_id)
+            if not leg.suggestions and leg.rule == OPEN and leg.disposition == SUGGESTED:
+                leg.disposition = PENDING
+                self.again.append(leg)
+        return suggestion
+
+    def forget_before(self, instant_us: int) -> None:
+        """Forget ids, spent values and rivals of days that ended before `instant_us`."""
+        last_day = instant_us // _DAY_US
+        for day in [day for day in self.closed if day < last_day]:
+            closed = self.closed.pop(day)
+            for side, ids in enumerate(closed.ids):
+                known = self.known[side]
+                for transaction_id in ids:
+                    if isinstance(known.get(transaction_id), int):
+                        del known[transaction_id]
+            for index, side, key in closed.spent:
+                pool = self.pools[index]
+                assert isinstance(pool, UniquePool)
+                pool.forget(side, key)
+            for leg in closed.rivals:
+                for rule, pool in zip(self.rules, self.pools, strict=True):
+                    if rule.index < leg.rule and rule.remembers_rivals:
+                        pool.discard(leg)

@@ -1,0 +1,210 @@
+"""Where open legs wait to be found, one pool per rule.
+
+The cost of putting a leg in, taking it out and finding its fellows does not grow with what else is
+open. A pool also keeps *rivals*: legs that a later rule has matched, which still count when this
+rule asks whether a set is ambiguous or a group whole (`CompiledRule.remembers_rivals`).
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from sortedcontainers import SortedKeyList
+
+from domain.definitions import AmountRule
+from domain.matching.amounts import reach
+from domain.matching.compiled import CompiledRule
+from domain.matching.legs import Leg
+from domain.money import currency_digits
+
+#: Both sides of what stands under one key: source legs and target legs.
+Bucket = tuple[list[Leg], list[Leg]]
+
+
+class Pool(Protocol):
+    """What matching asks of a pool."""
+
+    def add(self, leg: Leg) -> None:
+        """Let `leg` be found."""
+
+    def discard(self, leg: Leg) -> None:
+        """Let `leg` be found no longer."""
+
+    def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
+        """The legs that `leg` may be a candidate with, itself included.
+
+        Returns:
+            A name for the set, equal for all its members, and the legs; None if `leg` has no key.
+        """
+
+
+class KeyedPool:
+    """Legs by the value of a rule's equality conditions."""
+
+    def __init__(self, rule: CompiledRule) -> None:
+        self._slot = rule.slot
+        #: Per side. One leg stands by itself, several in a list: most keys hold one.
+        self.sides: tuple[dict[Any, Leg | list[Leg]], dict[Any, Leg | list[Leg]]] = ({}, {})
+
+    def add(self, leg: Leg) -> None:
+        key = leg.keys[self._slot]
+        if key is None:
+            return
+        side = self.sides[leg.side]
+        found = side.setdefault(key, leg)
+        if found is leg:
+            return
+        if type(found) is list:
+            found.append(leg)
+        else:
+            assert isinstance(found, Leg)
+            side[key] = [found, leg]
+
+    def discard(self, leg: Leg) -> None:
+        key = leg.keys[self._slot]
+        if key is None:
+            return
+        side = self.sides[leg.side]
+        found = side.get(key)
+        if found is leg:
+            del side[key]
+        elif type(found) is list:
+            found.remove(leg)
+            if len(found) == 1:
+                side[key] = found[0]
+
+    def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
+        key = leg.keys[self._slot]
+        return None if key is None else (key, self.bucket(key))
+
+    def bucket(self, key: Any) -> Bucket:
+        """Both sides of one key."""
+        sources, targets = self.sides[0].get(key), self.sides[1].get(key)
+        return _as_list(sources), _as_list(targets)
+
+
+def _as_list(found: Leg | list[Leg] | None) -> list[Leg]:
+    if found is None:
+        return []
+    return [found] if isinstance(found, Leg) else found
+
+
+class UniquePool(KeyedPool):
+    """Legs by a value that may occur once per side, and the values that are spent.
+
+    A value is spent once its leg has matched; whoever brings it again is a duplicate of `spent`.
+    """
+
+    def __init__(self, rule: CompiledRule) -> None:
+        super().__init__(rule)
+        #: Per side: spent value → id of the transaction that had it.
+        self.spent: tuple[dict[Any, str], dict[Any, str]] = ({}, {})
+
+    def spend(self, leg: Leg) -> None:
+        """Take `leg` out for good: its value is used up."""
+        key = leg.keys[self._slot]
+        if key is not None:
+            self.discard(leg)
+            self.spent[leg.side][key] = leg.transaction_id
+
+    def forget(self, side: int, key: Any) -> None:
+        """Let a spent value be new again, once ids of its age are remembered no longer."""
+        self.spent[side].pop(key, None)
+
+
+class EqualAmountPool:
+    """Legs by currency and amount, for a rule without conditions that wants equal amounts."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[tuple[str, int], tuple[dict[Leg, None], dict[Leg, None]]] = {}
+
+    def add(self, leg: Leg) -> None:
+        key = (leg.currency, leg.amount_minor)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = ({}, {})
+        bucket[leg.side][leg] = None
+
+    def discard(self, leg: Leg) -> None:
+        key = (leg.currency, leg.amount_minor)
+        bucket = self._buckets.get(key)
+        if bucket is not None:
+            bucket[leg.side].pop(leg, None)
+            if not bucket[0] and not bucket[1]:
+                del self._buckets[key]
+
+    def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
+        key = (leg.currency, leg.amount_minor)
+        sources, targets = self._buckets.get(key, ({}, {}))
+        return key, (list(sources), list(targets))
+
+
+def _by_amount(leg: Leg) -> tuple[int, str]:
+    return leg.amount_minor, leg.transaction_id
+
+
+class AmountRangePool:
+    """Legs by amount in order, for a rule without conditions that allows a difference.
+
+    Candidates chain: a source near a target that is near another source belongs to one set. The
+    set is followed from leg to leg, each step a search in sorted order.
+    """
+
+    def __init__(self, rule: CompiledRule) -> None:
+        self._rule = rule
+        self._amount: AmountRule = rule.rule.amount
+        self._currencies: dict[str, tuple[SortedKeyList, SortedKeyList]] = {}
+
+    def add(self, leg: Leg) -> None:
+        sides = self._currencies.get(leg.currency)
+        if sides is None:
+            sides = self._currencies[leg.currency] = (
+                SortedKeyList(key=_by_amount),
+                SortedKeyList(key=_by_amount),
+            )
+        sides[leg.side].add(leg)
+
+    def discard(self, leg: Leg) -> None:
+        sides = self._currencies.get(leg.currency)
+        if sides is not None:
+            sides[leg.side].discard(leg)
+
+    def _candidates(self, leg: Leg) -> Iterable[Leg]:
+        sides = self._currencies.get(leg.currency)
+        if sides is None:
+            return ()
+        others = sides[1 - leg.side]
+        digits = currency_digits(leg.currency)
+        assert digits is not None, leg.currency
+        limits = reach(self._amount, digits, leg.amount_minor, leg.side)
+        near: Iterator[Leg] = (
+            iter(others)
+            if limits is None
+            else others.irange_key((limits[0], ""), (limits[1], "\U0010ffff"))
+        )
+        admits = self._rule.admits
+        if leg.side == 0:
+            return [other for other in near if admits(leg, other)]
+        return [other for other in near if admits(other, leg)]
+
+    def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
+        found: dict[Leg, None] = {leg: None}
+        frontier = [leg]
+        while frontier:
+            for other in self._candidates(frontier.pop()):
+                if other not in found:
+                    found[other] = None
+                    frontier.append(other)
+        sources = [one for one in found if one.side == 0]
+        targets = [one for one in found if one.side == 1]
+        # Any member names the set; the first by time is the same from wherever one starts.
+        name = min((one.occurred_at, one.side, one.transaction_id) for one in found)
+        return name, (sources, targets)
+
+
+def make_pool(rule: CompiledRule) -> Pool:
+    """The pool that finds this rule's candidates."""
+    if rule.unique:
+        return UniquePool(rule)
+    if rule.has_key:
+        return KeyedPool(rule)
+    return EqualAmountPool() if rule.rule.amount.kind == "equal" else AmountRangePool(rule)

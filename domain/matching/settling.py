@@ -1,0 +1,473 @@
+"""Deciding: a look at one leg takes whatever about it has become final.
+
+A look follows the leg through the rules in order, asking of each what it would make of the legs
+found together. What it would take is *tentative* until event time has passed the newest member
+plus the rule's settle; the leg is then planned for another look at that instant. Nothing but its
+own look decides for a leg: whoever loses a tentative partner to a later arrival has a look planned,
+and whoever gains one is found by that look. So the cost of an arrival is its own neighbourhood.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from domain.events import (
+    DuplicateDetected,
+    Event,
+    ExceptionReclassified,
+    ExceptionResolved,
+    MatchSuggested,
+    MatchSuperseded,
+    RecordMatched,
+    RecordUnmatched,
+)
+from domain.identity import match_id
+from domain.matching.book import Book, Suggestion
+from domain.matching.compiled import CompiledRule
+from domain.matching.due import SECOND_US
+from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, Leg, by_id, by_time
+from domain.matching.near_misses import Classification, classify, severity
+from domain.matching.pools import Bucket, KeyedPool, UniquePool
+from domain.matching.selection import EMPTY, Match, Selection, connected, select
+
+# Open exceptions around one value that are classified anew when one of them changes; beyond it the
+# value is shared by so many that a change says nothing new about the others.
+_RECLASSIFIED_MAX = 16
+
+
+class _Verdict(NamedTuple):
+    """What judging an ambiguous set said for one leg: a suggestion's id, or when to ask again."""
+
+    suggestion_id: str | None
+    ask_at: int
+
+
+def _ids(legs: tuple[Leg, ...]) -> list[str]:
+    return [leg.transaction_id for leg in legs]
+
+
+def _total(legs: tuple[Leg, ...]) -> int:
+    return sum(leg.amount_minor for leg in legs)
+
+
+class Settling:
+    """One step's decisions over a book; its events gather in `events`.
+
+    Args:
+        watermark_us: Event time, microseconds; None while it is not known yet, when only immediate
+            rules decide.
+        settles: Whether event time may decide anything in this step; while input is behind it may
+            not, however far it has come.
+    """
+
+    def __init__(
+        self, book: Book, definition_version: int, watermark_us: int | None, settles: bool
+    ) -> None:
+        self.book = book
+        self.events: list[Event] = []
+        self.watermark_us = watermark_us
+        self._settles = settles and watermark_us is not None
+        self._version = definition_version
+        self._outcomes: dict[tuple[int, Any], Selection] = {}
+        self._judged: dict[int, tuple[list[Match], dict[Leg, _Verdict]]] = {}
+
+    def passed(self, instant_us: int) -> bool:
+        """Whether event time has passed an instant (in whole seconds, as `DueQueue` counts)."""
+        if not self._settles:
+            return False
+        assert self.watermark_us is not None
+        return instant_us // SECOND_US < self.watermark_us // SECOND_US
+
+    def run(self) -> None:
+        """Look at everything event time has made due, and at what that changes."""
+        self.look_again()
+        if self._settles:
+            assert self.watermark_us is not None
+            for leg in self.book.due.take(self.watermark_us):
+                if leg.rule == OPEN and leg.disposition != DUPLICATE:
+                    self.look(leg)
+                if self.book.again:
+                    self.look_again()
+
+    def look_again(self) -> None:
+        """Look at the legs whose surroundings the step has changed."""
+        again = self.book.again
+        while again:
+            self._outcomes.clear()
+            self._judged.clear()
+            legs, again[:] = sorted(set(again), key=by_time), []
+            for leg in legs:
+                if leg.rule == OPEN and leg.disposition != DUPLICATE:
+                    self.look(leg)
+
+    def arrived(self, leg: Leg) -> None:
+        """Look at a leg that was just put in, for the rules that do not wait."""
+        self._outcomes.clear()
+        self._judged.clear()
+        self.look(leg)
+
+    # -- following one leg through the rules --
+
+    def look(self, leg: Leg) -> None:
+        """Decide what can be decided about an open leg, and plan the next look."""
+        ask_at: int | None = None
+        left_ambiguous: CompiledRule | None = None
+        for rule, pool in zip(self.book.rules, self.book.pools, strict=True):
+            found = pool.around(leg)
+            if found is None:
+                continue
+            if rule.unique and self._set_duplicates_aside(rule, leg, found[1]):
+                return
+            selection = self._outcome(rule, found)
+            match = selection.taken.get(leg)
+            if match is not None:
+                final_at = match.newest_at + rule.settle_us
+                if rule.immediate or self.passed(final_at):
+                    self.confirm(rule, match)
+                else:
+                    self.book.due.plan(leg, final_at)
+                return
+            group = selection.ambiguous.get(leg)
+            if group is None:
+                continue
+            if rule.policy == "suggest":
+                verdict = self._judge(rule, group).get(leg)
+                if verdict is not None and verdict.suggestion_id is None:
+                    ask_at = verdict.ask_at if ask_at is None else min(ask_at, verdict.ask_at)
+            else:
+                left_ambiguous = left_ambiguous or rule
+        self._leave_open(leg, ask_at, left_ambiguous)
+
+    def _leave_open(
+        self, leg: Leg, ask_at: int | None, left_ambiguous: CompiledRule | None
+    ) -> None:
+        if leg.suggestions or leg.disposition == EXCEPTION:
+            if ask_at is not None:
+                self.book.due.plan(leg, ask_at)
+            return
+        wait_until = leg.occurred_at + self.book.definition.window.wait_us
+        if ask_at is not None:
+            self.book.due.plan(leg, ask_at)
+        elif self.passed(wait_until):
+            self._open_exception(leg, left_ambiguous)
+        else:
+            ages = (age for age in self.book.looks if not self.passed(leg.occurred_at + age))
+            self.book.due.plan(leg, leg.occurred_at + next(ages))
+
+    def _outcome(self, rule: CompiledRule, found: tuple[Any, Bucket]) -> Selection:
+        """What `rule` would make of the legs found together, less what earlier rules would take.
+
+        Taking a match changes no other outcome, so one is good for the whole step.
+        """
+        name, (sources, targets) = found
+        outcome = self._outcomes.get((rule.index, name))
+        if outcome is None:
+            if not sources or not targets:
+                return EMPTY
+            if rule.index:
+                sources = [leg for leg in sources if self._left_over(leg, rule.index)]
+                targets = [leg for leg in targets if self._left_over(leg, rule.index)]
+            outcome = self._outcomes[(rule.index, name)] = select(rule, sources, targets)
+        return outcome
+
+    def _left_over(self, leg: Leg, rules: int) -> bool:
+        """Whether none of the first `rules` rules would take `leg`."""
+        if leg.rule != OPEN:
+            return True  # a rival: a later rule has it, so the earlier ones had left it
+        return self._tentative(leg, 0, rules) is None
+
+    def _tentative(self, leg: Leg, first: int, stop: int) -> tuple[CompiledRule, Match] | None:
+        """The match that the rules numbered first…stop-1 would put `leg` in."""
+        for index in range(first, stop):
+            found = self.book.pools[index].around(leg)
+            if found is not None:
+                rule = self.book.rules[index]
+                match = self._outcome(rule, found).taken.get(leg)
+                if match is not None:
+                    return rule, match
+        return None
+
+    # -- taking --
+
+    def confirm(self, rule: CompiledRule, match: Match) -> None:
+        """Record a match as final and close its members."""
+        sources, targets = match.sources, match.targets
+        source_ids, target_ids = _ids(sources), _ids(targets)
+        newest_ms = match.newest_at // 1000
+        self.events.append(
+            RecordMatched(
+                rule.name,
+                rule.rule.match_type,
+                self._version,
+                source_ids,
+                target_ids,
+                sources[0].currency,
+                _total(sources),
+                _total(targets),
+                newest_ms,
+            )
+        )
+        members = (*sources, *targets)
+        late = [leg for leg in members if leg.disposition == EXCEPTION]
+        stale = self._exceptions_naming(members)
+        standing = sorted({one for leg in members for one in leg.suggestions})
+        for leg in members:
+            self.book.take_out(leg, rule.index)
+            self._ask_those_it_stood_beside(leg, rule.index + 1)
+        if late:
+            definition = self.book.definition
+            identity = match_id(
+                definition.tenant_id,
+                definition.reconciliation_id,
+                rule.name,
+                source_ids,
+                target_ids,
+                newest_ms,
+            )
+            self.events += [
+                ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity)
+                for leg in late
+            ]
+        for suggestion_id in standing:
+            self._withdraw(suggestion_id, "a member matched")
+        self._reclassify(stale)
+
+    def _ask_those_it_stood_beside(self, gone: Leg, first_rule: int) -> None:
+        """Look again at who was decided upon while `gone` was left over to later rules.
+
+        Without it a set may be unambiguous, or a group whole, that was not before.
+        """
+        looks = self.book.looks
+        for pool in self.book.pools[first_rule:]:
+            found = pool.around(gone)
+            if found is not None:
+                for side in found[1]:
+                    self.book.again += [
+                        leg
+                        for leg in side
+                        if leg.rule == OPEN
+                        and leg.due != (leg.occurred_at + looks[0]) // SECOND_US + 1
+                    ]
+
+    def _set_duplicates_aside(self, rule: CompiledRule, leg: Leg, bucket: Bucket) -> bool:
+        """Leave one open leg a side for a unique value; say whether `leg` was set aside."""
+        pool = self.book.pools[rule.index]
+        assert isinstance(pool, UniquePool)
+        key = leg.keys[rule.slot]
+        spent = pool.spent[leg.side].get(key)
+        mine = [one for one in bucket[leg.side] if one is leg or self._left_over(one, rule.index)]
+        if spent is None and len(mine) < 2:
+            return False
+        mine.sort(key=by_time)
+        first = mine[0].transaction_id if spent is None else spent
+        for one in mine if spent is not None else mine[1:]:
+            self._set_aside(rule, one, first)
+        self._outcomes.clear()
+        self._judged.clear()
+        return leg.disposition == DUPLICATE
+
+    def _set_aside(self, rule: CompiledRule, leg: Leg, first: str) -> None:
+        value = leg.keys[rule.slot]
+        assert isinstance(value, str)
+        self.events.append(
+            DuplicateDetected(
+                leg.side,
+                leg.transaction_id,
+                first,
+                rule.name,
+                value,
+                leg.amount_minor,
+                leg.currency,
+            )
+        )
+        standing = leg.suggestions
+        had_exception = leg.disposition == EXCEPTION
+        stale = self._exceptions_naming((leg,))
+        self.book.set_duplicate(leg)
+        self._ask_those_it_stood_beside(leg, rule.index + 1)
+        for suggestion_id in standing:
+            self._withdraw(suggestion_id, "a member is a duplicate")
+        reason = f"{rule.name}: {value} was brought by {first} before"
+        if had_exception:
+            self.events.append(
+                ExceptionReclassified(
+                    leg.side, leg.transaction_id, "duplicate", rule.name, reason, []
+                )
+            )
+        else:
+            self.events.append(
+                self._unmatched(leg, Classification("duplicate", rule.name, reason, []))
+            )
+        self._reclassify(stale)
+
+    # -- suggesting --
+
+    def _judge(self, rule: CompiledRule, group: list[Match]) -> dict[Leg, _Verdict]:
+        """Make suggestions of an ambiguous set, without what is or would be matched otherwise."""
+        judged = self._judged.get(id(group))
+        if judged is not None:
+            return judged[1]
+        verdicts: dict[Leg, _Verdict] = {}
+        for candidates in self._remaining(rule, group):
+            legs = {leg for match in candidates for leg in (*match.sources, *match.targets)}
+            sources = tuple(sorted((leg for leg in legs if leg.side == 0), key=by_id))
+            targets = tuple(sorted((leg for leg in legs if leg.side == 1), key=by_id))
+            verdict = self._stand(rule, sources, targets)
+            for leg in legs:
+                verdicts[leg] = verdict
+        self._judged[id(group)] = (group, verdicts)
+        return verdicts
+
+    def _remaining(self, rule: CompiledRule, group: list[Match]) -> Iterator[list[Match]]:
+        """The connected sets that are left of `group` without members that go elsewhere."""
+
+        def stays(leg: Leg) -> bool:
+            return leg.rule == OPEN and (
+                self._tentative(leg, rule.index + 1, len(self.book.rules)) is None
+            )
+
+        staying = {leg for match in group for leg in (*match.sources, *match.targets) if stays(leg)}
+        whole = rule.many_side is None
+        left: list[Match] = []
+        for match in group:
+            sources = tuple(leg for leg in match.sources if leg in staying)
+            targets = tuple(leg for leg in match.targets if leg in staying)
+            # One to one, a candidate with many members stands for all their pairs, so what is
+            # left of it is still a candidate; a group without a member is not that group.
+            same = len(sources) == len(match.sources) and len(targets) == len(match.targets)
+            if sources and targets and (whole or same):
+                left.append(Match(sources, targets))
+        yield from connected(left)
+
+    def _stand(
+        self, rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...]
+    ) -> _Verdict:
+        """Put one connected set before a person, once it is final."""
+        members = (*sources, *targets)
+        final_at = max(leg.occurred_at for leg in members) + rule.settle_us
+        if not (rule.immediate or self.passed(final_at)):
+            return _Verdict(None, final_at)
+        shared = set.intersection(*(set(leg.suggestions) for leg in members))
+        for suggestion_id in shared:
+            if self.book.suggestions[suggestion_id].rule_index < rule.index:
+                return _Verdict(suggestion_id, 0)  # an earlier rule has asked about all of them
+        definition = self.book.definition
+        source_ids, target_ids = _ids(sources), _ids(targets)
+        newest_ms = max(leg.occurred_at for leg in members) // 1000
+        identity = match_id(
+            definition.tenant_id,
+            definition.reconciliation_id,
+            rule.name,
+            source_ids,
+            target_ids,
+            newest_ms,
+        )
+        if identity in self.book.suggestions:
+            return _Verdict(identity, 0)
+        for other in sorted({one for leg in members for one in leg.suggestions}):
+            if self.book.suggestions[other].rule == rule.name:
+                self._withdraw(other, "the set of candidates changed")
+        self.events.append(
+            MatchSuggested(
+                rule.name,
+                rule.rule.match_type,
+                self._version,
+                source_ids,
+                target_ids,
+                sources[0].currency,
+                _total(sources),
+                _total(targets),
+                newest_ms,
+                f"{len(sources)} source and {len(targets)} target transactions fit "
+                "in more than one way",
+            )
+        )
+        late = [leg for leg in members if leg.disposition == EXCEPTION]
+        self.book.suggest(identity, Suggestion(rule.name, rule.index, sources, targets))
+        self.events += [
+            ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity) for leg in late
+        ]
+        return _Verdict(identity, 0)
+
+    def _withdraw(self, suggestion_id: str, reason: str) -> None:
+        suggestion = self.book.withdraw(suggestion_id)
+        self.events.append(
+            MatchSuperseded(
+                suggestion_id,
+                suggestion.rule,
+                _ids(suggestion.sources),
+                _ids(suggestion.targets),
+                reason,
+            )
+        )
+
+    # -- exceptions --
+
+    def _unmatched(self, leg: Leg, what: Classification) -> RecordUnmatched:
+        age = 0 if self.watermark_us is None else self.watermark_us - leg.occurred_at
+        return RecordUnmatched(
+            leg.side,
+            leg.transaction_id,
+            what.category,
+            severity(self.book.definition.severity, leg.amount_minor, leg.currency, age),
+            leg.amount_minor,
+            leg.currency,
+            leg.occurred_at // 1000,
+            what.rule,
+            what.reason,
+            what.candidates,
+            self._version,
+        )
+
+    def _open_exception(self, leg: Leg, left_ambiguous: CompiledRule | None) -> None:
+        what = classify(self.book, leg)
+        if left_ambiguous is not None and what.category != "ambiguous":
+            reason = "more than one candidate fits, and the rule leaves such sets alone"
+            what = Classification("ambiguous", left_ambiguous.name, reason, what.candidates)
+        self.events.append(self._unmatched(leg, what))
+        self.book.open_exception(leg, what.category, what.candidate_ids)
+        self._reclassify(self._exceptions_beside(leg))
+
+    def _exceptions_beside(self, leg: Leg) -> list[Leg]:
+        """Open exceptions of the other side that share a key with `leg`."""
+        if not self.book.exceptions:
+            return []
+        beside: dict[Leg, None] = {}
+        for rule, pool in zip(self.book.rules, self.book.pools, strict=True):
+            key = leg.keys[rule.slot]
+            if isinstance(pool, KeyedPool) and key is not None:
+                fellows = pool.bucket(key)[1 - leg.side]
+                if len(fellows) <= _RECLASSIFIED_MAX:
+                    for one in fellows:
+                        if one in self.book.exceptions:
+                            beside[one] = None
+        return list(beside)
+
+    def _exceptions_naming(self, legs: tuple[Leg, ...]) -> list[Leg]:
+        """Open exceptions, outside `legs`, that name one of them as a candidate."""
+        if not self.book.exceptions:
+            return []
+        return [
+            one
+            for leg in legs
+            for one in self._exceptions_beside(leg)
+            if one not in legs and leg.transaction_id in self.book.exceptions[one][1]
+        ]
+
+    def _reclassify(self, legs: list[Leg]) -> None:
+        for leg in legs:
+            noted = self.book.exceptions.get(leg)
+            if noted is None:
+                continue
+            what = classify(self.book, leg)
+            if noted != (what.category, what.candidate_ids):
+                self.book.exceptions[leg] = (what.category, what.candidate_ids)
+                self.events.append(
+                    ExceptionReclassified(
+                        leg.side,
+                        leg.transaction_id,
+                        what.category,
+                        what.rule,
+                        what.reason,
+                        what.candidates,
+                    )
+                )
