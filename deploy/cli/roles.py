@@ -1,0 +1,105 @@
+"""`settler migrate`, `settler run ROLE` and `settler up`: what runs in production."""
+
+from typing import Annotated
+
+import typer
+
+from deploy.cli.console import Json, load_settings, print_json, say
+
+run = typer.Typer(no_args_is_help=True, help="Run one role of Settler in this process.")
+
+
+def migrate(as_json: Json = False) -> None:
+    """Bring the database's roles and schema up to this release; run twice it changes nothing.
+
+    Example: SETTLER_DATABASE_URL=postgresql://owner:secret@db/settler settler migrate
+    """
+    settings = load_settings()
+    from connectors.postgres import connections, migrations
+
+    with connections.connect_as_owner(settings.database_url) as connection:
+        applied = migrations.migrate(connection)
+    if as_json:
+        print_json({"applied": applied})
+    elif applied:
+        say(f"migrate: applied {', '.join(applied)}")
+    else:
+        say("migrate: the database is up to date")
+
+
+@run.command("flow")
+def run_flow(
+    processes: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes of one Bytewax cluster on this machine.")
+    ] = 1,
+) -> None:
+    """Reconcile: read both Kafka topics, match, and commit to the event store.
+
+    A second flow on the same database waits as standby and takes over when the first ends.
+
+    Example: settler run flow --processes 2
+    """
+    settings = load_settings("flow")
+    if processes > 1:
+        from deploy.supervisor import Supervisor, flow_cluster
+
+        raise typer.Exit(Supervisor([flow_cluster(processes)]).run_until_signalled())
+    from flows import reconcile
+
+    raise typer.Exit(reconcile.main(settings))
+
+
+@run.command("projections")
+def run_projections() -> None:
+    """Keep the read models current with the event store.
+
+    Example: settler run projections
+    """
+    settings = load_settings("projections")
+    from projections import runner
+
+    raise typer.Exit(runner.main(settings))
+
+
+@run.command("publish")
+def run_publish() -> None:
+    """Publish committed events and dead letters to Kafka.
+
+    Example: settler run publish
+    """
+    settings = load_settings("publish")
+    from flows import publish
+
+    raise typer.Exit(publish.main(settings))
+
+
+@run.command("api")
+def run_api() -> None:
+    """Serve the HTTP API and the live page.
+
+    Example: SETTLER_API_PORT=8080 settler run api
+    """
+    settings = load_settings("api")
+    from api import app
+
+    raise typer.Exit(app.main(settings))
+
+
+def up(
+    flow_processes: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes of the flow's Bytewax cluster.")
+    ] = 1,
+) -> None:
+    """Run every role on this machine; what ends is started again, Ctrl-C ends all in order.
+
+    Migrate the database first: roles wait until it is at their release.
+
+    Example: settler migrate && settler up
+    """
+    from deploy.supervisor import ROLES, Supervisor, flow_cluster, role_program
+
+    load_settings("supervisor")
+    programs = [role_program(role) for role in ROLES]
+    if flow_processes > 1:
+        programs[0] = flow_cluster(flow_processes)
+    raise typer.Exit(Supervisor(programs).run_until_signalled())
