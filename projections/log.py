@@ -1,0 +1,130 @@
+"""Reading the log for projections: batches decoded, journals left where they are."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from psycopg import Connection
+
+from domain.errors import SettlerError
+from domain.events import Event, RecordMatched, decode_events
+from projections.queries import load_queries
+
+_SQL = load_queries("log")
+
+#: One database transaction of a projector takes at most this much of the log, unless a single
+#: batch is larger: 20,000 events are folded and written in under half a second, so a reader never
+#: waits longer than that for rows already committed, and the buffers stay in the tens of MiB.
+EVENTS_MAX = 20_000
+BYTES_MAX = 16 * 1024 * 1024
+
+#: "No end": larger than any position.
+NO_END = 2**62
+
+
+class LogBroken(SettlerError):
+    """The log does not go on where the checkpoint stands."""
+
+    code = "projection.log_broken"
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(
+            f"the log goes on at position {found} where {expected} was expected: events are "
+            "missing or were restored apart from the checkpoints. Compare event_store with its "
+            "backup, then run `settler projections rebuild --all`"
+        )
+
+
+class LogBatch(msgspec.Struct, frozen=True, gc=False):
+    """A batch of one stream, decoded.
+
+    Event i, counted from 0, has position `first_position + i` and stream version
+    `base_version + 1 + i`. `matched` and `others` split the events, each with its i: a hot
+    reconciliation is almost all matches. `plain` says that no text in it needs escaping.
+    """
+
+    last_position: int
+    first_position: int
+    tenant_id: str
+    reconciliation_id: str
+    base_version: int
+    created_at: datetime
+    journal_bytes: int
+    event_count: int
+    text_bytes: int
+    plain: bool
+    matched: list[tuple[int, RecordMatched]]
+    others: list[tuple[int, Event]]
+
+
+def read_log(
+    conn: Connection[Any],
+    after: int,
+    until: int = NO_END,
+    events_max: int = EVENTS_MAX,
+    bytes_max: int = BYTES_MAX,
+) -> list[LogBatch]:
+    """Read what follows a position, in commit order, at least one batch if there is any.
+
+    Args:
+        conn: Of a role that sees all tenants.
+        after: Last position already folded; 0 for the beginning.
+        until: Last position wanted.
+        events_max: Events returned at most; a larger batch comes alone.
+        bytes_max: Bytes of event text, which the last batch may exceed.
+
+    Raises:
+        LogBroken: The first batch does not begin right after `after`.
+    """
+    asked = {"after": after, "until": until, "events_max": events_max, "bytes_max": bytes_max}
+    rows = conn.execute(_SQL["read_log"], asked, binary=True).fetchall()
+    batches = [decode_batch(*row) for row in rows]
+    check_order(after, batches)
+    return batches
+
+
+def check_order(after: int, batches: Sequence[LogBatch]) -> None:
+    """Refuse batches that do not follow on from a position and from each other."""
+    for batch in batches:
+        if batch.first_position != after + 1:
+            raise LogBroken(after + 1, batch.first_position)
+        after = batch.last_position
+
+
+def decode_batch(
+    last_position: int,
+    first_position: int,
+    tenant_id: str,
+    reconciliation_id: str,
+    base_version: int,
+    batch_format: int,
+    text: str,
+    journal_bytes: int,
+    created_at: datetime,
+) -> LogBatch:
+    """Decode one row of event_store."""
+    events = decode_events(text, batch_format)
+    matched: list[tuple[int, RecordMatched]] = []
+    others: list[tuple[int, Event]] = []
+    for index, event in enumerate(events):
+        if type(event) is RecordMatched:
+            matched.append((index, event))
+        else:
+            others.append((index, event))
+    return LogBatch(
+        last_position=last_position,
+        first_position=first_position,
+        tenant_id=tenant_id,
+        reconciliation_id=reconciliation_id,
+        base_version=base_version,
+        created_at=created_at.astimezone(UTC),
+        journal_bytes=journal_bytes,
+        event_count=len(events),
+        text_bytes=len(text),
+        # JSON writes quotes, backslashes and control characters with a backslash; without one in
+        # the whole text, every string in it can go into COPY as it is.
+        plain="\\" not in text,
+        matched=matched,
+        others=others,
+    )

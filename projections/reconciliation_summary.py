@@ -1,0 +1,298 @@
+"""The read models `reconciliation_summary` and `reconciliation_totals`: where everything stands.
+
+Every accepted transaction counts in exactly one place: pending, matched, suggested, exception,
+duplicate or superseded. Pending is what the others leave over, a column the database computes.
+
+Events of the matching say which transactions they concern and their sum per side, so everything
+here is addition. Two things need memory: what a suggestion took out of pending, to give it back
+(`open_suggestions`), and where an exception stood before (the read model `exceptions`). A
+transaction stands in at most one open suggestion, and never in one while its exception is open.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from psycopg import Connection
+
+from domain.events import (
+    Event,
+    MatchSuggested,
+    MatchSuperseded,
+    ReconciliationDefined,
+    RecordMatched,
+    TransactionsAccepted,
+    WatermarkAdvanced,
+)
+from domain.identity import match_id
+from domain.transactions import SIDE_NAMES, SOURCE
+from projections.copy_text import instant, line, storable
+from projections.exceptions import Case, CaseChange
+from projections.log import LogBatch
+from projections.queries import load_queries
+from projections.read_model import ReadModel
+
+_SQL = load_queries("reconciliation_summary")
+
+
+class Summary(msgspec.Struct):
+    """What is added to a reconciliation's row; None means nothing new is said."""
+
+    first_event_at: datetime
+    last_event_at: datetime
+    position: int
+    name: str | None = None
+    definition_version: int | None = None
+    watermark_at: datetime | None = None
+    accepted_source: int = 0
+    accepted_target: int = 0
+    redelivered: int = 0
+    rejected: int = 0
+    matches_confirmed: int = 0
+    transactions_matched: int = 0
+    suggestions_open: int = 0
+    transactions_suggested: int = 0
+    exceptions_open: int = 0
+    exceptions_resolved: int = 0
+    transactions_exception: int = 0
+    duplicates: int = 0
+
+
+class Total(msgspec.Struct):
+    """What is added to a row of totals; amounts in minor units of its currency."""
+
+    accepted_count: int = 0
+    accepted_minor: int = 0
+    matched_count: int = 0
+    matched_minor: int = 0
+    suggested_count: int = 0
+    suggested_minor: int = 0
+    exception_count: int = 0
+    exception_minor: int = 0
+    duplicate_count: int = 0
+    duplicate_minor: int = 0
+
+
+class Suggestion(msgspec.Struct, frozen=True, gc=False):
+    """A row of `open_suggestions`, its columns in the order of the `.sql` file."""
+
+    match_id: str
+    tenant_id: str
+    reconciliation_id: str
+    currency: str
+    source_count: int
+    target_count: int
+    source_minor: int
+    target_minor: int
+
+
+Key = tuple[str, str]
+TotalKey = tuple[str, str, str, str]
+
+
+class Ledger(NamedTuple):
+    """A fold: what is added to both tables, and the suggestions that came and went, in order.
+
+    A suggestion that went is its id alone.
+    """
+
+    summaries: dict[Key, Summary]
+    totals: dict[TotalKey, Total]
+    suggestions: list[Suggestion | str]
+
+    def total(self, key: Key, side: str, currency: str) -> Total:
+        """Return the row of totals to add to."""
+        return self.totals.setdefault((*key, side, currency), Total())
+
+    def copied(self) -> "Ledger":
+        """Return a ledger that can be added to without changing this one."""
+        return Ledger(
+            {key: msgspec.structs.replace(value) for key, value in self.summaries.items()},
+            {key: msgspec.structs.replace(value) for key, value in self.totals.items()},
+            list(self.suggestions),
+        )
+
+
+def fold(batches: Sequence[LogBatch]) -> Ledger:
+    """Add up what the events alone tell."""
+    ledger = Ledger({}, {}, [])
+    for batch in batches:
+        key = (batch.tenant_id, batch.reconciliation_id)
+        at = batch.created_at
+        summary = ledger.summaries.get(key)
+        if summary is None:
+            summary = ledger.summaries[key] = Summary(at, at, batch.last_position)
+        summary.last_event_at = at
+        summary.position = batch.last_position
+        _add_matches(ledger, key, summary, batch.matched)
+        for _, event in batch.others:
+            _add_event(ledger, key, summary, event)
+    return ledger
+
+
+def _add_matches(
+    ledger: Ledger, key: Key, summary: Summary, matched: Sequence[tuple[int, RecordMatched]]
+) -> None:
+    sums: dict[str, list[int]] = {}
+    for _, event in matched:
+        kept = sums.get(event.currency)
+        if kept is None:
+            kept = sums[event.currency] = [0, 0, 0, 0]
+        kept[0] += len(event.source_ids)
+        kept[1] += event.source_minor
+        kept[2] += len(event.target_ids)
+        kept[3] += event.target_minor
+    summary.matches_confirmed += len(matched)
+    for currency, (source_count, source_minor, target_count, target_minor) in sums.items():
+        summary.transactions_matched += source_count + target_count
+        source = ledger.total(key, "source", currency)
+        source.matched_count += source_count
+        source.matched_minor += source_minor
+        target = ledger.total(key, "target", currency)
+        target.matched_count += target_count
+        target.matched_minor += target_minor
+
+
+def _add_event(ledger: Ledger, key: Key, summary: Summary, event: Event) -> None:
+    if isinstance(event, TransactionsAccepted):
+        summary.redelivered += event.redelivered
+        summary.rejected += event.rejected
+        for side, currency, count, sum_minor in event.counts:
+            if side == SOURCE:
+                summary.accepted_source += count
+            else:
+                summary.accepted_target += count
+            total = ledger.total(key, SIDE_NAMES[side], currency)
+            total.accepted_count += count
+            total.accepted_minor += sum_minor
+    elif isinstance(event, WatermarkAdvanced):
+        summary.watermark_at = instant(event.watermark_us)
+    elif isinstance(event, ReconciliationDefined):
+        name = event.definition.get("name")
+        summary.name = storable(name) if isinstance(name, str) else key[1]
+        summary.definition_version = event.definition_version
+    elif isinstance(event, MatchSuggested):
+        ledger.suggestions.append(
+            Suggestion(
+                match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms),
+                *key,
+                event.currency,
+                len(event.source_ids),
+                len(event.target_ids),
+                event.source_minor,
+                event.target_minor,
+            )
+        )
+    elif isinstance(event, MatchSuperseded):
+        ledger.suggestions.append(event.match_id)
+
+
+def add_suggestions(ledger: Ledger, standing: Mapping[str, Suggestion]) -> dict[str, Suggestion]:
+    """Count suggestions in as they come and out as they go.
+
+    Args:
+        ledger: Is added to.
+        standing: The rows of `open_suggestions` the ledger speaks of, by id.
+
+    Returns:
+        Of all suggestions concerned, those that stand in the end.
+    """
+    now = dict(standing)
+    for step in ledger.suggestions:
+        if isinstance(step, str):
+            gone = now.pop(step, None)
+            if gone is not None:
+                _count_suggestion(ledger, gone, -1)
+        elif step.match_id not in now:
+            now[step.match_id] = step
+            _count_suggestion(ledger, step, 1)
+    return now
+
+
+def _count_suggestion(ledger: Ledger, suggestion: Suggestion, sign: int) -> None:
+    key = (suggestion.tenant_id, suggestion.reconciliation_id)
+    summary = ledger.summaries[key]
+    summary.suggestions_open += sign
+    summary.transactions_suggested += sign * (suggestion.source_count + suggestion.target_count)
+    source = ledger.total(key, "source", suggestion.currency)
+    source.suggested_count += sign * suggestion.source_count
+    source.suggested_minor += sign * suggestion.source_minor
+    target = ledger.total(key, "target", suggestion.currency)
+    target.suggested_count += sign * suggestion.target_count
+    target.suggested_minor += sign * suggestion.target_minor
+
+
+def add_changes(ledger: Ledger, changes: Iterable[CaseChange]) -> None:
+    """Count exceptions out of where they stood and in where they stand."""
+    for before, after, _ in changes:
+        if before is not None:
+            _count_case(ledger, before, -1)
+        _count_case(ledger, after, 1)
+
+
+def _count_case(ledger: Ledger, case: Case, sign: int) -> None:
+    key = (case.tenant_id, case.reconciliation_id)
+    summary = ledger.summaries[key]
+    if case.is_open:
+        summary.exceptions_open += sign
+    else:
+        summary.exceptions_resolved += sign
+    total = ledger.total(key, case.side, case.currency)
+    if case.place == "duplicate":
+        summary.duplicates += sign
+        total.duplicate_count += sign
+        total.duplicate_minor += sign * case.amount_minor
+    elif case.place == "exception":
+        summary.transactions_exception += sign
+        total.exception_count += sign
+        total.exception_minor += sign * case.amount_minor
+
+
+def write(conn: Connection[Any], folded: Ledger, answers: Mapping[str, Any]) -> None:
+    """Add a fold and the steps of exceptions to the rows."""
+    ledger = folded.copied()
+    add_changes(ledger, answers["exceptions"].changes)
+    if ledger.suggestions:
+        _write_suggestions(conn, ledger)
+    summaries = [
+        {"tenant_id": tenant_id, "reconciliation_id": reconciliation_id, **_fields(summary)}
+        for (tenant_id, reconciliation_id), summary in ledger.summaries.items()
+    ]
+    totals = [
+        dict(zip(("tenant_id", "reconciliation_id", "side", "currency"), key, strict=True))
+        | _fields(total)
+        for key, total in ledger.totals.items()
+    ]
+    with conn.cursor() as cursor:
+        cursor.executemany(_SQL["add_summary"], summaries)
+        cursor.executemany(_SQL["add_totals"], totals)
+
+
+def _write_suggestions(conn: Connection[Any], ledger: Ledger) -> None:
+    concerned = {step if isinstance(step, str) else step.match_id for step in ledger.suggestions}
+    asked = {"match_ids": list(concerned)}
+    rows = [Suggestion(*row) for row in conn.execute(_SQL["read_suggestions"], asked)]
+    before = {
+        row.match_id: msgspec.structs.replace(
+            row, source_minor=int(row.source_minor), target_minor=int(row.target_minor)
+        )
+        for row in rows
+    }
+    after = add_suggestions(ledger, before)
+    gone = [suggestion_id for suggestion_id in before if suggestion_id not in after]
+    conn.execute(_SQL["delete_suggestions"], {"match_ids": gone})
+    come = [row for suggestion_id, row in after.items() if suggestion_id not in before]
+    with conn.cursor().copy(_SQL["copy_suggestions"]) as copy:
+        copy.write("".join(line(msgspec.structs.astuple(row)) for row in come))
+
+
+_fields: Callable[[Any], dict[str, Any]] = msgspec.structs.asdict
+
+RECONCILIATION_SUMMARY = ReadModel(
+    "reconciliation_summary",
+    ("reconciliation_summary", "reconciliation_totals", "open_suggestions"),
+    ("exceptions",),
+    fold,
+    write,
+)
