@@ -7,6 +7,7 @@ of Redis opens the circuit: for some seconds it is not asked at all.
 
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -23,9 +24,7 @@ TTL_SECONDS = 5
 ANSWER_SECONDS_MAX = 0.02
 CIRCUIT_OPEN_SECONDS = 5.0
 
-LOOKUPS = Counter(
-    "settler_api_cache_lookups_total", "Lookups of the answer cache.", ["result"]
-)
+LOOKUPS = Counter("settler_api_cache_lookups_total", "Lookups of the answer cache.", ["result"])
 CIRCUIT_OPEN = Gauge("settler_api_cache_circuit_open", "1 while Redis is not being asked.")
 
 
@@ -80,7 +79,7 @@ class AnswerCache:
             return None
         CIRCUIT_OPEN.set(0)
         LOOKUPS.labels("miss" if kept is None else "hit").inc()
-        return bytes(kept) if kept is not None else None
+        return kept if isinstance(kept, bytes) else None
 
     async def put(self, tenant_id: str, name: str, position: int, answer: bytes) -> None:
         """Keep an answer that was read at `position` or later."""
@@ -91,6 +90,16 @@ class AnswerCache:
             await redis.set(self._key(tenant_id, name, position), answer, ex=TTL_SECONDS)
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(error)
+
+    async def state(self) -> Literal["ok", "unavailable", "off"]:
+        """Say whether Redis answers; `off` when none is set."""
+        if self._redis is None:
+            return "off"
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError, TimeoutError):
+            return "unavailable"
+        return "ok"
 
     async def close(self) -> None:
         """Close the connections."""

@@ -3,25 +3,25 @@
 Queries are named pieces of the `.sql` files in `api/sql`; each run is timed under its name.
 """
 
-import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import Any, LiteralString, cast
+from typing import Any
 
 from prometheus_client import Gauge, Histogram
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-ROLE = "settler_api"
+from connectors.postgres.connections import KEEPALIVE, LIMITS
+from connectors.postgres.queries import load_queries as load_named
+from connectors.postgres.queries import parse_queries
 
 # A request that waits longer than this for a connection is better told to come back: the pool is
 # either exhausted or the database is away, and a queue of seconds helps neither.
 POOL_WAIT_SECONDS = 2.0
 CONNECTIONS_MAX = 10
-STATEMENT_TIMEOUT_MILLISECONDS = 5_000
 
 QUERY_SECONDS = Histogram(
     "settler_api_query_seconds",
@@ -34,20 +34,12 @@ POOL_CONNECTIONS = Gauge(
 )
 POOL_WAITING = Gauge("settler_api_pool_waiting", "Requests that wait for a connection.")
 
-_QUERY_NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
 
-
-def load_queries() -> Mapping[str, LiteralString]:
-    """Read every `-- name --` piece of `api/sql/*.sql`; names are unique over all files."""
-    queries: dict[str, LiteralString] = {}
-    for file in sorted(resources.files("api.sql").iterdir(), key=lambda entry: entry.name):
-        if not file.name.endswith(".sql"):
-            continue
-        pieces = _QUERY_NAME.split(file.read_text(encoding="utf-8"))
-        for name, text in zip(pieces[1::2], pieces[2::2], strict=True):
-            assert name not in queries, f"two queries are named {name}"
-            queries[name] = cast("LiteralString", text)
-    return queries
+def load_queries() -> Mapping[str, bytes]:
+    """Read the queries of all `api/sql/*.sql`, and those that find a key and its tenant."""
+    files = sorted(resources.files("api.sql").iterdir(), key=lambda entry: entry.name)
+    texts = [file.read_text(encoding="utf-8") for file in files if file.name.endswith(".sql")]
+    return load_named("tenants") | parse_queries("\n".join(texts))
 
 
 QUERIES = load_queries()
@@ -60,10 +52,10 @@ class Session:
         self._connection = connection
 
     async def rows(self, name: str, parameters: Mapping[str, Any]) -> list[DictRow]:
-        """Run the query `name` and give all its rows."""
+        """Run the query `name` and give all its rows; none for a statement without an answer."""
         started = time.perf_counter()
         cursor = await self._connection.execute(QUERIES[name], parameters)
-        rows = await cursor.fetchall()
+        rows = await cursor.fetchall() if cursor.description else []
         QUERY_SECONDS.labels(name).observe(time.perf_counter() - started)
         return rows
 
@@ -81,7 +73,13 @@ class Session:
 async def _assume_role(connection: AsyncConnection[DictRow]) -> None:
     # The URL may name a more powerful user (one URL for everything on a laptop); row-level
     # security binds only who runs as the API's role, so every connection becomes it.
-    await connection.execute(cast("LiteralString", f"SET ROLE {ROLE}"))
+    limits = LIMITS["api"]
+    await connection.execute(
+        sql.SQL(
+            "SET ROLE settler_api; SET statement_timeout = {}; SET lock_timeout = {};"
+            " SET idle_in_transaction_session_timeout = {}; SET timezone = 'UTC'"
+        ).format(limits.statement, limits.lock, limits.idle_in_transaction)
+    )
 
 
 class Database:
@@ -101,9 +99,8 @@ class Database:
                 "row_factory": dict_row,
                 # Filters are optional parameters: a plan made for all of them fits none.
                 "prepare_threshold": None,
-                "connect_timeout": 3,
                 "application_name": "settler-api",
-                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MILLISECONDS}",
+                **KEEPALIVE,
             },
             min_size=1,
             max_size=connections_max,
@@ -124,14 +121,22 @@ class Database:
         await self._pool.close(timeout=2.0)
 
     @asynccontextmanager
-    async def tenant(self, tenant_id: str) -> AsyncIterator[Session]:
+    async def tenant(self, tenant_id: str, *, snapshot: bool = False) -> AsyncIterator[Session]:
         """Open a transaction that sees and writes this tenant's rows only.
+
+        Args:
+            tenant_id: From the credential.
+            snapshot: All queries see one state of the database; nothing can be written.
 
         Raises:
             PoolTimeout: No connection within `POOL_WAIT_SECONDS`.
             psycopg.OperationalError: The database went away.
         """
         async with self._pool.connection() as connection, connection.transaction():
+            if snapshot:
+                await connection.execute(
+                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+                )
             await connection.execute(
                 "SELECT set_config('settler.tenant_id', %s, true)", (tenant_id,)
             )
@@ -149,8 +154,8 @@ class Database:
             self._url,
             autocommit=True,
             row_factory=dict_row,
-            connect_timeout=3,
             application_name="settler-api-listen",
+            **KEEPALIVE,
         )
         await _assume_role(connection)
         return connection

@@ -46,9 +46,7 @@ ERRORS: Mapping[str, Kind] = {
     "body_too_large": Kind(413, "The body is larger than this service takes."),
     "unsupported_media_type": Kind(415, "The body's content type is not one this path takes."),
     "definition_invalid": Kind(422, "The definition cannot be used."),
-    "internal_error": Kind(
-        500, "Something failed on our side; the trace id finds it in the logs."
-    ),
+    "internal_error": Kind(500, "Something failed on our side; the trace id finds it in the logs."),
     "database_unavailable": Kind(
         503, "The database does not answer just now; try again shortly.", {"Retry-After": "2"}
     ),

@@ -1,18 +1,18 @@
-"""What happens to every request: a trace, a log line, metrics, safe headers, a bound on the body."""
+"""What happens to every request: a trace, a log line, metrics, safe headers, a body limit."""
 
 import secrets
 import time
 from collections.abc import Mapping
 
 import structlog
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ApiError, error_response
+from connectors.telemetry import TRACEPARENT, context_from_metadata
 
 log = structlog.get_logger("settler.api")
 tracer = trace.get_tracer("settler.api")
@@ -63,13 +63,6 @@ def _with_valid_trace(span: trace.Span) -> trace.Span:
     return NonRecordingSpan(context)
 
 
-def current_trace_headers() -> dict[str, str]:
-    """Give the `traceparent` (and `tracestate`) that continue the running request's trace."""
-    carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier)
-    return carrier
-
-
 class RequestMiddleware:
     """The outermost layer: everything that is said about a request is said here."""
 
@@ -81,8 +74,7 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        parent = propagate.extract({key: headers[key] for key in headers})
+        parent = context_from_metadata({TRACEPARENT: Headers(scope=scope).get(TRACEPARENT)})
         raw_span = tracer.start_span(
             f"{scope['method']} {scope['path']}"[:200], context=parent, kind=SpanKind.SERVER
         )

@@ -119,7 +119,7 @@ def make_document(operations: Sequence[Operation], version: str) -> dict[str, An
     refs: dict[type[BaseModel], dict[str, Any]] = {
         model: dict(schema)
         for (model, _mode), schema in mapping.items()
-        if isinstance(model, type) and issubclass(model, BaseModel)
+        if issubclass(model, BaseModel)
     }
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:

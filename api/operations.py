@@ -22,9 +22,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A model to send with a status and headers other than 200 and none."""
+    """A model to send, or one rendered before, with its status and headers."""
 
-    model: BaseModel
+    model: BaseModel | bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -76,6 +76,20 @@ class Call:
         except ValidationError as error:
             raise from_validation(error) from error
 
+    def header_fields(self, model: type[Model]) -> Model:
+        """Validate the request's own headers.
+
+        Raises:
+            ApiError: `invalid_parameter`.
+        """
+        assert model is self.operation.headers
+        names = [field.alias or name for name, field in model.model_fields.items()]
+        sent = {name: self.request.headers[name] for name in names if name in self.request.headers}
+        try:
+            return model.model_validate(sent)
+        except ValidationError as error:
+            raise from_validation(error) from error
+
     async def body(self, model: type[Model]) -> Model:
         """Validate a JSON body.
 
@@ -103,6 +117,7 @@ class Operation:
         errors: Codes it can answer with, beside those that every operation can.
         secured: Whether it needs a credential.
         stream: The answer is a stream of server-sent events instead of JSON.
+        name: The operation's id, where one handler serves two methods.
     """
 
     method: Literal["GET", "PUT", "POST", "DELETE"]
@@ -120,11 +135,12 @@ class Operation:
     errors: Sequence[str] = ()
     secured: bool = True
     stream: bool = False
+    name: str | None = None
 
     @property
     def operation_id(self) -> str:
-        """The handler's name, unique over all operations."""
-        return getattr(self.handler, "__name__", "")
+        """The handler's name unless told otherwise; unique over all operations."""
+        return self.name or str(getattr(self.handler, "__name__", ""))
 
 
 def require_media_type(request: Request, *allowed: str) -> str:
@@ -155,7 +171,8 @@ def parse_json(raw: bytes) -> Any:
 
 
 def _render(request: Request, answer: Answer) -> Response:
-    body = answer.model.model_dump_json().encode()
+    model = answer.model
+    body = model if isinstance(model, bytes) else model.model_dump_json().encode()
     headers = dict(answer.headers)
     if answer.status == 200 and request.method in {"GET", "HEAD"}:
         # Weak, and private to the credential: the same bytes mean that nothing has changed.

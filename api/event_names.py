@@ -1,0 +1,132 @@
+"""Stored events in their outward form: fields by name, sides as words, amounts as decimals."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from api.amounts import amount_text
+from domain.events import (
+    EVENT_VERSION,
+    DuplicateDetected,
+    Event,
+    ExceptionReclassified,
+    ExceptionResolved,
+    MatchSuggested,
+    RecordMatched,
+    RecordUnmatched,
+    TransactionsAccepted,
+    decode_events,
+)
+from domain.identity import event_id, exception_id, match_id
+from domain.transactions import SIDE_NAMES
+
+
+def _candidates(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    shown = []
+    for candidate in fields["candidates"]:
+        of_candidate = msgspec.structs.asdict(candidate)
+        minor = of_candidate.pop("amount_minor")
+        of_candidate["side"] = SIDE_NAMES[candidate.side]
+        of_candidate["amount"] = amount_text(minor, candidate.currency)
+        shown.append(of_candidate)
+    return shown
+
+
+def _name_match(
+    event: RecordMatched | MatchSuggested, tenant_id: str, reconciliation_id: str
+) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(event)
+    source, target = fields.pop("source_minor"), fields.pop("target_minor")
+    fields["match_id"] = match_id(
+        tenant_id, reconciliation_id, event.rule, event.source_ids, event.target_ids,
+        event.newest_ms,
+    )  # fmt: skip
+    fields["source_amount"] = amount_text(source, event.currency)
+    fields["target_amount"] = amount_text(target, event.currency)
+    fields["difference"] = amount_text(target - source, event.currency)
+    return fields
+
+
+def _name_accepted(event: TransactionsAccepted) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(event)
+    fields["counts"] = [
+        {
+            "side": SIDE_NAMES[side],
+            "currency": currency,
+            "count": count,
+            "amount": amount_text(total, currency),
+        }
+        for side, currency, count, total in event.counts
+    ]
+    fields["offsets"] = {
+        partition: {"first": first, "next": after}
+        for partition, (first, after) in event.offsets.items()
+    }
+    return fields
+
+
+def name_event(event: Event, tenant_id: str, reconciliation_id: str) -> dict[str, Any]:
+    """Give an event's fields by name, with the ids that derive from them."""
+    if isinstance(event, RecordMatched | MatchSuggested):
+        return _name_match(event, tenant_id, reconciliation_id)
+    if isinstance(event, TransactionsAccepted):
+        return _name_accepted(event)
+    fields = msgspec.structs.asdict(event)
+    if isinstance(event, RecordUnmatched | ExceptionReclassified | ExceptionResolved):
+        side = SIDE_NAMES[event.side]
+        fields["side"] = side
+        fields["exception_id"] = exception_id(
+            tenant_id, reconciliation_id, side, event.transaction_id
+        )
+    if isinstance(event, RecordUnmatched | ExceptionReclassified):
+        fields["candidates"] = _candidates(fields)
+    if isinstance(event, DuplicateDetected):
+        fields["side"] = SIDE_NAMES[event.side]
+    if isinstance(event, RecordUnmatched | DuplicateDetected):
+        fields["amount"] = amount_text(fields.pop("amount_minor"), event.currency)
+    return fields
+
+
+def name_events(
+    batch: dict[str, Any],
+    wanted: Callable[[Event], bool] = lambda _event: True,
+    start: int = 0,
+    stop: int | None = None,
+) -> list[dict[str, Any]]:
+    """Unfold a batch into events with their envelopes.
+
+    Args:
+        batch: A row of `event_store` without its journal.
+        wanted: Which events of the batch to give.
+        start: The first place in the batch to look at, counting from 0.
+        stop: The place to stop before; None: the end.
+    """
+    tenant_id, _, aggregate_id = batch["stream_id"].partition("/")
+    metadata = {
+        "tenant_id": tenant_id,
+        "timestamp": batch["created_at"].isoformat(),
+        **batch["metadata"],
+    }
+    events = decode_events(batch["events"], batch["format"])
+    named = []
+    for place, event in enumerate(events[start:stop], start):
+        if not wanted(event):
+            continue
+        version = batch["base_version"] + 1 + place
+        named.append(
+            {
+                "event_id": event_id(batch["stream_id"], version),
+                "stream_id": batch["stream_id"],
+                "stream_version": version,
+                "global_position": batch["first_position"] + place,
+                "aggregate_id": aggregate_id,
+                "aggregate_type": "reconciliation",
+                "event_type": type(event).__name__,
+                "event_version": EVENT_VERSION,
+                "data": name_event(event, tenant_id, batch["reconciliation_id"]),
+                "metadata": metadata,
+                "created_at": batch["created_at"],
+            }
+        )
+    return named

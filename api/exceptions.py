@@ -1,0 +1,211 @@
+"""Exceptions: what failed to match, why, and what became of it."""
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import BaseModel, Field
+
+from api.amounts import Amount, CurrencyFilter, amount_text
+from api.database import Session
+from api.errors import not_found
+from api.events import StoredEvent, to_stored_events
+from api.matches import Match, to_match
+from api.operations import Call, Operation
+from api.pagination import Order, Page, PageQuery, cut_page, decode_cursor
+from api.parameters import (
+    ORDER_DESCRIPTION,
+    POSITION_END,
+    ReconciliationFilter,
+    RuleFilter,
+    Side,
+    filters,
+    parse_id,
+)
+from domain.identity import stream_id
+
+Category = Literal[
+    "missing_in_target", "missing_in_source", "amount_mismatch", "currency_mismatch",
+    "date_mismatch", "duplicate", "ambiguous",
+]  # fmt: skip
+Severity = Literal["low", "medium", "high", "critical"]
+Status = Literal["open", "in_progress", "resolved", "dismissed"]
+
+# An exception's story is a handful of events; one that flapped for weeks has some dozens.
+STORY_BATCHES_MAX = 100
+
+
+class Candidate(BaseModel):
+    """A near miss: the transaction that came closest, and the first condition it failed."""
+
+    transaction_id: str
+    side: Side
+    amount: Amount
+    currency: str
+    rule: str | None
+    failed: str = Field(description="The first condition that did not hold.")
+    detail: str
+
+
+class ExceptionCase(BaseModel):
+    """One transaction that failed to match."""
+
+    exception_id: uuid.UUID
+    reconciliation_id: str
+    position: int = Field(description="Position in the log of the event that opened it.")
+    updated_position: int
+    side: Side
+    transaction_id: str
+    category: str = Field(examples=["amount_mismatch"])
+    severity: Severity
+    status: Status
+    resolution: str | None
+    amount: Amount
+    currency: str
+    occurred_at: datetime
+    rule: str | None = Field(description="The rule that came nearest.")
+    reason: str
+    candidates: list[Candidate]
+    match_id: uuid.UUID | None = Field(description="The match that resolved it.")
+    assignee: str | None
+    definition_version: int
+    opened_at: datetime
+    updated_at: datetime
+
+
+class ExceptionDetail(ExceptionCase):
+    """One exception with its story."""
+
+    story: list[StoredEvent] = Field(description="The events that concern it, oldest first.")
+    match: Match | None = Field(description="The match that resolved it.")
+
+
+class Exceptions(Page[ExceptionCase]):
+    """A page of exceptions."""
+
+
+class ExceptionsQuery(PageQuery):
+    """Filters of exceptions."""
+
+    reconciliation_id: ReconciliationFilter = None
+    status: Status | None = None
+    category: Category | None = None
+    severity: Severity | None = None
+    side: Side | None = None
+    currency: CurrencyFilter = None
+    rule: RuleFilter = None
+    order: Annotated[Order, Field(description=ORDER_DESCRIPTION)] = "newest"
+
+
+_COPIED = (
+    "exception_id", "reconciliation_id", "position", "updated_position", "side", "transaction_id",
+    "category", "severity", "status", "resolution", "currency", "occurred_at", "rule", "reason",
+    "match_id", "assignee", "definition_version", "opened_at", "updated_at",
+)  # fmt: skip
+
+
+def to_exception(row: dict[str, Any]) -> dict[str, Any]:
+    """Give a row of `exceptions` its outward form."""
+    candidates = []
+    for candidate in row["candidates"]:
+        shown = {key: value for key, value in candidate.items() if key != "amount_minor"}
+        shown["amount"] = amount_text(candidate["amount_minor"], candidate["currency"])
+        candidates.append(shown)
+    return {
+        **{name: row[name] for name in _COPIED},
+        "amount": amount_text(row["amount_minor"], row["currency"]),
+        "candidates": candidates,
+    }
+
+
+async def list_exceptions(call: Call) -> Exceptions:
+    """List the tenant's exceptions."""
+    query = call.query(ExceptionsQuery)
+    start = POSITION_END if query.order == "newest" else -1
+    position = decode_cursor(query.cursor, [int])[0] if query.cursor else start
+    names = ("reconciliation_id", "status", "category", "severity", "side", "currency", "rule")
+    async with call.services.database.tenant(call.tenant_id) as session:
+        rows = await session.rows(
+            f"list_exceptions_{query.order}",
+            {
+                **filters(query, *names),
+                "tenant_id": call.tenant_id,
+                "position": position,
+                "limit": query.limit + 1,
+            },
+        )
+    page, next_cursor = cut_page(rows, query.limit, lambda row: [row["position"]])
+    return Exceptions(
+        items=[ExceptionCase(**to_exception(row)) for row in page], next_cursor=next_cursor
+    )
+
+
+async def _read_story(
+    session: Session, tenant_id: str, row: dict[str, Any], match: dict[str, Any] | None
+) -> list[StoredEvent]:
+    transaction_id = row["transaction_id"]
+
+    def concerns(event: Any) -> bool:
+        if getattr(event, "transaction_id", None) == transaction_id:
+            return bool(("source", "target")[event.side] == row["side"])
+        # A match of the same batch may hold an equal id on the other side, so side decides here.
+        members = getattr(event, f"{row['side']}_ids", ())
+        return transaction_id in members
+
+    batches = await session.rows(
+        "read_story_batches",
+        {
+            "tenant_id": tenant_id,
+            "stream_id": stream_id(tenant_id, row["reconciliation_id"]),
+            "from_position": row["position"],
+            "to_position": max(row["updated_position"], match["position"] if match else 0),
+            "quoted_id": msgspec.json.encode(transaction_id).decode(),
+            "limit": STORY_BATCHES_MAX,
+        },
+    )
+    return [event for batch in batches for event in to_stored_events(batch, concerns)]
+
+
+async def read_exception(call: Call) -> ExceptionDetail:
+    """Show one exception, its candidates, its resolution and its story."""
+    exception_id = parse_id(call.path("exception_id"), "exception")
+    tenant_id = call.tenant_id
+    async with call.services.database.tenant(tenant_id, snapshot=True) as session:
+        row = await session.row(
+            "read_exception", {"tenant_id": tenant_id, "exception_id": exception_id}
+        )
+        if row is None:
+            raise not_found("exception", str(exception_id))
+        match = None
+        if row["match_id"] is not None:
+            match = await session.row(
+                "read_match", {"tenant_id": tenant_id, "match_id": row["match_id"]}
+            )
+        story = await _read_story(session, tenant_id, row, match)
+    return ExceptionDetail(
+        **to_exception(row), story=story, match=Match(**to_match(match)) if match else None
+    )
+
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/exceptions",
+        handler=list_exceptions,
+        tag="exceptions",
+        summary="List exceptions",
+        description=f"Sorted by position. {ORDER_DESCRIPTION}",
+        query=ExceptionsQuery,
+        answer=Exceptions,
+    ),
+    Operation(
+        method="GET",
+        path="/exceptions/{exception_id}",
+        handler=read_exception,
+        tag="exceptions",
+        summary="Show an exception and its story",
+        answer=ExceptionDetail,
+        errors=("not_found",),
+    ),
+)

@@ -1,0 +1,13 @@
+-- submit_command --
+INSERT INTO inbox (command_id, tenant_id, reconciliation_id, command_type, payload, user_id,
+                   correlation_id, trace)
+VALUES (%(command_id)s, %(tenant_id)s, %(reconciliation_id)s, %(command_type)s, %(payload)s,
+        %(user_id)s, %(correlation_id)s, %(trace)s)
+ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING
+RETURNING command_id, pg_notify('settler_inbox', '');
+
+-- read_command --
+SELECT command_id, reconciliation_id, command_type, payload, correlation_id, submitted_at, status,
+       outcome, decided_at
+FROM inbox
+WHERE tenant_id = %(tenant_id)s AND command_id = %(command_id)s;

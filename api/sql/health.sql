@@ -1,0 +1,2 @@
+-- read_migrations --
+SELECT name FROM schema_migrations;
