@@ -45,11 +45,11 @@ REQUIRED_FIELDS = (
     "currency",
     "occurred_at",
 )
-_DECIMAL_FIELDS = frozenset({"amount", "fee", "base_amount", "fx_rate"})
-_KNOWN_FIELDS = frozenset(
+DECIMAL_FIELDS = frozenset({"amount", "fee", "base_amount", "fx_rate"})
+KNOWN_FIELDS = frozenset(
     {
         *REQUIRED_FIELDS,
-        *_DECIMAL_FIELDS,
+        *DECIMAL_FIELDS,
         "reference",
         "counterparty",
         "description",
@@ -143,7 +143,9 @@ def read_content(fields: Mapping[str, object], now_us: int | None) -> Content:
     tenant_id = _scope_id(fields, "tenant_id")
     reconciliation_id = _scope_id(fields, "reconciliation_id")
     transaction_id = _transaction_id(fields, "transaction_id")
-    assert tenant_id and reconciliation_id and transaction_id
+    assert tenant_id
+    assert reconciliation_id
+    assert transaction_id
     if not _is_blank(fields.get("supersedes")):
         raise FieldRefused(
             "unsupported_field",
@@ -246,7 +248,7 @@ def _json_value(name: str, value: msgspec.Raw) -> object:
         case b"{" if name == "attributes":
             return {key: _json_value("", inner) for key, inner in _decode_object(value).items()}
     kind = _JSON_KINDS.get(text[0], "a number")
-    if kind == "a number" and name in _DECIMAL_FIELDS:
+    if kind == "a number" and name in DECIMAL_FIELDS:
         return text.decode()
     return NotText(kind)
 
@@ -369,7 +371,7 @@ def _occurred_at(value: object, now_us: int | None) -> tuple[int, bool]:
 
 
 def _unknown(fields: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in fields.items() if name not in _KNOWN_FIELDS}
+    return {name: value for name, value in fields.items() if name not in KNOWN_FIELDS}
 
 
 def _extra(

@@ -1,0 +1,106 @@
+"""The stored form of a definition: plain data in which every default is written out."""
+
+from decimal import Decimal
+from typing import Any
+
+from domain.definition_values import format_duration
+from domain.definitions import AmountRule, Column, Definition, Rule, SideSpec
+
+
+def definition_to_plain(definition: Definition) -> dict[str, Any]:
+    """Write a definition as `parse_definition` reads it; JSON-able, with text for decimals."""
+    window, severity = definition.window, definition.severity
+    return {
+        "tenant_id": definition.tenant_id,
+        "reconciliation_id": definition.reconciliation_id,
+        "name": definition.name,
+        "source": _side(definition.source),
+        "target": _side(definition.target),
+        "time_zone": definition.time_zone,
+        "window": {
+            "wait": format_duration(window.wait_us),
+            "lateness": format_duration(window.lateness_us),
+            "idle": format_duration(window.idle_us),
+            "remember": format_duration(window.remember_us),
+        },
+        "rules": [_rule(rule) for rule in definition.rules],
+        "severity": {
+            "medium": _decimal(severity.medium),
+            "high": _decimal(severity.high),
+            "critical": _decimal(severity.critical),
+            "escalate_after": format_duration(severity.escalate_after_us),
+        },
+    }
+
+
+def _decimal(value: Decimal) -> str:
+    return format(value, "f")
+
+
+def _side(side: SideSpec) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    if side.system is not None:
+        plain["system"] = side.system
+    if side.columns:
+        plain["columns"] = {field: _column(column) for field, column in side.columns.items()}
+    return plain
+
+
+def _column(column: Column) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "column": column.column,
+        "decimal": column.decimal,
+        "thousands": column.thousands,
+        "negate": column.negate or None,
+        "format": column.format,
+        "time_zone": column.time_zone,
+    }
+    return {name: value for name, value in plain.items() if value is not None}
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "name": rule.name,
+        "match_type": rule.match_type,
+        "conditions": [
+            {
+                "source_field": condition.source_field,
+                "target_field": condition.target_field,
+                "operator": condition.operator,
+                "unique": condition.unique,
+            }
+            for condition in rule.conditions
+        ],
+        "amount": _amount(rule.amount),
+        "selection": (
+            {"tie_break": "lowest_id"}
+            if rule.selection == "lowest_id"
+            else {"ambiguity": rule.selection}
+        ),
+        "outcome": "confirm",
+        "settle": "immediate" if rule.immediate else format_duration(rule.settle_us),
+    }
+    if rule.date is not None:
+        window = {
+            "min_days": rule.date.min_days,
+            "max_days": rule.date.max_days,
+            "time_zone": rule.date.time_zone,
+            "inclusive": rule.date.inclusive,
+        }
+        plain["date"] = {name: value for name, value in window.items() if value is not None}
+    if rule.whole_key is not None:
+        plain["group"] = {"whole_key": rule.whole_key}
+    return plain
+
+
+def _amount(amount: AmountRule) -> dict[str, Any]:
+    plain: dict[str, Any] = {"inclusive": amount.inclusive}
+    if amount.low is not None and amount.high is not None:
+        plain["bounds"] = {"low": _decimal(amount.low), "high": _decimal(amount.high)}
+    elif amount.kind == "tolerance":
+        tolerance: dict[str, Any] = {"percent_of": amount.percent_of, "combine": amount.combine}
+        for name, limit in (("absolute", amount.absolute), ("percent", amount.percent)):
+            if limit is not None:
+                tolerance[name] = _decimal(limit)
+        plain["tolerance"] = tolerance
+    return plain
