@@ -80,6 +80,7 @@ class Reconciliation:
     Attributes:
         version: Events in the stream so far.
         newest: Newest event time seen per side, microseconds.
+        recorded_watermark_us: The event time that the last recorded event told.
         watermark_us: Event time; None before both sides were seen or input fell idle.
         last_input_us: The clock at the last input; not part of what is recorded.
     """
@@ -95,7 +96,7 @@ class Reconciliation:
         self.last_input_us: int | None = None
         self.commands: set[str] = set()
         self.book = Book(definition)
-        self._recorded_watermark_us: int | None = None
+        self.recorded_watermark_us: int | None = None
 
     @property
     def definition(self) -> Definition:
@@ -224,14 +225,14 @@ class Reconciliation:
             return []
         settling = self._settling(settles=True)
         settling.run()
-        recorded = self._recorded_watermark_us
+        recorded = self.recorded_watermark_us
         if (
             settling.events
             or recorded is None
             or (self.watermark_us - recorded >= _WATERMARK_STEP_US)
         ):
             if recorded != self.watermark_us:
-                self._recorded_watermark_us = self.watermark_us
+                self.recorded_watermark_us = self.watermark_us
                 settling.events.insert(0, WatermarkAdvanced(self.watermark_us))
         self.book.forget_before(self.watermark_us - self.definition.window.remember_us)
         return settling.events
@@ -279,7 +280,7 @@ class Reconciliation:
             case DuplicateDetected():
                 book.set_duplicate(book.open_leg(event.side, event.transaction_id))
             case WatermarkAdvanced():
-                self.watermark_us = self._recorded_watermark_us = event.watermark_us
+                self.watermark_us = self.recorded_watermark_us = event.watermark_us
                 book.forget_before(event.watermark_us - self.definition.window.remember_us)
             case ReconciliationDefined():
                 self._define(event)
@@ -292,18 +293,9 @@ class Reconciliation:
         book = self.book
         for packed in journal:
             transaction = unpack_transaction(packed, self.tenant_id, self.reconciliation_id)
-            occurred_at = book.event_time(transaction)
-            book.put_in(
-                Leg(
-                    transaction.transaction_id,
-                    transaction.side,
-                    transaction.amount_minor,
-                    transaction.currency,
-                    occurred_at,
-                    book.keys_of(transaction),
-                    packed,
-                )
-            )
+            leg = book.leg_of(transaction)
+            book.put_in(leg)
+            occurred_at = leg.occurred_at
             newest = self.newest[transaction.side]
             if newest is None or occurred_at > newest:
                 self.newest[transaction.side] = occurred_at

@@ -11,7 +11,7 @@ from xxhash import xxh3_64_intdigest
 from domain.definitions import Definition
 from domain.matching.calendar import Calendar
 from domain.matching.compiled import CompiledRule, compile_rules
-from domain.matching.due import DueQueue
+from domain.matching.due import SECOND_US, DueQueue
 from domain.matching.legs import DUPLICATE, EXCEPTION, MATCHED, OPEN, PENDING, SUGGESTED, Leg
 from domain.matching.pools import Pool, UniquePool, make_pool
 from domain.transactions import Transaction, unpack_transaction
@@ -101,13 +101,42 @@ class Book:
             pool.add(leg)
         self.due.plan(leg, leg.occurred_at + self.looks[0])
 
+    def put_back(self, leg: Leg, due: int) -> None:
+        """File a leg of a snapshot, due in that second of event time (0: in none)."""
+        self.known[leg.side][leg.transaction_id] = leg
+        for pool in self.pools:
+            pool.add(leg)
+        if due:
+            self.due.plan(leg, (due - 1) * SECOND_US)
+
+    def put_back_rival(self, leg: Leg) -> None:
+        """File a leg that a rule has matched where earlier rules still count it."""
+        leg.disposition = MATCHED
+        for rule, pool in zip(self.rules, self.pools, strict=True):
+            if rule.index < leg.rule and rule.remembers_rivals and not rule.unique:
+                pool.add(leg)
+        self.closed_of(leg).rivals.append(leg)
+
+    def leg_of(self, transaction: Transaction) -> Leg:
+        """A new leg for a transaction, not filed yet."""
+        return Leg(
+            transaction.transaction_id,
+            transaction.side,
+            transaction.amount_minor,
+            transaction.currency,
+            self.event_time(transaction),
+            self.keys_of(transaction),
+            transaction.packed,
+        )
+
     def open_leg(self, side: int, transaction_id: str) -> Leg:
         """The leg of an open transaction that a recorded event names."""
         leg = self.known[side][transaction_id]
         assert isinstance(leg, Leg), f"{transaction_id} is closed, yet an event takes it"
         return leg
 
-    def _closed_of(self, leg: Leg) -> Closed:
+    def closed_of(self, leg: Leg) -> Closed:
+        """What is kept of the closed transactions of a leg's day."""
         day = leg.occurred_at // _DAY_US
         closed = self.closed.get(day)
         if closed is None:
@@ -117,14 +146,14 @@ class Book:
     def close_known(self, leg: Leg) -> None:
         """Keep of a leg only what recognises its redelivery."""
         self.known[leg.side][leg.transaction_id] = xxh3_64_intdigest(leg.packed)
-        self._closed_of(leg).ids[leg.side].append(leg.transaction_id)
+        self.closed_of(leg).ids[leg.side].append(leg.transaction_id)
 
     def take_out(self, leg: Leg, by_rule: int) -> None:
         """Close a leg that rule number `by_rule` matched."""
         self.close_known(leg)
         self.due.forget(leg)
         self.exceptions.pop(leg, None)
-        closed = self._closed_of(leg)
+        closed = self.closed_of(leg)
         leg.rule = by_rule
         leg.disposition = MATCHED
         stays = False
@@ -136,9 +165,10 @@ class Book:
                 stays = True
             else:
                 pool.discard(leg)
-        leg.packed = b""
         if stays:
             closed.rivals.append(leg)
+        else:
+            leg.packed = b""
 
     def set_duplicate(self, leg: Leg) -> None:
         """Set a leg aside as a second occurrence of a unique value."""

@@ -3,6 +3,8 @@
 import random
 from decimal import Decimal
 
+from domain.definition_parsing import parse_definition
+from domain.definition_plain import definition_to_plain
 from domain.definitions import (
     AmountRule,
     Condition,
@@ -59,7 +61,9 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
             [],
         ]
     )
-    match_type = rng.choice(["one_to_one", "one_to_one", "one_to_one", "one_to_many", "many_to_one"])
+    match_type = rng.choice(
+        ["one_to_one", "one_to_one", "one_to_one", "one_to_many", "many_to_one"]
+    )
     if unique:
         match_type = "one_to_one"
         fields = fields or ["reference"]
@@ -81,8 +85,10 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
     date = None
     if rng.random() < 0.3:
         low = rng.choice([None, -1, 0])
+        high = rng.choice([0, 1, 2] if low is None else [None, 0, 1, 2])
+        narrow = low is not None and high is not None and high - low < 2
         date = DateWindow(
-            low, rng.choice([None, 0, 1, 2]), rng.choice(["UTC", "Asia/Tokyo"]), rng.random() < 0.8
+            low, high, rng.choice(["UTC", "Asia/Tokyo"]), narrow or rng.random() < 0.8
         )
     return Rule(
         f"rule-{index}",
@@ -97,10 +103,14 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
     )
 
 
-def some_definition(rng: random.Random, *, lateness_us: int, unique: bool | None = None) -> Definition:
+def some_definition(
+    rng: random.Random, *, lateness_us: int, unique: bool | None = None
+) -> Definition:
     count = rng.choice([1, 1, 2, 2, 3])
     first_unique = rng.random() < 0.25 if unique is None else unique
-    rules = tuple(some_rule(rng, index, unique=first_unique and index == 0) for index in range(count))
+    rules = tuple(
+        some_rule(rng, index, unique=first_unique and index == 0) for index in range(count)
+    )
     return Definition(
         "acme",
         "orders",
@@ -145,3 +155,9 @@ def some_transactions(rng: random.Random, count: int) -> list[Transaction]:
         assert isinstance(built, Transaction), built
         transactions.append(built)
     return transactions
+
+
+def some_written_definition(rng: random.Random, *, lateness_us: int) -> Definition:
+    """A definition with the written form that is stored and parsed again."""
+    definition = some_definition(rng, lateness_us=lateness_us)
+    return parse_definition(definition_to_plain(definition))

@@ -109,9 +109,7 @@ def candidates(
     rule: Rule, sources: list[Transaction], targets: list[Transaction]
 ) -> list[tuple[tuple[Transaction, ...], tuple[Transaction, ...]]]:
     if rule.whole_key is None:
-        return [
-            ((s,), (t,)) for s, t in product(sources, targets) if group_holds(rule, [s], [t])
-        ]
+        return [((s,), (t,)) for s, t in product(sources, targets) if group_holds(rule, [s], [t])]
     condition = next(c for c in rule.conditions if c.source_field == rule.whole_key)
     many, one, field_name = (
         (targets, sources, condition.target_field)
@@ -159,7 +157,9 @@ def run(definition: Definition, transactions: list[Transaction]) -> Outcome:
 
     def left(side: int) -> list[Transaction]:
         return [
-            one for one in transactions if one.side == side and (side, one.transaction_id) not in gone
+            one
+            for one in transactions
+            if one.side == side and (side, one.transaction_id) not in gone
         ]
 
     def take(rule: Rule, candidate) -> None:
@@ -183,7 +183,11 @@ def run(definition: Definition, transactions: list[Transaction]) -> Outcome:
         found = candidates(rule, left(0), left(1))
         if rule.selection == "lowest_id" or unique is not None:
             while True:
-                free = [c for c in found if not any((x.side, x.transaction_id) in gone for s in c for x in s)]
+                free = [
+                    c
+                    for c in found
+                    if not any((x.side, x.transaction_id) in gone for s in c for x in s)
+                ]
                 if not free:
                     break
                 take(rule, min(free, key=lambda c: (ids(c[0]), ids(c[1]))))
@@ -196,7 +200,9 @@ def run(definition: Definition, transactions: list[Transaction]) -> Outcome:
             ambiguous_sets += [(rule, group) for group in groups if len(group) > 1]
     suggested_members: list[frozenset[tuple[int, str]]] = []
     for rule, group in ambiguous_sets:
-        rest = [c for c in group if not any((x.side, x.transaction_id) in gone for s in c for x in s)]
+        rest = [
+            c for c in group if not any((x.side, x.transaction_id) in gone for s in c for x in s)
+        ]
         for part in connected(rest):
             sources = tuple({x for c in part for x in ids(c[0])})
             targets = tuple({x for c in part for x in ids(c[1])})
@@ -205,7 +211,5 @@ def run(definition: Definition, transactions: list[Transaction]) -> Outcome:
                 suggested_members.append(members)
                 outcome.suggested.add((rule.name, tuple(sorted(sources)), tuple(sorted(targets))))
     asked = {member for members in suggested_members for member in members}
-    outcome.exceptions = {
-        (one.side, one.transaction_id) for one in transactions
-    } - gone - asked
+    outcome.exceptions = {(one.side, one.transaction_id) for one in transactions} - gone - asked
     return outcome

@@ -30,7 +30,9 @@ class Ledger:
         for event in events:
             match event:
                 case RecordMatched():
-                    members = {(0, x) for x in event.source_ids} | {(1, x) for x in event.target_ids}
+                    members = {(0, x) for x in event.source_ids} | {
+                        (1, x) for x in event.target_ids
+                    }
                     assert not members & self.taken, "a transaction is in two confirmed matches"
                     self.taken |= members
                     self.confirmed.add(

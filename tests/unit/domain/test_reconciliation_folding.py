@@ -1,0 +1,104 @@
+"""Deciding live, folding what was recorded and restoring a snapshot end in the same state."""
+
+import random
+
+import pytest
+
+from domain.events import decode_events, encode_events
+from domain.matching.book import Book
+from domain.matching.legs import DISPOSITIONS, Leg
+from domain.matching.pools import UniquePool
+from domain.reconciliation import Chunk, Reconciliation
+from domain.snapshots import restore, snapshot
+from tests.unit.domain.cases import MINUTE, some_transactions, some_written_definition
+from tests.unit.domain.test_reconciliation_properties import in_chunks
+
+
+def known(book: Book):
+    return [
+        {
+            identity: (
+                DISPOSITIONS[entry.disposition],
+                entry.keys,
+                entry.occurred_at,
+                entry.amount_minor,
+                entry.suggestions,
+            )
+            if isinstance(entry, Leg)
+            else entry
+            for identity, entry in side.items()
+        }
+        for side in book.known
+    ]
+
+
+def pools(book: Book):
+    """Who is found where, rivals included, and which values are spent."""
+    contents = []
+    for pool in book.pools:
+        members = {}
+        legs = [leg for side in book.known for leg in side.values() if isinstance(leg, Leg)]
+        legs += [leg for closed in book.closed.values() for leg in closed.rivals]
+        for leg in legs:
+            found = pool.around(leg)
+            if found is not None:
+                members[(leg.side, leg.transaction_id)] = [
+                    sorted((one.transaction_id, one.rule) for one in side) for side in found[1]
+                ]
+        contents.append((members, pool.spent if isinstance(pool, UniquePool) else None))
+    return contents
+
+
+def facts(state: Reconciliation):
+    """Everything that a later decision can depend on, apart from when a leg is looked at."""
+    book = state.book
+    return {
+        "version": state.version,
+        "definition": (state.definition_version, state.definition),
+        "newest": state.newest,
+        "watermark": state.watermark_us,
+        "commands": state.commands,
+        "known": known(book),
+        "pools": pools(book),
+        "exceptions": {
+            (leg.side, leg.transaction_id): noted for leg, noted in book.exceptions.items()
+        },
+        "suggestions": sorted(book.suggestions),
+    }
+
+
+def begin(rng):
+    definition = some_written_definition(rng, lateness_us=5 * MINUTE)
+    state = Reconciliation(definition)
+    return state, state.define(definition, "command-1")
+
+
+@pytest.mark.parametrize("seed", range(250))
+def test_folding_the_events_gives_the_state_that_decided_them(seed):
+    rng = random.Random(seed)
+    live, decision = begin(rng)
+    folded = Reconciliation(live.definition)
+    folded.evolve_all(decode_events(encode_events(decision.events)), decision.journal)
+    for chunk in in_chunks(rng, some_transactions(rng, rng.randint(4, 16))):
+        decision = live.advance(Chunk(chunk, caught_up=True))
+        folded.evolve_all(decode_events(encode_events(decision.events)), decision.journal)
+        # Event time is recorded when it decides something or a minute of it has passed.
+        folded.watermark_us = live.watermark_us
+        assert facts(folded) == facts(live), f"seed={seed}"
+
+
+@pytest.mark.parametrize("seed", range(250))
+def test_a_restart_anywhere_decides_the_same_from_there_on(seed):
+    rng = random.Random(1_000 + seed)
+    undisturbed, _ = begin(random.Random(seed))
+    restarted, _ = begin(random.Random(seed))
+    for chunk in in_chunks(rng, some_transactions(rng, rng.randint(4, 16))):
+        if rng.random() < 0.5:
+            restarted = restore(snapshot(restarted))
+        ours = restarted.advance(Chunk(chunk, caught_up=True))
+        theirs = undisturbed.advance(Chunk(chunk, caught_up=True))
+        assert [e for e in ours.events] == [e for e in theirs.events], f"seed={seed}"
+    assert restore(snapshot(restarted)).finish().events == undisturbed.finish().events
+    assert facts(restarted)["known"] != [] and snapshot(restore(snapshot(undisturbed))) == (
+        snapshot(undisturbed)
+    )
