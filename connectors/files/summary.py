@@ -50,7 +50,8 @@ def summarise(results: Results) -> dict[str, Any]:
         "exceptions_by_category": results.categories(),
         "amounts": {
             currency: {
-                side: {
+                side: {"count": sides[number]["accepted"][0]}
+                | {
                     name: format_minor(sides[number][name][1], CURRENCY_DIGITS[currency])
                     for name in ("accepted", *DISPOSITIONS)
                 }

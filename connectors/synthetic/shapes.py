@@ -112,7 +112,10 @@ class Settling(Shape):
         """One invoice with an instant and one bank entry with a bare date.
 
         Args:
-            number, at_us, off_minor, currency: As in `Shape.legs`.
+            number: As in `Shape.legs`, like the next three.
+            at_us: Event time.
+            off_minor: Added to the target's amount.
+            currency: Replaces the target's.
             days: From the invoice's day to the value date; by itself anything the rules allow.
             tag: Ends both ids, for further pairs of the same number.
             named: Whether the records carry the invoice number; if not, the customer decides.
