@@ -1,4 +1,4 @@
-"""The store's twin in memory, for simulations: same promises, a clock of its own, failing on demand.
+"""The store's twin in memory, for simulations: same promises, its own clock, failing on demand.
 
 It shares the merging and encoding of flushes with the real one, so what goes in comes out in the
 same bytes. Several simulated processes share one object, as they would share a database.

@@ -17,7 +17,7 @@ from connectors.postgres.writing import Flush, prepare_flush, steps_outcome, sto
 
 log = structlog.get_logger(__name__)
 
-_CLOSE_FAILURES = (InterfaceError, *TRANSIENT)
+_CLOSE_FAILURES: tuple[type[Exception], ...] = (InterfaceError, *TRANSIENT)
 
 
 class StoreWriter:

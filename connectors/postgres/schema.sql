@@ -1,0 +1,570 @@
+-- The whole schema as it should be today, for people to read; migrations/ is how databases get there,
+-- and a test holds that both lead to the same. Runs as settler_owner once the roles exist.
+
+CREATE TABLE schema_migrations (
+    name text CONSTRAINT schema_migrations_pkey PRIMARY KEY,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Row-level security -------------------------------------------------------------------------
+
+-- Every table with rows of a tenant calls this once. A role without BYPASSRLS then sees the rows of
+-- the tenant named in settler.tenant_id and, when it names none, no row at all. Forced, so that the
+-- owner is no exception.
+CREATE FUNCTION protect_tenant_table(target regclass) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
+    EXECUTE format(
+        'CREATE POLICY tenant_isolation ON %s USING (tenant_id = current_setting(''settler.tenant_id'', true))',
+        target);
+END
+$$;
+
+-- The log ------------------------------------------------------------------------------------
+
+-- One row: the position of the newest event. Taken under its row lock right before the batch rows
+-- go in, so positions are gapless and in commit order.
+CREATE TABLE log_head (
+    "only" boolean DEFAULT true CONSTRAINT log_head_pkey PRIMARY KEY
+        CONSTRAINT log_head_only CHECK ("only"),
+    position bigint NOT NULL
+) WITH (fillfactor = 10);
+INSERT INTO log_head (position) VALUES (0);
+
+-- A row is a record batch: all events of one stream in one flush.
+CREATE TABLE event_store (
+    last_position bigint CONSTRAINT event_store_pkey PRIMARY KEY,
+    first_position bigint NOT NULL,
+    stream_id text NOT NULL,
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    base_version bigint NOT NULL,
+    event_count integer NOT NULL CONSTRAINT event_store_not_empty CHECK (event_count > 0),
+    format smallint NOT NULL DEFAULT 1,
+    events text STORAGE EXTERNAL NOT NULL,
+    journal bytea STORAGE EXTERNAL,
+    metadata jsonb NOT NULL,
+    correlation_id text GENERATED ALWAYS AS (metadata ->> 'correlation_id') STORED,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT event_store_stream_version_key UNIQUE (stream_id, base_version),
+    CONSTRAINT event_store_positions CHECK (last_position - first_position + 1 = event_count)
+);
+CREATE INDEX event_store_tenant_position_idx ON event_store (tenant_id, last_position);
+CREATE INDEX event_store_correlation_idx ON event_store (tenant_id, correlation_id)
+    WHERE correlation_id IS NOT NULL;
+SELECT protect_tenant_table('event_store');
+
+-- Identity -----------------------------------------------------------------------------------
+
+-- The same derivations as domain/identity.py; md5 names things here, it secures nothing.
+CREATE FUNCTION match_identity(tenant text, reconciliation text, rule text,
+                               source_ids jsonb, target_ids jsonb, newest_ms bigint) RETURNS uuid
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT (lpad(to_hex(least(greatest(newest_ms, 0), 281474976710655)), 12, '0')
+            || left(md5(concat_ws(chr(31), tenant, reconciliation, rule,
+                   (SELECT coalesce(string_agg(id, chr(30) ORDER BY place), '')
+                    FROM jsonb_array_elements_text(source_ids) WITH ORDINALITY AS source (id, place)),
+                   (SELECT coalesce(string_agg(id, chr(30) ORDER BY place), '')
+                    FROM jsonb_array_elements_text(target_ids) WITH ORDINALITY AS target (id, place))
+               )), 20))::uuid
+$$;
+
+CREATE FUNCTION exception_identity(tenant text, reconciliation text, side integer, transaction_id text)
+RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT md5(tenant || chr(31) || reconciliation || chr(31) || 'exception' || chr(31)
+               || CASE side WHEN 0 THEN 'source' ELSE 'target' END || chr(31) || transaction_id)::uuid
+$$;
+
+-- One stored event, [type, field, ...], as an object of named fields. A type without a branch shows
+-- its fields unnamed rather than nothing.
+CREATE FUNCTION expand_event(event_type text, element jsonb, tenant text, reconciliation text)
+RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE event_type
+    WHEN 'RecordMatched' THEN jsonb_build_object(
+        'match_id', match_identity(tenant, reconciliation, element ->> 1, element -> 4, element -> 5,
+                                   (element ->> 9)::bigint),
+        'rule', element -> 1, 'match_type', element -> 2, 'definition_version', element -> 3,
+        'source_ids', element -> 4, 'target_ids', element -> 5, 'currency', element -> 6,
+        'source_minor', element -> 7, 'target_minor', element -> 8, 'newest_ms', element -> 9)
+    WHEN 'MatchSuggested' THEN jsonb_build_object(
+        'match_id', match_identity(tenant, reconciliation, element ->> 1, element -> 4, element -> 5,
+                                   (element ->> 9)::bigint),
+        'rule', element -> 1, 'match_type', element -> 2, 'definition_version', element -> 3,
+        'source_ids', element -> 4, 'target_ids', element -> 5, 'currency', element -> 6,
+        'source_minor', element -> 7, 'target_minor', element -> 8, 'newest_ms', element -> 9,
+        'reason', element -> 10)
+    WHEN 'MatchSuperseded' THEN jsonb_build_object(
+        'match_id', element -> 1, 'rule', element -> 2, 'source_ids', element -> 3,
+        'target_ids', element -> 4, 'reason', element -> 5)
+    WHEN 'RecordUnmatched' THEN jsonb_build_object(
+        'exception_id', exception_identity(tenant, reconciliation, (element ->> 1)::integer, element ->> 2),
+        'side', CASE element ->> 1 WHEN '0' THEN 'source' ELSE 'target' END,
+        'transaction_id', element -> 2, 'category', element -> 3, 'severity', element -> 4,
+        'amount_minor', element -> 5, 'currency', element -> 6, 'occurred_ms', element -> 7,
+        'rule', element -> 8, 'reason', element -> 9, 'candidates', element -> 10,
+        'definition_version', element -> 11)
+    WHEN 'ExceptionReclassified' THEN jsonb_build_object(
+        'exception_id', exception_identity(tenant, reconciliation, (element ->> 1)::integer, element ->> 2),
+        'side', CASE element ->> 1 WHEN '0' THEN 'source' ELSE 'target' END,
+        'transaction_id', element -> 2, 'category', element -> 3, 'rule', element -> 4,
+        'reason', element -> 5, 'candidates', element -> 6)
+    WHEN 'ExceptionResolved' THEN jsonb_build_object(
+        'exception_id', exception_identity(tenant, reconciliation, (element ->> 1)::integer, element ->> 2),
+        'side', CASE element ->> 1 WHEN '0' THEN 'source' ELSE 'target' END,
+        'transaction_id', element -> 2, 'resolution', element -> 3, 'match_id', element -> 4)
+    WHEN 'DuplicateDetected' THEN jsonb_build_object(
+        'side', CASE element ->> 1 WHEN '0' THEN 'source' ELSE 'target' END,
+        'transaction_id', element -> 2, 'first_transaction_id', element -> 3, 'rule', element -> 4,
+        'value', element -> 5, 'amount_minor', element -> 6, 'currency', element -> 7)
+    WHEN 'TransactionsAccepted' THEN jsonb_build_object(
+        'counts', element -> 1, 'offsets', element -> 2, 'redelivered', element -> 3,
+        'rejected', element -> 4)
+    WHEN 'WatermarkAdvanced' THEN jsonb_build_object('watermark_us', element -> 1)
+    WHEN 'ReconciliationDefined' THEN jsonb_build_object(
+        'definition_version', element -> 1, 'definition', element -> 2, 'command_id', element -> 3)
+    ELSE jsonb_build_object('fields', element - 0)
+    END
+$$;
+
+-- One row per event. Conditions on stream_id, tenant_id, correlation_id and batch_position reach the
+-- indexes of event_store; global_position is computed per event and does not, so a range of it goes
+-- through events_between().
+CREATE VIEW events WITH (security_invoker = true) AS
+SELECT
+    md5(b.stream_id || ':' || (b.base_version + e.ordinal)::text)::uuid AS event_id,
+    b.stream_id,
+    b.base_version + e.ordinal AS stream_version,
+    b.first_position + e.ordinal - 1 AS global_position,
+    substr(b.stream_id, strpos(b.stream_id, '/') + 1) AS aggregate_id,
+    CASE WHEN b.stream_id = b.tenant_id || '/' || b.reconciliation_id THEN 'reconciliation'
+         ELSE split_part(b.stream_id, '/', 1) END AS aggregate_type,
+    e.element ->> 0 AS event_type,
+    CASE b.format WHEN 1 THEN 1 END AS event_version,
+    expand_event(e.element ->> 0, e.element, b.tenant_id, b.reconciliation_id) AS data,
+    jsonb_build_object('tenant_id', b.tenant_id, 'timestamp', b.created_at) || b.metadata AS metadata,
+    b.created_at,
+    b.tenant_id,
+    b.reconciliation_id,
+    b.correlation_id,
+    b.last_position AS batch_position
+FROM event_store AS b
+CROSS JOIN LATERAL jsonb_array_elements(b.events::jsonb) WITH ORDINALITY AS e (element, ordinal);
+
+-- The events with after < global_position <= until, by way of the primary key.
+CREATE FUNCTION events_between(after bigint, until bigint) RETURNS SETOF events
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT * FROM events
+    WHERE batch_position > after
+      AND batch_position <= coalesce((SELECT min(last_position) FROM event_store
+                                      WHERE last_position >= until), until)
+      AND global_position > after
+      AND global_position <= until
+$$;
+
+-- Streams and their state --------------------------------------------------------------------
+
+-- The one writer's hold on a stream: who may write (fence), at which version, what it has read.
+CREATE TABLE streams (
+    stream_id text CONSTRAINT streams_pkey PRIMARY KEY,
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    version bigint NOT NULL DEFAULT 0,
+    fence bigint NOT NULL DEFAULT 1,
+    next_offset jsonb NOT NULL DEFAULT '{}',
+    wake_at timestamptz,
+    definition_version integer NOT NULL DEFAULT 0,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50);
+CREATE INDEX streams_wake_at_idx ON streams (wake_at) WHERE wake_at IS NOT NULL;
+SELECT protect_tenant_table('streams');
+
+-- Read by recovery alone; no policy, so only roles with BYPASSRLS ever see a row.
+CREATE TABLE snapshots (
+    stream_id text NOT NULL,
+    version bigint NOT NULL,
+    format smallint NOT NULL,
+    state bytea STORAGE EXTERNAL NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT snapshots_pkey PRIMARY KEY (stream_id, version)
+);
+ALTER TABLE snapshots ENABLE ROW LEVEL SECURITY;
+ALTER TABLE snapshots FORCE ROW LEVEL SECURITY;
+
+-- How far each partition is committed, and of which incarnation of the topic.
+CREATE TABLE source_checkpoints (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next_offset bigint NOT NULL,
+    cluster_id text NOT NULL,
+    topic_id text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT source_checkpoints_pkey PRIMARY KEY (topic, partition)
+);
+
+CREATE TABLE projection_checkpoints (
+    name text CONSTRAINT projection_checkpoints_pkey PRIMARY KEY,
+    position bigint NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Commands -----------------------------------------------------------------------------------
+
+CREATE TABLE inbox (
+    command_id uuid CONSTRAINT inbox_pkey PRIMARY KEY,
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    command_type text NOT NULL,
+    payload jsonb NOT NULL,
+    user_id text,
+    correlation_id text NOT NULL,
+    trace jsonb,
+    submitted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    status text NOT NULL DEFAULT 'pending'
+        CONSTRAINT inbox_status CHECK (status IN ('pending', 'done', 'refused')),
+    outcome jsonb,
+    decided_at timestamptz
+);
+CREATE INDEX inbox_pending_idx ON inbox (submitted_at, command_id) WHERE status = 'pending';
+CREATE INDEX inbox_reconciliation_idx ON inbox (tenant_id, reconciliation_id, submitted_at);
+SELECT protect_tenant_table('inbox');
+
+-- Bad records --------------------------------------------------------------------------------
+
+CREATE TABLE dead_letter_queue (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    "offset" bigint NOT NULL,
+    dead_letter_id uuid NOT NULL GENERATED ALWAYS AS
+        (md5(topic || '/' || partition::text || '/' || "offset"::text)::uuid) STORED,
+    tenant_id text,
+    reconciliation_id text,
+    transaction_id text,
+    side smallint NOT NULL,
+    raw bytea NOT NULL,
+    code text NOT NULL,
+    message text NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    redrive_requested_at timestamptz,
+    redriven_at timestamptz,
+    published_at timestamptz,
+    CONSTRAINT dead_letter_queue_pkey PRIMARY KEY (topic, partition, "offset"),
+    CONSTRAINT dead_letter_queue_id_key UNIQUE (dead_letter_id)
+);
+CREATE INDEX dead_letter_queue_tenant_idx ON dead_letter_queue (tenant_id, received_at, dead_letter_id);
+CREATE INDEX dead_letter_queue_redrivable_idx ON dead_letter_queue (received_at, dead_letter_id)
+    WHERE redriven_at IS NULL AND (redrive_requested_at IS NOT NULL OR code = 'unknown_reconciliation');
+CREATE INDEX dead_letter_queue_unpublished_idx ON dead_letter_queue (received_at, dead_letter_id)
+    WHERE published_at IS NULL;
+SELECT protect_tenant_table('dead_letter_queue');
+
+-- Leases -------------------------------------------------------------------------------------
+
+CREATE TABLE leases (
+    name text CONSTRAINT leases_pkey PRIMARY KEY,
+    holder text NOT NULL,
+    acquired_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+
+-- Who waits for a lease, so that a standby can be seen.
+CREATE TABLE lease_standbys (
+    name text NOT NULL,
+    holder text NOT NULL,
+    waiting_since timestamptz NOT NULL,
+    seen_at timestamptz NOT NULL,
+    CONSTRAINT lease_standbys_pkey PRIMARY KEY (name, holder)
+);
+
+-- Tenants ------------------------------------------------------------------------------------
+
+CREATE TABLE tenants (
+    tenant_id text CONSTRAINT tenants_pkey PRIMARY KEY
+        CONSTRAINT tenants_id_form CHECK (tenant_id ~ '^[a-z0-9_-]{1,64}$'),
+    name text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    suspended_at timestamptz
+);
+SELECT protect_tenant_table('tenants');
+
+CREATE TABLE api_keys (
+    key_id text CONSTRAINT api_keys_pkey PRIMARY KEY,
+    tenant_id text NOT NULL CONSTRAINT api_keys_tenant_fkey REFERENCES tenants (tenant_id),
+    key_hash bytea NOT NULL,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    last_used_at timestamptz
+);
+CREATE INDEX api_keys_tenant_idx ON api_keys (tenant_id, created_at);
+SELECT protect_tenant_table('api_keys');
+-- Who presents a key is not known yet: the API names the key's public part for the one transaction
+-- and sees that row, no other.
+CREATE POLICY key_lookup ON api_keys FOR SELECT
+    USING (key_id = current_setting('settler.key_id', true));
+
+-- Grants: what each role needs, no more ------------------------------------------------------
+
+-- A later migration grants its own tables: SELECT, INSERT, UPDATE, DELETE to settler_projections and
+-- SELECT to settler_api for a read model. Operators read every table without being told.
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO settler_operator;
+
+GRANT SELECT, UPDATE ON log_head TO settler_flow;
+GRANT SELECT, INSERT ON event_store TO settler_flow;
+GRANT SELECT, INSERT, UPDATE ON streams TO settler_flow;
+GRANT SELECT, INSERT, DELETE ON snapshots TO settler_flow;
+GRANT SELECT, INSERT, UPDATE ON source_checkpoints TO settler_flow;
+GRANT SELECT ON inbox TO settler_flow;
+GRANT UPDATE (status, outcome, decided_at) ON inbox TO settler_flow;
+GRANT SELECT, INSERT ON dead_letter_queue TO settler_flow;
+GRANT UPDATE (tenant_id, reconciliation_id, transaction_id, code, message, redriven_at, published_at)
+    ON dead_letter_queue TO settler_flow;
+GRANT SELECT, INSERT, UPDATE, DELETE ON leases, lease_standbys TO settler_flow, settler_projections;
+
+GRANT SELECT ON log_head, event_store, events, streams, dead_letter_queue TO settler_projections;
+GRANT UPDATE (published_at) ON dead_letter_queue TO settler_projections;
+GRANT SELECT, INSERT, UPDATE, DELETE ON projection_checkpoints TO settler_projections;
+
+GRANT SELECT ON log_head, event_store, events, streams, source_checkpoints, projection_checkpoints,
+    leases, lease_standbys, dead_letter_queue, tenants, api_keys TO settler_api;
+GRANT SELECT, INSERT ON inbox TO settler_api;
+GRANT UPDATE (redrive_requested_at, redriven_at) ON dead_letter_queue TO settler_api;
+GRANT UPDATE (last_used_at) ON api_keys TO settler_api;
+
+GRANT SELECT ON log_head, event_store, events, streams, snapshots, source_checkpoints,
+    projection_checkpoints, leases, lease_standbys, dead_letter_queue, tenants, api_keys, inbox
+    TO settler_operator;
+GRANT INSERT ON inbox, tenants, api_keys TO settler_operator;
+GRANT UPDATE (name, suspended_at) ON tenants TO settler_operator;
+GRANT UPDATE (revoked_at) ON api_keys TO settler_operator;
+GRANT UPDATE (topic, redrive_requested_at, redriven_at) ON dead_letter_queue TO settler_operator;
+GRANT UPDATE (next_offset, fence, updated_at) ON streams TO settler_operator;
+GRANT DELETE ON source_checkpoints, projection_checkpoints TO settler_operator;
+GRANT SELECT ON schema_migrations TO settler_flow, settler_projections, settler_api, settler_operator;
+
+-- Read models -------------------------------------------------------------------------------------
+
+-- The read models: what projections fold from event_store and the API shows.
+--
+-- All of them are disposable; a rebuild makes them again from the log, row for row.  They carry few
+-- indexes on purpose, since each one costs a fifth of the rate at which matches become readable.
+-- Amounts are whole minor units in numeric, for the sum of a group may pass 64 bits.
+
+-- One row a match or suggestion.  The id begins with the newest member's event time, so inserts
+-- stay at the right edge of the index.
+CREATE TABLE matches (
+    match_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    position bigint NOT NULL,
+    stream_version bigint NOT NULL,
+    rule text NOT NULL,
+    match_type text NOT NULL,
+    status text NOT NULL,
+    source_ids text[] NOT NULL,
+    target_ids text[] NOT NULL,
+    currency text NOT NULL,
+    source_minor numeric NOT NULL,
+    target_minor numeric NOT NULL,
+    difference_minor numeric NOT NULL,
+    definition_version integer NOT NULL,
+    matched_at timestamptz NOT NULL,
+    updated_position bigint,
+    reason text,
+    CONSTRAINT matches_pkey PRIMARY KEY (match_id)
+);
+CREATE INDEX matches_position_idx ON matches (tenant_id, reconciliation_id, position);
+CREATE INDEX matches_suggested_idx ON matches (tenant_id, position) WHERE status = 'suggested';
+COMMENT ON COLUMN matches.status IS 'confirmed, suggested or superseded';
+COMMENT ON COLUMN matches.difference_minor IS 'target_minor - source_minor';
+COMMENT ON COLUMN matches.position IS 'global position of the event that made the row';
+COMMENT ON COLUMN matches.matched_at IS 'when that event was stored';
+COMMENT ON COLUMN matches.updated_position IS 'position of the event that last changed the row; null: none did';
+COMMENT ON COLUMN matches.reason IS 'why it is only suggested, or why it was superseded; null on a confirmed match';
+
+-- At most one row a transaction: what failed to match, and what became of it.
+CREATE TABLE exceptions (
+    exception_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    position bigint NOT NULL,
+    side text NOT NULL,
+    transaction_id text NOT NULL,
+    category text NOT NULL,
+    severity text NOT NULL,
+    status text NOT NULL,
+    resolution text,
+    amount_minor numeric NOT NULL,
+    currency text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    rule text,
+    reason text NOT NULL,
+    candidates jsonb NOT NULL,
+    match_id uuid,
+    assignee text,
+    definition_version integer NOT NULL,
+    opened_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    updated_position bigint NOT NULL,
+    CONSTRAINT exceptions_pkey PRIMARY KEY (exception_id)
+);
+CREATE INDEX exceptions_status_idx ON exceptions (tenant_id, reconciliation_id, status, position);
+CREATE INDEX exceptions_position_idx ON exceptions (tenant_id, position);
+COMMENT ON COLUMN exceptions.side IS 'source or target';
+COMMENT ON COLUMN exceptions.status IS 'open, in_progress, resolved or dismissed';
+COMMENT ON COLUMN exceptions.position IS 'global position of the event that opened it';
+COMMENT ON COLUMN exceptions.candidates IS
+    'array of {transaction_id, side, amount_minor, currency, rule, failed, detail}; side is source or target';
+
+-- One row a reconciliation.  Counts of transactions by where they stand:
+-- accepted = pending + matched + suggested + exception + duplicate + superseded.
+-- Rows are updated with every batch, so half of each page is left free for updates in place.
+CREATE TABLE reconciliation_summary (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    name text,
+    definition_version integer NOT NULL DEFAULT 0,
+    status text NOT NULL DEFAULT 'active',
+    accepted_source bigint NOT NULL DEFAULT 0,
+    accepted_target bigint NOT NULL DEFAULT 0,
+    redelivered bigint NOT NULL DEFAULT 0,
+    rejected bigint NOT NULL DEFAULT 0,
+    matches_confirmed bigint NOT NULL DEFAULT 0,
+    transactions_matched bigint NOT NULL DEFAULT 0,
+    suggestions_open bigint NOT NULL DEFAULT 0,
+    transactions_suggested bigint NOT NULL DEFAULT 0,
+    exceptions_open bigint NOT NULL DEFAULT 0,
+    exceptions_resolved bigint NOT NULL DEFAULT 0,
+    transactions_exception bigint NOT NULL DEFAULT 0,
+    duplicates bigint NOT NULL DEFAULT 0,
+    superseded bigint NOT NULL DEFAULT 0,
+    pending bigint NOT NULL GENERATED ALWAYS AS (
+        accepted_source + accepted_target - transactions_matched - transactions_suggested
+        - transactions_exception - duplicates - superseded) STORED,
+    watermark_at timestamptz,
+    first_event_at timestamptz NOT NULL,
+    last_event_at timestamptz NOT NULL,
+    position bigint NOT NULL,
+    CONSTRAINT reconciliation_summary_pkey PRIMARY KEY (tenant_id, reconciliation_id)
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN reconciliation_summary.exceptions_open IS
+    'cases people see as open, duplicates among them';
+COMMENT ON COLUMN reconciliation_summary.transactions_exception IS
+    'transactions whose place is exception: open, or closed without a match; duplicates count apart';
+COMMENT ON COLUMN reconciliation_summary.position IS 'global position of the last event folded in';
+
+-- The same places per side and currency, with sums.
+CREATE TABLE reconciliation_totals (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    side text NOT NULL,
+    currency text NOT NULL,
+    accepted_count bigint NOT NULL DEFAULT 0,
+    accepted_minor numeric NOT NULL DEFAULT 0,
+    matched_count bigint NOT NULL DEFAULT 0,
+    matched_minor numeric NOT NULL DEFAULT 0,
+    suggested_count bigint NOT NULL DEFAULT 0,
+    suggested_minor numeric NOT NULL DEFAULT 0,
+    exception_count bigint NOT NULL DEFAULT 0,
+    exception_minor numeric NOT NULL DEFAULT 0,
+    duplicate_count bigint NOT NULL DEFAULT 0,
+    duplicate_minor numeric NOT NULL DEFAULT 0,
+    superseded_count bigint NOT NULL DEFAULT 0,
+    superseded_minor numeric NOT NULL DEFAULT 0,
+    pending_count bigint NOT NULL GENERATED ALWAYS AS (
+        accepted_count - matched_count - suggested_count - exception_count - duplicate_count
+        - superseded_count) STORED,
+    pending_minor numeric NOT NULL GENERATED ALWAYS AS (
+        accepted_minor - matched_minor - suggested_minor - exception_minor - duplicate_minor
+        - superseded_minor) STORED,
+    CONSTRAINT reconciliation_totals_pkey
+        PRIMARY KEY (tenant_id, reconciliation_id, side, currency)
+) WITH (fillfactor = 50);
+
+-- The suggestions that stand, with what they take out of pending: the summary's own memory.
+CREATE TABLE open_suggestions (
+    match_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    currency text NOT NULL,
+    source_count bigint NOT NULL,
+    target_count bigint NOT NULL,
+    source_minor numeric NOT NULL,
+    target_minor numeric NOT NULL,
+    CONSTRAINT open_suggestions_pkey PRIMARY KEY (match_id)
+);
+
+-- Every version of every definition.
+CREATE TABLE definitions (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    version integer NOT NULL,
+    definition jsonb NOT NULL,
+    defined_at timestamptz NOT NULL,
+    command_id text NOT NULL,
+    position bigint NOT NULL,
+    CONSTRAINT definitions_pkey PRIMARY KEY (tenant_id, reconciliation_id, version)
+);
+
+-- What a tenant used, per UTC day of storing.
+CREATE TABLE tenant_usage_view (
+    tenant_id text NOT NULL,
+    usage_date date NOT NULL,
+    transactions bigint NOT NULL DEFAULT 0,
+    matches bigint NOT NULL DEFAULT 0,
+    exceptions bigint NOT NULL DEFAULT 0,
+    rejected bigint NOT NULL DEFAULT 0,
+    redelivered bigint NOT NULL DEFAULT 0,
+    events bigint NOT NULL DEFAULT 0,
+    journal_bytes bigint NOT NULL DEFAULT 0,
+    CONSTRAINT tenant_usage_view_pkey PRIMARY KEY (tenant_id, usage_date)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE tenant_usage_view IS 'a table kept by a projection; days are UTC, by time of storing';
+COMMENT ON COLUMN tenant_usage_view.exceptions IS 'exceptions opened that day';
+
+-- Where exceptions come from, per UTC day of opening.
+CREATE TABLE error_hotspots_view (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    day date NOT NULL,
+    category text NOT NULL,
+    rule text NOT NULL,
+    currency text NOT NULL,
+    exception_count bigint NOT NULL DEFAULT 0,
+    open_count bigint NOT NULL DEFAULT 0,
+    amount_minor numeric NOT NULL DEFAULT 0,
+    open_amount_minor numeric NOT NULL DEFAULT 0,
+    last_seen_at timestamptz NOT NULL,
+    CONSTRAINT error_hotspots_view_pkey
+        PRIMARY KEY (tenant_id, reconciliation_id, day, category, rule, currency)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE error_hotspots_view IS
+    'a table kept by a projection; an exception counts on the UTC day it opened, under the category it has now';
+COMMENT ON COLUMN error_hotspots_view.rule IS 'the rule that came nearest; empty: none';
+COMMENT ON COLUMN error_hotspots_view.amount_minor IS
+    'sum of absolute amounts, so that debits and credits do not hide each other';
+
+SELECT protect_tenant_table('matches');
+SELECT protect_tenant_table('exceptions');
+SELECT protect_tenant_table('reconciliation_summary');
+SELECT protect_tenant_table('reconciliation_totals');
+SELECT protect_tenant_table('open_suggestions');
+SELECT protect_tenant_table('definitions');
+SELECT protect_tenant_table('tenant_usage_view');
+SELECT protect_tenant_table('error_hotspots_view');
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON matches, exceptions, reconciliation_summary,
+    reconciliation_totals, open_suggestions, definitions, tenant_usage_view, error_hotspots_view
+    TO settler_projections;
+GRANT SELECT ON matches, exceptions, reconciliation_summary, reconciliation_totals, open_suggestions,
+    definitions, tenant_usage_view, error_hotspots_view TO settler_api;
+
+-- Where a rebuild makes the tables of the same names before it switches them in.
+CREATE SCHEMA settler_rebuild;
+GRANT USAGE ON SCHEMA settler_rebuild TO settler_projections;
