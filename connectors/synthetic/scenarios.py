@@ -6,7 +6,7 @@ construction: nothing here compares two records.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from connectors.synthetic import broken
@@ -40,7 +40,7 @@ class Shape:
         chance: Seeded; every draw of this shape comes from it.
         facts: Gets the truth.
         outbox: Gets the messages.
-        invalid_kinds: Names of `broken.KINDS` to go through in turn.
+        invalid_kinds: Names of `broken.KINDS`, endless, shared by all shapes.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Shape:
         chance: random.Random,
         facts: Facts,
         outbox: Outbox,
-        invalid_kinds: Sequence[str],
+        invalid_kinds: Iterator[str],
     ) -> None:
         self.stream_id = spec.stream_id
         self.chance = chance
@@ -57,7 +57,6 @@ class Shape:
         self.outbox = outbox
         self.calendar = Calendar()
         self._invalid_kinds = invalid_kinds
-        self._invalid_count = 0
         self._head = (
             f'{{"tenant_id":"{spec.tenant_id}","reconciliation_id":"{spec.reconciliation_id}"'
         )
@@ -96,8 +95,8 @@ class Shape:
     ) -> Leg:
         """Write one record; `amount` is minor units, currency and digits, `rest` JSON members."""
         minor, currency, digits = amount
-        # Every fourth amount is a JSON number: it is to be taken as written, like the others.
-        quote = "" if minor & 3 == 0 else '"'
+        # Now and then an amount is a JSON number: it is to be taken as written, like the others.
+        quote = "" if minor & 63 == 0 else '"'
         value = (
             f'{self._head},"transaction_id":"{transaction_id}",'
             f'"amount":{quote}{amount_text(minor, digits)}{quote},"currency":"{currency}",'
@@ -199,8 +198,7 @@ class Shape:
 
     def invalid(self, number: int, at_us: int) -> None:
         """A record that cannot be used, of the next kind in turn."""
-        kind = self._invalid_kinds[self._invalid_count % len(self._invalid_kinds)]
-        self._invalid_count += 1
+        kind = next(self._invalid_kinds)
         leg = self.chance.choice(self.legs(number, at_us)[1])
         record = broken.KINDS[kind](leg.value)
         self.outbox.now((leg.side, leg.key, record.value))

@@ -1,7 +1,7 @@
 """The three shapes of reconciliation: their pairs and groups, and what can go wrong only there."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from connectors.synthetic.definitions import (
     RULE_CUSTOMER,
@@ -28,7 +28,7 @@ class UniqueReference(Shape):
         chance: random.Random,
         facts: Facts,
         outbox: Outbox,
-        invalid_kinds: Sequence[str],
+        invalid_kinds: Iterator[str],
     ) -> None:
         super().__init__(spec, chance, facts, outbox, invalid_kinds)
         self.scenarios |= {"currency_off": self.currency_off, "repeated": self.repeated}
@@ -87,7 +87,7 @@ class Settling(Shape):
         chance: random.Random,
         facts: Facts,
         outbox: Outbox,
-        invalid_kinds: Sequence[str],
+        invalid_kinds: Iterator[str],
     ) -> None:
         super().__init__(spec, chance, facts, outbox, invalid_kinds)
         self.scenarios |= {

@@ -1,6 +1,7 @@
 """A seeded workload: the messages of several reconciliations in arrival order, and their truth."""
 
 import heapq
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -122,6 +123,7 @@ class _Run:
         self._waiting: list[tuple[int, int, Message]] = []
         self._order = 0
         self.now = self._block.append
+        self._invalid_kinds = itertools.cycle(workload.invalid_kinds)
         self._lanes = [
             _Lane(self._shape(spec, facts), workload.rates, self._chance)
             for spec in workload.streams
@@ -129,7 +131,7 @@ class _Run:
 
     def _shape(self, spec: StreamSpec, facts: Facts) -> Shape:
         chance = random.Random(self._chance.getrandbits(64))  # noqa: S311 - as above
-        return SHAPES[spec.shape](spec, chance, facts, self, self._workload.invalid_kinds)
+        return SHAPES[spec.shape](spec, chance, facts, self, self._invalid_kinds)
 
     def later(self, at_us: int, message: Message) -> None:
         self._order += 1
