@@ -7,7 +7,17 @@ import sys
 
 import typer
 
-from deploy.cli import roles
+from deploy.cli import (
+    dead_letters,
+    definitions,
+    events,
+    generate,
+    projections,
+    reconcile,
+    roles,
+    tenants,
+    topics,
+)
 from deploy.cli.console import DOES_NOT_HOLD, UNUSABLE, say
 from domain.errors import SettlerError
 
@@ -24,6 +34,16 @@ app = typer.Typer(
 app.command()(roles.migrate)
 app.add_typer(roles.run, name="run")
 app.command()(roles.up)
+reconcile.register(app)
+generate.register(app)
+app.add_typer(topics.topics, name="topics")
+app.add_typer(tenants.tenants, name="tenants")
+app.add_typer(tenants.keys, name="keys")
+app.add_typer(definitions.definitions, name="definitions")
+app.command()(events.events)
+app.add_typer(dead_letters.dlq, name="dlq")
+app.add_typer(projections.projections, name="projections")
+app.add_typer(projections.flow, name="flow")
 
 
 @app.callback(invoke_without_command=True)

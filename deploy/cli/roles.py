@@ -44,9 +44,9 @@ def run_flow(
         from deploy.supervisor import Supervisor, flow_cluster
 
         raise typer.Exit(Supervisor([flow_cluster(processes)]).run_until_signalled())
-    from flows import reconcile
+    from flows.reconcile import main
 
-    raise typer.Exit(reconcile.main(settings))
+    raise typer.Exit(main(settings))
 
 
 @run.command("projections")
@@ -56,9 +56,9 @@ def run_projections() -> None:
     Example: settler run projections
     """
     settings = load_settings("projections")
-    from projections import runner
+    from projections.runner import main
 
-    raise typer.Exit(runner.main(settings))
+    raise typer.Exit(main(settings))
 
 
 @run.command("publish")
@@ -68,9 +68,9 @@ def run_publish() -> None:
     Example: settler run publish
     """
     settings = load_settings("publish")
-    from flows import publish
+    from flows.publish import main
 
-    raise typer.Exit(publish.main(settings))
+    raise typer.Exit(main(settings))
 
 
 @run.command("api")
@@ -80,9 +80,9 @@ def run_api() -> None:
     Example: SETTLER_API_PORT=8080 settler run api
     """
     settings = load_settings("api")
-    from api import app
+    from api.app import main
 
-    raise typer.Exit(app.main(settings))
+    raise typer.Exit(main(settings))
 
 
 def up(
