@@ -120,20 +120,24 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def make_server(app: Starlette, settings: Settings) -> Server:
+    """Make the server of the application, as `main` runs it."""
+    config = uvicorn.Config(
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        lifespan="on",
+    )
+    return Server(config)
+
+
 async def serve(settings: Settings) -> int:
     """Serve until a signal comes; 0 when it did, 1 when the port could not be had."""
-    server = Server(
-        uvicorn.Config(
-            create_app(settings),
-            host=settings.api_host,
-            port=settings.api_port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            lifespan="on",
-        )
-    )
+    server = make_server(create_app(settings), settings)
     try:
         await server.serve()
     except SystemExit:

@@ -43,8 +43,8 @@ WHERE tenant_id = %(tenant_id)s AND exception_id = %(exception_id)s;
 -- The batches that tell of one transaction, between the event that opened its exception and the
 -- last one that changed it, and the one that made its match. Batches are kept uncompressed, so
 -- looking for the id in their text costs little more than reading them.
-SELECT last_position, first_position, reconciliation_id, base_version, event_count, format, events,
-       metadata, created_at
+SELECT last_position, first_position, stream_id, reconciliation_id, base_version, event_count, format,
+       events, metadata, created_at
 FROM event_store
 WHERE tenant_id = %(tenant_id)s
   AND stream_id = %(stream_id)s

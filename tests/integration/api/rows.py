@@ -1,0 +1,245 @@
+"""Rows of the log and of the read models, put in directly: what the API reads."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from connectors.postgres.tenants import create_key, create_tenant
+from domain.events import (
+    Candidate,
+    ExceptionResolved,
+    ReconciliationDefined,
+    RecordMatched,
+    RecordUnmatched,
+    TransactionsAccepted,
+    WatermarkAdvanced,
+    encode_events,
+)
+from domain.identity import exception_id, match_id
+
+PEPPER = "a pepper of the tests"
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DEFINITION = {
+    "reconciliation_id": "orders",
+    "name": "Orders against charges",
+    "rules": [
+        {
+            "name": "order-reference",
+            "match_type": "one_to_one",
+            "conditions": [{"field": "reference", "operator": "exact", "unique": True}],
+        }
+    ],
+}
+
+
+@dataclass
+class Tenant:
+    """A tenant with a key, and the ids of what was put in for it."""
+
+    tenant_id: str
+    key: str
+    key_id: str
+    ids: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+
+def add_tenant(connection: psycopg.Connection, tenant_id: str) -> Tenant:
+    create_tenant(connection, tenant_id, tenant_id.title())
+    new = create_key(connection, tenant_id, "tests", ["read", "write"], PEPPER)
+    return Tenant(tenant_id, new.key, new.key_id)
+
+
+def insert(connection: psycopg.Connection, table: str, **values: Any) -> None:
+    names = ", ".join(f'"{name}"' for name in values)
+    places = ", ".join(["%s"] * len(values))
+    connection.execute(
+        f"INSERT INTO {table} ({names}) VALUES ({places})".encode(), list(values.values())
+    )
+
+
+class Log:
+    """Appends batches as the flow does, with gapless positions."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self.connection = connection
+        self.position = connection.execute("SELECT position FROM log_head").fetchone()[0]
+        self.versions: dict[str, int] = {}
+
+    def append(
+        self, tenant_id: str, reconciliation_id: str, events: list, **metadata: str
+    ) -> tuple[int, datetime]:
+        """Append one batch; gives its first position and its time."""
+        stream_id = f"{tenant_id}/{reconciliation_id}"
+        first = self.position + 1
+        self.position += len(events)
+        base = self.versions.get(stream_id, 0)
+        self.versions[stream_id] = base + len(events)
+        at = START + timedelta(seconds=self.position)
+        insert(
+            self.connection, "event_store", last_position=self.position, first_position=first,
+            stream_id=stream_id, tenant_id=tenant_id, reconciliation_id=reconciliation_id,
+            base_version=base, event_count=len(events), events=encode_events(events).decode(),
+            metadata=Jsonb(metadata), created_at=at,
+        )  # fmt: skip
+        self.connection.execute("UPDATE log_head SET position = %s", (self.position,))
+        return first, at
+
+
+def add_match(
+    log: Log, tenant_id: str, reconciliation_id: str, number: int, status: str = "confirmed",
+    rule: str = "order-reference", currency: str = "EUR",
+) -> str:  # fmt: skip
+    sources, targets = [f"S{number}"], [f"T{number}"]
+    event = RecordMatched(rule, "one_to_one", 1, sources, targets, currency, 1250, 1200, 1_000)
+    position, at = log.append(tenant_id, reconciliation_id, [event])
+    identity = match_id(tenant_id, reconciliation_id, rule, sources, targets, 1_000)
+    insert(
+        log.connection, "matches", match_id=identity, tenant_id=tenant_id,
+        reconciliation_id=reconciliation_id, position=position, stream_version=1, rule=rule,
+        match_type="one_to_one", status=status, source_ids=sources, target_ids=targets,
+        currency=currency, source_minor=1250, target_minor=1200, difference_minor=-50,
+        definition_version=1, matched_at=at,
+        reason="two admissible matches" if status == "suggested" else None,
+    )  # fmt: skip
+    return identity
+
+
+def add_exception(
+    log: Log, tenant_id: str, reconciliation_id: str, transaction_id: str, *,
+    category: str = "missing_in_target", severity: str = "low", side: str = "source",
+    currency: str = "EUR", amount_minor: int = 990, resolved_by: int | None = None,
+) -> str:  # fmt: skip
+    number = ("source", "target").index(side)
+    candidate = Candidate("T-near", 1 - number, 1000, currency, "order-reference", "amount",
+                          "differs by 0.10")  # fmt: skip
+    opened = RecordUnmatched(
+        number, transaction_id, category, severity, amount_minor, currency, 1_772_000_000_000,
+        "order-reference", "no counterpart in time", [candidate], 1,
+    )  # fmt: skip
+    neighbour = WatermarkAdvanced(1_772_000_000_000_000)
+    position, at = log.append(tenant_id, reconciliation_id, [opened, neighbour], correlation_id="c")
+    identity = exception_id(tenant_id, reconciliation_id, side, transaction_id)
+    updated, matched = position, None
+    if resolved_by is not None:
+        sources, targets = [transaction_id], [f"T{resolved_by}"]
+        match = RecordMatched("order-reference", "one_to_one", 1, sources, targets, currency,
+                              amount_minor, amount_minor, 2_000)  # fmt: skip
+        matched = match_id(tenant_id, reconciliation_id, "order-reference", sources, targets, 2_000)
+        closed = ExceptionResolved(number, transaction_id, "late_match", matched)
+        first, later = log.append(tenant_id, reconciliation_id, [match, closed])
+        updated = first + 1
+        insert(
+            log.connection, "matches", match_id=matched, tenant_id=tenant_id,
+            reconciliation_id=reconciliation_id, position=first, stream_version=1,
+            rule="order-reference", match_type="one_to_one", status="confirmed",
+            source_ids=sources, target_ids=targets, currency=currency, source_minor=amount_minor,
+            target_minor=amount_minor, difference_minor=0, definition_version=1, matched_at=later,
+        )  # fmt: skip
+    insert(
+        log.connection, "exceptions", exception_id=identity, tenant_id=tenant_id,
+        reconciliation_id=reconciliation_id, position=position, side=side,
+        transaction_id=transaction_id, category=category, severity=severity,
+        status="resolved" if matched else "open", resolution="late_match" if matched else None,
+        amount_minor=amount_minor, currency=currency, occurred_at=START, rule="order-reference",
+        reason="no counterpart in time",
+        candidates=Jsonb([{
+            "transaction_id": "T-near", "side": ("source", "target")[1 - number],
+            "amount_minor": 1000, "currency": currency, "rule": "order-reference",
+            "failed": "amount", "detail": "differs by 0.10",
+        }]),
+        match_id=matched, definition_version=1, opened_at=at, updated_at=at,
+        updated_position=updated,
+    )  # fmt: skip
+    return identity
+
+
+def add_summary(log: Log, tenant_id: str, reconciliation_id: str, **values: Any) -> None:
+    figures = {
+        "name": "Orders against charges", "definition_version": 1, "accepted_source": 60,
+        "accepted_target": 40, "transactions_matched": 80, "matches_confirmed": 40,
+        "transactions_exception": 5, "exceptions_open": 5, "watermark_at": START,
+        "first_event_at": START, "last_event_at": START, "position": log.position,
+    } | values  # fmt: skip
+    insert(
+        log.connection, "reconciliation_summary", tenant_id=tenant_id,
+        reconciliation_id=reconciliation_id, **figures,
+    )  # fmt: skip
+    for side, count in (("source", 60), ("target", 40)):
+        insert(
+            log.connection, "reconciliation_totals", tenant_id=tenant_id,
+            reconciliation_id=reconciliation_id, side=side, currency="EUR", accepted_count=count,
+            accepted_minor=count * 100, matched_count=40, matched_minor=4000,
+        )  # fmt: skip
+
+
+def add_dead_letter(connection: psycopg.Connection, tenant_id: str, offset: int, raw: bytes) -> str:
+    insert(
+        connection, "dead_letter_queue", topic="settler.transactions.source", partition=0,
+        offset=offset, tenant_id=tenant_id, reconciliation_id="orders", side=0, raw=raw,
+        code="invalid_amount", message="amount '1,0' is not a decimal",
+        received_at=START + timedelta(seconds=offset // 3),
+    )  # fmt: skip
+    row = connection.execute(
+        'SELECT dead_letter_id::text FROM dead_letter_queue WHERE "offset" = %s', (offset,)
+    ).fetchone()
+    return row[0]
+
+
+def populate(connection: psycopg.Connection, tenant: Tenant, offset: int) -> None:
+    """Give a tenant something of everything; its ids are kept in `tenant.ids`."""
+    log, tenant_id = Log(connection), tenant.tenant_id
+    definition = DEFINITION | {"tenant_id": tenant_id}
+    first, at = log.append(
+        tenant_id, "orders",
+        [ReconciliationDefined(1, definition, "d9428888-122b-11e1-b85c-61cd3cbb3210")],
+        correlation_id="define-orders", traceparent="00-" + "ab" * 16 + "-" + "cd" * 8 + "-01",
+    )  # fmt: skip
+    insert(
+        connection, "definitions", tenant_id=tenant_id, reconciliation_id="orders", version=1,
+        definition=Jsonb(definition), defined_at=at, position=first,
+        command_id="d9428888-122b-11e1-b85c-61cd3cbb3210",
+    )  # fmt: skip
+    accepted = TransactionsAccepted([(0, "EUR", 60, 6000), (1, "EUR", 40, 4000)],
+                                    {"settler.transactions.source/0": (0, 60)}, 0, 0)  # fmt: skip
+    log.append(tenant_id, "orders", [accepted])
+    ids = tenant.ids
+    ids["matches"] = [add_match(log, tenant_id, "orders", number) for number in range(7)]
+    ids["suggestion"] = add_match(log, tenant_id, "orders", 90, "suggested")
+    ids["exceptions"] = [
+        add_exception(log, tenant_id, "orders", f'O-"{number}"', severity=severity)
+        for number, severity in enumerate(["low", "medium", "high", "critical", "low"])
+    ]
+    ids["resolved"] = add_exception(
+        log, tenant_id, "orders", "O-late", resolved_by=77, currency="JPY"
+    )
+    add_summary(log, tenant_id, "orders")
+    add_summary(log, tenant_id, "refunds", name=None, accepted_source=0, accepted_target=0,
+                transactions_matched=0, transactions_exception=0)  # fmt: skip
+    ids["dead_letters"] = [
+        add_dead_letter(connection, tenant_id, offset + number, raw)
+        for number, raw in enumerate([b'{"amount": "1,0"}', b"\xff\xfe", b"{}", b"[", b"x"])
+    ]
+    for day in range(3):
+        insert(
+            connection, "tenant_usage_view", tenant_id=tenant_id,
+            usage_date=START.date() - timedelta(days=day), transactions=100 + day,
+        )  # fmt: skip
+        for category in ("amount_mismatch", "missing_in_target"):
+            insert(
+                connection, "error_hotspots_view", tenant_id=tenant_id, reconciliation_id="orders",
+                day=START.date() - timedelta(days=day), category=category, rule="",
+                currency="EUR", exception_count=2, open_count=1, amount_minor=500,
+                open_amount_minor=250, last_seen_at=START,
+            )  # fmt: skip
+    ids["command"] = json.loads('"7d444840-9dc0-11d1-b245-%012x"' % offset)
+    insert(
+        connection, "inbox", command_id=ids["command"], tenant_id=tenant_id,
+        reconciliation_id="orders", command_type="define", payload=Jsonb({}), correlation_id="c",
+    )  # fmt: skip

@@ -1,0 +1,49 @@
+"""The real server in a thread, on a port of its own."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.app import create_app, make_server
+from connectors.settings import Settings
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """Serve the application; gives its base URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = create_app(settings)
+    server = make_server(app, settings)
+    started, failed = threading.Event(), []
+
+    def run() -> None:
+        async def body() -> None:
+            task = asyncio.create_task(server.serve(sockets=[listener]))
+            while not server.started and not task.done():
+                await asyncio.sleep(0.01)
+            started.set()
+            await task
+            # Uvicorn leaves the transports of ended connections to the loop's next turns.
+            await asyncio.sleep(0)
+
+        try:
+            asyncio.run(body())
+        except BaseException as error:
+            failed.append(error)
+            started.set()
+            raise
+
+    thread = threading.Thread(target=run, name="api")
+    thread.start()
+    try:
+        assert started.wait(15)
+        assert not failed, failed
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        app.state.services.feed.stopping.set()
+        server.should_exit = True
+        thread.join(15)
+        listener.close()
+        assert not thread.is_alive(), "the server did not stop"
