@@ -1,0 +1,147 @@
+"""Log lines, metrics and traces: what a process shows of itself, and what it never shows."""
+
+import json
+import logging
+import socket
+import urllib.request
+
+import pytest
+import structlog
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from prometheus_client import CollectorRegistry, Counter
+
+from connectors import telemetry
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def span():
+    return NonRecordingSpan(
+        SpanContext(
+            trace_id=0x0AF7651916CD43DD8448EB211C80319C,
+            span_id=0xB7AD6B7169203331,
+            is_remote=False,
+            trace_flags=TraceFlags(TraceFlags.SAMPLED),
+        )
+    )
+
+
+def lines(capsys) -> list[dict]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_line_is_json_with_role_level_and_time(make_settings, capsys):
+    telemetry.configure_logging(make_settings(), "flow")
+    structlog.get_logger().info("flush.done", rows=3)
+    (line,) = lines(capsys)
+    assert (line["event"], line["rows"], line["role"], line["level"]) == (
+        "flush.done", 3, "flow", "info",
+    )  # fmt: skip
+    assert line["timestamp"].endswith("Z")
+
+
+def test_lines_of_libraries_look_the_same(make_settings, capsys):
+    telemetry.configure_logging(make_settings(), "api")
+    logging.getLogger("some.library").warning("slow: %s", "query")
+    (line,) = lines(capsys)
+    assert (line["event"], line["logger"], line["role"]) == ("slow: query", "some.library", "api")
+
+
+def test_below_the_level_nothing_is_written(make_settings, capsys):
+    telemetry.configure_logging(make_settings(log_level="warning"), "flow")
+    structlog.get_logger().info("quiet")
+    logging.getLogger("some.library").info("quiet")
+    assert lines(capsys) == []
+
+
+def test_inside_a_span_a_line_carries_its_ids(make_settings, capsys, span):
+    telemetry.configure_logging(make_settings(), "flow")
+    with trace.use_span(span):
+        structlog.get_logger().info("inside")
+    structlog.get_logger().info("outside")
+    inside, outside = lines(capsys)
+    assert inside["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert inside["span_id"] == "b7ad6b7169203331"
+    assert "trace_id" not in outside
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_secrets_are_blanked(make_settings, capsys, log_format):
+    telemetry.configure_logging(make_settings(log_format=log_format), "api")
+    log = structlog.get_logger()
+    log.info("connecting", url="postgresql://me:hunter2@db/x", kafka_sasl_password="hunter2")
+    log.info("a key", text="sent rk_4f1c09ab77de_hunter2", api_key="hunter2")
+    logging.getLogger("http").warning("Authorization: Bearer hunter2")
+    written = capsys.readouterr().err
+    assert "hunter2" not in written
+    assert "postgresql://me:***@db/x" in written
+
+
+def test_an_exception_is_written_without_the_password_in_it(make_settings, capsys):
+    telemetry.configure_logging(make_settings(), "api")
+    try:
+        raise ValueError("cannot reach postgresql://me:hunter2@db/x")
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    (line,) = lines(capsys)
+    assert "ValueError: cannot reach postgresql://me:***@db/x" in line["exception"]
+
+
+def test_metrics_are_served_on_a_free_port():
+    registry = CollectorRegistry()
+    Counter("settler_tests_total", "Tests.", registry=registry).inc()
+    port = telemetry.start_metrics_server(0, registry=registry)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        assert b"settler_tests_total 1.0" in answer.read()
+
+
+def test_a_taken_metrics_port_is_a_clear_error():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(telemetry.MetricsPortTaken, match=f"127.0.0.1:{port}.*METRICS_PORT"):
+            telemetry.start_metrics_server(port)
+
+
+def test_a_trace_travels_through_headers_and_metadata(span):
+    with trace.use_span(span):
+        headers = telemetry.inject_headers([("kind", b"x"), ("traceparent", b"older")])
+        metadata = telemetry.trace_metadata()
+    assert headers == [("kind", b"x"), ("traceparent", PARENT.encode())]
+    assert metadata == {"traceparent": PARENT}
+    for context in (
+        telemetry.context_from_headers(headers),
+        telemetry.context_from_metadata(metadata),
+    ):
+        found = trace.get_current_span(context).get_span_context()
+        assert (found.trace_id, found.span_id) == (
+            span.get_span_context().trace_id,
+            span.get_span_context().span_id,
+        )
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [None, [], [("traceparent", None)], [("traceparent", b"\xff\xfe")], [("other", b"x")]],
+)
+def test_headers_that_name_no_trace_give_a_root(headers):
+    context = telemetry.context_from_headers(headers)
+    assert not trace.get_current_span(context).get_span_context().is_valid
+
+
+def test_outside_a_span_nothing_is_injected():
+    assert telemetry.trace_metadata() == {}
+    assert telemetry.inject_headers([("kind", b"x")]) == [("kind", b"x")]
