@@ -55,7 +55,7 @@ def _amount_converter(column: Column) -> Convert | None:
     if column.thousands is not None:
         # Groups of three and nothing else: "1.50" under thousands "." is not 150.
         whole = rf"\d{{1,3}}(?:{re.escape(column.thousands)}\d{{3}})+|\d+"
-    notation = re.compile(rf"(-?)({whole})(?:{point}(\d+))?")
+    notation = re.compile(rf"(-?)({whole})(?:{point}(\d+))?", re.ASCII)
 
     def convert(text: str) -> str:
         found = notation.fullmatch(text.strip())

@@ -38,8 +38,8 @@ def read_jsonl(path: Path, side: int, definition: Definition) -> Iterator[Record
             if len(line) == LINE_BYTES_MAX:
                 raise FileUnusable(path, f"line {row} is over {LINE_BYTES_MAX} bytes; is it JSONL?")
             raw = line.removeprefix(b"\xef\xbb\xbf") if row == 1 else line
-            raw = raw.strip()
-            if raw:
+            raw = raw.rstrip(b"\r\n")
+            if not raw.isspace() and raw:
                 yield _read(raw, row, side, definition, scope, mapping)
 
 
