@@ -74,12 +74,14 @@ def prepare_flush(commits: Sequence[StreamCommit], dead_letters: Iterable[DeadLe
     """Merge the commits of each stream and encode what goes into the log.
 
     Args:
-        commits: In the order they were decided; those of one stream follow on in version.
+        commits: In the order they were decided; those of one stream follow on in version. One
+            without a stream id touches no stream.
         dead_letters: Records that belong to no stream.
     """
     by_stream: defaultdict[str, list[StreamCommit]] = defaultdict(list)
     for commit in commits:
-        by_stream[commit.stream_id].append(commit)
+        if commit.stream_id:  # without one it only brings outcomes, letters or redrives
+            by_stream[commit.stream_id].append(commit)
     steps, rows = [], []
     for stream_id in sorted(by_stream):
         of_stream = by_stream[stream_id]

@@ -11,7 +11,7 @@ SELECT command_id::text, tenant_id, reconciliation_id, command_type, payload, us
        correlation_id, trace, submitted_at
 FROM inbox
 WHERE status = 'pending' AND command_id <> ALL (%(exclude)s::uuid[])
-ORDER BY submitted_at, command_id LIMIT %(limit)s;
+ORDER BY submitted_at, inbox.command_id LIMIT %(limit)s;
 
 -- read_state --
 SELECT status, outcome, decided_at FROM inbox WHERE command_id = %(command_id)s::uuid;

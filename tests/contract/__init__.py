@@ -1,0 +1,1 @@
+"""One suite for every twin: what the real connector promises, its stand-in promises too."""
