@@ -5,11 +5,14 @@ process stalls, so the end of any ends all, and all start again. Crashing is saf
 takes up from what is committed; waiting for a database or broker is the role's own business.
 """
 
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
@@ -21,6 +24,7 @@ from deploy.service import HOST, free_port
 
 log = structlog.get_logger(__name__)
 
+_RUN = (sys.executable, "-m", "deploy.cli.main", "run")
 ROLES = ("flow", "projections", "publish", "api")
 POLL_SECONDS = 0.05
 DRAIN_SECONDS = 20.0  # after SIGTERM; a flow drains one epoch, at most a second or two
@@ -180,8 +184,7 @@ class Supervisor:
 
 def role_program(role: str, arguments: Sequence[str] = ()) -> Program:
     """Return the program that runs one role by `settler run`."""
-    command = [sys.executable, "-m", "deploy.cli.main", "run", role, *arguments]
-    return Program(role, lambda: [command])
+    return Program(role, lambda: [[*_RUN, role, *arguments]])
 
 
 def flow_cluster(processes: int) -> Program:
@@ -192,10 +195,18 @@ def flow_cluster(processes: int) -> Program:
 
     def commands() -> list[list[str]]:
         addresses = ";".join(f"{HOST}:{port}" for port in _different_ports(processes))
-        base = [sys.executable, "-m", "bytewax.run", "flows.reconcile:flow", "-a", addresses]
-        return [[*base, "-i", str(index)] for index in range(processes)]
+        base = [*_RUN, "flow", "--addresses", addresses]
+        return [[*base, "--index", str(index)] for index in range(processes)]
 
     return Program("flow", commands)
+
+
+def lease_holder() -> str:
+    """Return a name for the flow's lease that only this process and its children use.
+
+    A flow started again under it need not wait for the lease of the one before to run out.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 def _different_ports(count: int) -> list[int]:

@@ -1,10 +1,14 @@
 """`settler migrate`, `settler run ROLE` and `settler up`: what runs in production."""
 
-from typing import Annotated
+import os
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deploy.cli.console import Json, load_settings, print_json, say
+
+if TYPE_CHECKING:
+    from connectors.settings import Settings
 
 run = typer.Typer(no_args_is_help=True, help="Run one role of Settler in this process.")
 
@@ -32,6 +36,10 @@ def run_flow(
     processes: Annotated[
         int, typer.Option(min=1, max=64, help="Processes of one Bytewax cluster on this machine.")
     ] = 1,
+    addresses: Annotated[
+        str | None, typer.Option(hidden=True, help="host:port;host:port of a cluster.")
+    ] = None,
+    index: Annotated[int, typer.Option(hidden=True, min=0, help="Place in the cluster.")] = 0,
 ) -> None:
     """Reconcile: read both Kafka topics, match, and commit to the event store.
 
@@ -43,10 +51,11 @@ def run_flow(
     if processes > 1:
         from deploy.supervisor import Supervisor, flow_cluster
 
+        _fix_lease_holder(settings)
         raise typer.Exit(Supervisor([flow_cluster(processes)]).run_until_signalled())
     from flows.reconcile import main
 
-    raise typer.Exit(main(settings))
+    raise typer.Exit(main(settings, addresses.split(";") if addresses else None, index))
 
 
 @run.command("projections")
@@ -98,8 +107,16 @@ def up(
     """
     from deploy.supervisor import ROLES, Supervisor, flow_cluster, role_program
 
-    load_settings("supervisor")
+    _fix_lease_holder(load_settings("supervisor"))
     programs = [role_program(role) for role in ROLES]
     if flow_processes > 1:
         programs[0] = flow_cluster(flow_processes)
     raise typer.Exit(Supervisor(programs).run_until_signalled())
+
+
+def _fix_lease_holder(settings: "Settings") -> None:
+    """Have every start of the flow under this supervisor hold the lease by one name."""
+    from deploy.supervisor import lease_holder
+
+    if settings.lease_holder is None:
+        os.environ["SETTLER_LEASE_HOLDER"] = lease_holder()

@@ -125,8 +125,8 @@ keeper.run()
 
 def test_the_processes_of_a_cluster_know_each_other():
     first, second = supervisor.flow_cluster(2).commands()
-    addresses = first[first.index("-a") + 1]
-    assert second[second.index("-a") + 1] == addresses
+    addresses = first[first.index("--addresses") + 1]
+    assert second[second.index("--addresses") + 1] == addresses
     assert len(set(addresses.split(";"))) == 2
     assert all(address.startswith("127.0.0.1:") for address in addresses.split(";"))
-    assert [command[command.index("-i") + 1] for command in (first, second)] == ["0", "1"]
+    assert [command[command.index("--index") + 1] for command in (first, second)] == ["0", "1"]
