@@ -141,7 +141,6 @@ class Settings(BaseSettings):
     hold_seconds: float = Field(default=5.0, ge=0, le=3600, examples=[5])
     lease_name: str = Field(default="flow", min_length=1, max_length=64, examples=["flow"])
     lease_holder: str | None = Field(default=None, max_length=200, examples=["host-1"])
-    lease_holder: str | None = Field(default=None, max_length=128, examples=["flow-a"])
     lease_seconds: float = Field(default=5.0, ge=0.1, le=600, examples=[5])
 
     otlp_endpoint: HttpUrl | None = Field(default=None, examples=["http://localhost:4318"])
