@@ -23,8 +23,9 @@ from domain.definitions import (
 from domain.errors import DefinitionInvalid, Problem
 from domain.instants import DAY_US, MINUTE_US, SECOND_US
 from domain.money import shown
+from domain.record_json import DECIMAL_FIELDS
 from domain.rule_parsing import NAME_LENGTH_MAX, is_attribute, parse_rule
-from domain.transaction_decoding import DECIMAL_FIELDS, KNOWN_FIELDS, SCOPE_ID
+from domain.transaction_decoding import KNOWN_FIELDS, SCOPE_ID
 
 _DECIMAL_SIGNS = (".", ",")
 _THOUSANDS_SIGNS = (",", ".", " ", "'", "’", "\N{NO-BREAK SPACE}", "_")

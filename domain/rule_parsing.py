@@ -102,6 +102,8 @@ def _condition(value: object, path: str, problems: list[Problem]) -> Condition:
         problems,
         ("field", "source_field", "target_field", "operator", "unique", *_OPERATOR_BOUNDS),
     )
+    if not section.is_mapping:
+        return Condition("", "", "exact", unique=False)
     if "field" in section:
         if "source_field" in section or "target_field" in section:
             section.refuse("field", "stands for both sides; leave out source_field, target_field")

@@ -7,7 +7,6 @@ look. The decisions where CONTRACT section 1 leaves room:
   fields and attributes. Amounts and the two scope ids are not trimmed: white space refuses them.
 - No text may hold the character NUL, which no database column keeps; a transaction id no control
   character at all.
-- A JSON key that stands twice: the last one counts (RFC 8259 section 4 leaves this open).
 - An unknown field that also stands under `attributes` with another value is refused: either
   choice would drop one of the two.
 - Attribute names are taken as they are; at most 64 attributes are left after blank ones are gone.
@@ -20,9 +19,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-import msgspec
-
-from domain.errors import SettlerError
 from domain.instants import (
     InstantInvalid,
     check_not_ahead,
@@ -30,11 +26,16 @@ from domain.instants import (
     parse_occurred_at,
 )
 from domain.money import CURRENCY_DIGITS, AmountInvalid, parse_minor, parse_rate, shown
+from domain.record_json import (
+    DECIMAL_FIELDS,
+    TEXT_LENGTH_MAX,
+    TRANSACTION_ID_LENGTH_MAX,
+    FieldRefused,
+    NotText,
+)
 
 RECORD_BYTES_MAX: Final = 64 * 1024
 ATTRIBUTES_MAX: Final = 64
-TRANSACTION_ID_LENGTH_MAX: Final = 128
-TEXT_LENGTH_MAX: Final = 512
 SCOPE_ID: Final = re.compile(r"[a-z0-9_-]{1,64}")
 
 REQUIRED_FIELDS = (
@@ -45,7 +46,6 @@ REQUIRED_FIELDS = (
     "currency",
     "occurred_at",
 )
-DECIMAL_FIELDS = frozenset({"amount", "fee", "base_amount", "fx_rate"})
 KNOWN_FIELDS = frozenset(
     {
         *REQUIRED_FIELDS,
@@ -60,28 +60,6 @@ KNOWN_FIELDS = frozenset(
     }
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_JSON_KINDS = {
-    ord("{"): "an object",
-    ord("["): "an array",
-    ord("t"): "a boolean",
-    ord("f"): "a boolean",
-}
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_string = msgspec.json.Decoder(str).decode
-
-
-class FieldRefused(SettlerError):
-    """A field cannot be used; `code` is the rejection's code, the message its sentence."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class NotText(msgspec.Struct, frozen=True):
-    """A JSON value that is neither string nor null, where only those are of use."""
-
-    kind: str
 
 
 class Content(NamedTuple):
@@ -99,30 +77,6 @@ class Content(NamedTuple):
     description: str | None
     attributes: dict[str, str] | None
     extra: tuple[int | None, int | None, str | None, str | None, str | None, str | None] | None
-
-
-def read_json_fields(raw: bytes | msgspec.Raw) -> dict[str, object]:
-    """Take a JSON object apart: strings, None, `NotText`, and decimal fields as number text.
-
-    Numbers never become floats: the text of an amount is taken as written.
-
-    Raises:
-        FieldRefused: Not one well-formed JSON object in UTF-8.
-    """
-    try:
-        # Values that nobody decodes further would otherwise pass with broken UTF-8 inside.
-        bytes(raw).decode()
-        return {name: _json_value(name, value) for name, value in _decode_object(raw).items()}
-    except msgspec.ValidationError:
-        raise FieldRefused("invalid_json", "the record is not a JSON object") from None
-    except UnicodeDecodeError as problem:
-        raise FieldRefused(
-            "invalid_json", f"the record is not UTF-8: {problem.reason} at byte {problem.start}"
-        ) from None
-    except msgspec.DecodeError as problem:
-        raise FieldRefused("invalid_json", f"the record is not well-formed: {problem}") from None
-    except RecursionError:
-        raise FieldRefused("invalid_json", "the record is nested too deeply") from None
 
 
 def read_content(fields: Mapping[str, object], now_us: int | None) -> Content:
@@ -238,21 +192,6 @@ def clean_text(name: str, value: str) -> str | None:
     return _clean(name, value, TEXT_LENGTH_MAX)
 
 
-def _json_value(name: str, value: msgspec.Raw) -> object:
-    text = bytes(value)
-    match text[:1]:
-        case b'"':
-            return _decode_string(value)
-        case b"n":
-            return None
-        case b"{" if name == "attributes":
-            return {key: _json_value("", inner) for key, inner in _decode_object(value).items()}
-    kind = _JSON_KINDS.get(text[0], "a number")
-    if kind == "a number" and name in DECIMAL_FIELDS:
-        return text.decode()
-    return NotText(kind)
-
-
 def _is_blank(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
@@ -260,6 +199,8 @@ def _is_blank(value: object) -> bool:
 def _kind(value: object) -> str:
     if isinstance(value, NotText):
         return value.kind
+    if isinstance(value, Mapping):
+        return "an object"
     return {bool: "a boolean", float: "a float", int: "a number"}.get(
         type(value), f"a {type(value).__name__}"
     )

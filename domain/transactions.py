@@ -5,23 +5,26 @@ both accept: the fast one accepts only what it is sure of and leaves the rest to
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final, cast
+from typing import cast
 
 import msgspec
 
 from domain.errors import SettlerError
 from domain.instants import MINUTES, TAILS, check_not_ahead, parse_occurred_at
 from domain.money import CURRENCY_DIGITS, parse_minor
+from domain.record_json import (
+    FieldRefused,
+    TextAmountRecord,
+    decode_raw_amount,
+    decode_text_amount,
+    read_json_fields,
+)
 from domain.transaction_decoding import (
     RECORD_BYTES_MAX,
-    TEXT_LENGTH_MAX,
-    TRANSACTION_ID_LENGTH_MAX,
     Content,
-    FieldRefused,
     clean_text,
     read_attributes,
     read_content,
-    read_json_fields,
     readable_ids,
 )
 
@@ -108,27 +111,6 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     extra: Extra | None
 
 
-class _TextAmountWire(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The common record with its amount in quotes; anything else goes the exact way."""
-
-    tenant_id: str
-    reconciliation_id: str
-    transaction_id: Annotated[str, msgspec.Meta(max_length=TRANSACTION_ID_LENGTH_MAX)]
-    amount: str
-    currency: str
-    occurred_at: str
-    reference: Annotated[str, msgspec.Meta(max_length=TEXT_LENGTH_MAX)] | None = None
-    counterparty: str | None = None
-    description: Annotated[str, msgspec.Meta(max_length=TEXT_LENGTH_MAX)] | None = None
-    attributes: msgspec.Raw = msgspec.Raw()
-
-
-class _RawAmountWire(_TextAmountWire, forbid_unknown_fields=True, gc=False):
-    """The common record with its amount as a JSON number."""
-
-    amount: msgspec.Raw  # type: ignore[assignment]
-
-
 _encode = msgspec.msgpack.Encoder().encode
 _decode_packed = msgspec.msgpack.Decoder(_Packed).decode
 
@@ -143,11 +125,9 @@ _currencies: dict[str, tuple[str, int]] = {
     code: (code, digits) for code, digits in CURRENCY_DIGITS.items()
 }
 
-_decode_text_amount: Final = msgspec.json.Decoder(_TextAmountWire).decode
-_decode_raw_amount: Final = msgspec.json.Decoder(_RawAmountWire).decode
 # How each side wrote its last amount.  A producer keeps to one form, so trying that one first
 # saves a failed decode a record; trying the other first would give the same result.
-_wire_decoders: list[Callable[[bytes], _TextAmountWire]] = [_decode_text_amount] * 2
+_wire_decoders: list[Callable[[bytes], TextAmountRecord]] = [decode_text_amount] * 2
 
 _MINUTE_PART = slice(None, 17)
 _TAIL_PART = slice(17, None)
@@ -329,6 +309,8 @@ def _decode_exactly(raw: bytes, side: int, now_us: int, offset: int) -> Transact
         fields = read_json_fields(raw)
     except FieldRefused as problem:
         return Rejection(problem.code, str(problem), None, None, None, side, raw, offset)
+    if _wire_decoders[side] is decode_text_amount:
+        _note_number_amounts(raw, side)
     return _build(fields, side, now_us, raw, offset)
 
 
@@ -380,9 +362,18 @@ def _number_text(amount: msgspec.Raw, side: int) -> str:
     """Give the text of a JSON number as written; a string's content, too, and note the form."""
     text = bytes(amount).decode()
     if text[0] == '"':
-        _wire_decoders[side] = _decode_text_amount
+        _wire_decoders[side] = decode_text_amount
         return text[1:-1]
     return text
+
+
+def _note_number_amounts(raw: bytes, side: int) -> None:
+    try:
+        amount = bytes(decode_raw_amount(raw).amount)
+    except msgspec.DecodeError:
+        return
+    if not amount.startswith(b'"'):
+        _wire_decoders[side] = decode_raw_amount
 
 
 def _share_counterparty(counterparty: str) -> str | None:
