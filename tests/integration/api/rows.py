@@ -1,6 +1,5 @@
 """Rows of the log and of the read models, put in directly: what the API reads."""
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -238,7 +237,7 @@ def populate(connection: psycopg.Connection, tenant: Tenant, offset: int) -> Non
                 currency="EUR", exception_count=2, open_count=1, amount_minor=500,
                 open_amount_minor=250, last_seen_at=START,
             )  # fmt: skip
-    ids["command"] = json.loads('"7d444840-9dc0-11d1-b245-%012x"' % offset)
+    ids["command"] = f"7d444840-9dc0-11d1-b245-{offset:012x}"
     insert(
         connection, "inbox", command_id=ids["command"], tenant_id=tenant_id,
         reconciliation_id="orders", command_type="define", payload=Jsonb({}), correlation_id="c",

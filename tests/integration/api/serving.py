@@ -11,9 +11,9 @@ from connectors.settings import Settings
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[str]:
+def serving(settings: Settings, port: int = 0) -> Iterator[str]:
     """Serve the application; gives its base URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", port))
     app = create_app(settings)
     server = make_server(app, settings)
     started, failed = threading.Event(), []
@@ -21,7 +21,7 @@ def serving(settings: Settings) -> Iterator[str]:
     def run() -> None:
         async def body() -> None:
             task = asyncio.create_task(server.serve(sockets=[listener]))
-            while not server.started and not task.done():
+            while not server.started and not task.done():  # noqa: ASYNC110 - it tells no other way
                 await asyncio.sleep(0.01)
             started.set()
             await task
