@@ -1,0 +1,263 @@
+"""Kafka as a source of batches: one Bytewax partition per topic partition.
+
+Guarantee: at least once, in offset order. A partition starts where the store says everything before
+is committed; who reads it again drops what its stream has.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+import structlog
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+from typing_extensions import override
+
+from connectors.telemetry import TRACEPARENT
+
+log = structlog.get_logger(__name__)
+
+#: Messages a partition gives out at once: enough to spread the cost of a step over, few enough
+#: that both topics advance together and a step stays in the low milliseconds.
+BATCH_MESSAGES_MAX = 2_000
+_IDLE_POLL = timedelta(milliseconds=5)
+_METADATA_TIMEOUT_SECONDS = 10.0
+_QUEUED_KIB = 16_384
+# What a broker that restarts, moves a leader or is unreachable answers; librdkafka goes on by
+# itself. Anything else stops the flow.
+_PASSING = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+    }
+)
+
+
+class Records(msgspec.Struct, gc=False):
+    """Messages of one partition that were read together, in offset order.
+
+    Attributes:
+        side: 0 for the source topic, 1 for the target topic.
+        values: The messages; a tombstone is the empty message.
+        offsets: Their offsets; gaps are possible (compaction, transactions).
+        traceparent: W3C trace context of the first message that has one.
+    """
+
+    topic: str
+    partition: int
+    side: int
+    values: list[bytes]
+    offsets: list[int]
+    traceparent: str | None
+
+
+class TopicIdentity(NamedTuple):
+    """Which incarnation of a topic its offsets count, and its partitions."""
+
+    cluster_id: str
+    topic_id: str
+    partitions: list[int]
+
+
+def describe_topic(
+    config: dict[str, str], topic: str, wait: Callable[[float], object]
+) -> TopicIdentity:
+    """Ask the cluster about a topic; wait for both to be there, and say so in the log.
+
+    Args:
+        config: librdkafka settings of a client.
+        wait: Waits that many seconds and returns something true to give up.
+
+    Raises:
+        InterruptedError: Told to stop while waiting.
+    """
+    admin = AdminClient(config)
+    delay = 0.1
+    while True:
+        problem: str
+        try:
+            cluster_id = (
+                admin.describe_cluster(request_timeout=_METADATA_TIMEOUT_SECONDS)
+                .result()
+                .cluster_id
+            )
+            found = admin.list_topics(topic, timeout=_METADATA_TIMEOUT_SECONDS).topics[topic]
+            if found.error is None and found.partitions:
+                return TopicIdentity(cluster_id, _topic_id(admin, topic), sorted(found.partitions))
+            problem = str(found.error or "the topic has no partitions")
+        except KafkaException as exc:
+            problem = str(exc.args[0])
+        log.warning("kafka.waiting", topic=topic, problem=problem, again_in_seconds=delay)
+        if wait(delay):
+            raise InterruptedError(f"told to stop while waiting for topic {topic}")
+        delay = min(delay * 2, 5.0)
+
+
+def _topic_id(admin: AdminClient, topic: str) -> str:
+    """The topic's id where the broker has them, else empty; ids came with Kafka 2.8."""
+    from confluent_kafka import TopicCollection
+
+    try:
+        described = admin.describe_topics(
+            TopicCollection([topic]), request_timeout=_METADATA_TIMEOUT_SECONDS
+        )[topic].result()
+    except KafkaException:
+        return ""
+    return str(described.topic_id or "")
+
+
+class TopicPart(StatefulSourcePartition[Records, int]):
+    """One partition of a topic.
+
+    Args:
+        start: The first offset to read; None reads from the partition's beginning.
+        passed: Called with (topic, partition, next offset) once everything below it has gone
+            through the whole dataflow, on all workers.
+        stopping: Says that no more is to be read.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, str],
+        topic: str,
+        partition: int,
+        side: int,
+        start: int | None,
+        passed: Callable[[str, int, int], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._topic, self._partition, self._side = topic, partition, side
+        self._passed = passed
+        self._stopping = stopping
+        self._next_offset = start
+        self._snapped: int | None = None
+        self._told = start
+        self._next_awake: datetime | None = None
+        self._consumer = Consumer(
+            {
+                **config,
+                "group.id": f"settler-{topic}",  # required by the client; nothing is committed
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error" if start is not None else "earliest",
+                "isolation.level": "read_committed",
+                "queued.max.messages.kbytes": _QUEUED_KIB,
+                "fetch.wait.max.ms": 50,
+                "error_cb": self._report,
+            }
+        )
+        beginning = -2  # librdkafka's OFFSET_BEGINNING
+        self._consumer.assign(
+            [TopicPartition(topic, partition, beginning if start is None else start)]
+        )
+
+    def _report(self, error: KafkaError) -> None:
+        log.warning("kafka.error", topic=self._topic, partition=self._partition, problem=str(error))
+
+    @override
+    def next_batch(self) -> list[Records]:
+        if self._snapped is not None and self._snapped != self._told:
+            # The epoch that the snapshot ended has gone through on all workers by now.
+            self._told = self._snapped
+            self._passed(self._topic, self._partition, self._snapped)
+        if self._stopping():
+            raise StopIteration
+        messages = self._consumer.consume(BATCH_MESSAGES_MAX, 0)
+        if not messages:
+            self._next_awake = datetime.now(UTC) + _IDLE_POLL
+            return []
+        self._next_awake = None
+        records = self._take(messages)
+        return [records] if records.values else []
+
+    def _take(self, messages: list[Message]) -> Records:
+        values: list[bytes] = []
+        offsets: list[int] = []
+        traceparent: str | None = None
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._judge(error)
+                continue
+            values.append(message.value() or b"")
+            offsets.append(message.offset())
+            if traceparent is None and (headers := message.headers()):
+                found = dict(headers).get(TRACEPARENT)
+                traceparent = None if found is None else found.decode("ascii", "replace")
+        if offsets:
+            self._next_offset = offsets[-1] + 1
+        return Records(self._topic, self._partition, self._side, values, offsets, traceparent)
+
+    def _judge(self, error: KafkaError) -> None:
+        """Go on after what passes; stop at what would lose records."""
+        if error.code() in _PASSING or (error.retriable() and not error.fatal()):
+            self._report(error)
+            return
+        log.error(
+            "kafka.stopped",
+            topic=self._topic,
+            partition=self._partition,
+            offset=self._next_offset,
+            problem=str(error),
+            hint="offsets that no longer exist mean lost messages: restore the topic, or accept "
+            "the loss with `settler flow reset-offsets`",
+        )
+        raise KafkaException(error)
+
+    @override
+    def next_awake(self) -> datetime | None:
+        return self._next_awake
+
+    @override
+    def snapshot(self) -> int:
+        self._snapped = self._next_offset
+        return -1 if self._next_offset is None else self._next_offset
+
+    @property
+    def position(self) -> tuple[str, int, int | None]:
+        """Topic, partition and the next offset to read."""
+        return self._topic, self._partition, self._next_offset
+
+    @override
+    def close(self) -> None:
+        if self._next_offset is not None and self._next_offset != self._told:
+            self._passed(self._topic, self._partition, self._next_offset)
+        self._consumer.close()
+
+
+class TopicSource(FixedPartitionedSource[Records, int]):
+    """A topic, every partition of it; which worker reads which is Bytewax's choice.
+
+    Args:
+        topic: Its full name.
+        side: 0 for source, 1 for target.
+        part: Makes one partition's reader, by partition number.
+        partitions: Gives the partition numbers; asked once per worker, before anything is read.
+    """
+
+    def __init__(
+        self,
+        partitions: Callable[[], list[int]],
+        part: Callable[[int], TopicPart],
+    ) -> None:
+        self._partitions = partitions
+        self._part = part
+
+    @override
+    def list_parts(self) -> list[str]:
+        return [str(partition) for partition in self._partitions()]
+
+    @override
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> TopicPart:
+        return self._part(int(for_part))

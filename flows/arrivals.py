@@ -1,0 +1,182 @@
+"""Decoding messages and gathering them by reconciliation."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from connectors.kafka import Records
+from connectors.postgres.dead_letters import StoredDeadLetter
+from domain.identity import stream_id
+from domain.transactions import Rejection, Transaction, decode_transaction, unpack_transaction
+
+#: The key of what names no reconciliation: it passes through on its way to the dead letters.
+UNKEYED = ""
+
+
+class Arrivals(msgspec.Struct, gc=False):
+    """Decoded records of one reconciliation from one partition, in offset order.
+
+    Attributes:
+        stream_id: The reconciliation's stream; `UNKEYED` where none is named.
+        raws: The messages of `transactions`, in the same order.
+        first_offset, next_offset: What of the partition they span; -1 for a redrive.
+        redriven: Ids of the dead letters they come from, for a redrive.
+    """
+
+    stream_id: str
+    topic: str
+    partition: int
+    first_offset: int
+    next_offset: int
+    transactions: list[Transaction]
+    raws: list[bytes]
+    rejections: list[Rejection]
+    traceparent: str | None
+    redriven: list[str] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross to another process as one MessagePack text: objects one by one cost far more."""
+        return _unpacked, (_encoder.encode(_packed(self)),)
+
+
+class _Crossing(msgspec.Struct, array_like=True, gc=False):
+    stream_id: str
+    topic: str
+    partition: int
+    first_offset: int
+    next_offset: int
+    packed: list[bytes]
+    offsets: list[int]
+    raws: list[bytes]
+    rejections: list[Rejection]
+    traceparent: str | None
+    redriven: list[str]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Crossing)
+
+
+def _packed(arrivals: Arrivals) -> _Crossing:
+    transactions = arrivals.transactions
+    return _Crossing(
+        arrivals.stream_id,
+        arrivals.topic,
+        arrivals.partition,
+        arrivals.first_offset,
+        arrivals.next_offset,
+        [one.packed for one in transactions],
+        [one.offset for one in transactions],
+        arrivals.raws,
+        arrivals.rejections,
+        arrivals.traceparent,
+        arrivals.redriven,
+    )
+
+
+def _unpacked(data: bytes) -> Arrivals:
+    crossing = _decoder.decode(data)
+    tenant_id, _, reconciliation_id = crossing.stream_id.partition("/")
+    transactions = []
+    for packed, offset in zip(crossing.packed, crossing.offsets, strict=True):
+        one = unpack_transaction(packed, tenant_id, reconciliation_id)
+        one.offset = offset
+        transactions.append(one)
+    return Arrivals(
+        crossing.stream_id,
+        crossing.topic,
+        crossing.partition,
+        crossing.first_offset,
+        crossing.next_offset,
+        transactions,
+        crossing.raws,
+        crossing.rejections,
+        crossing.traceparent,
+        crossing.redriven,
+    )
+
+
+def clock_us() -> int:
+    """The clock, microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def key_by_tenant_reconciliation(records: Records) -> list[tuple[str, Arrivals]]:
+    """Decode a partition's records and gather them by reconciliation.
+
+    Returns:
+        (stream id, its records); under `UNKEYED` what names no reconciliation.
+    """
+    gathered: dict[tuple[str | None, str | None], Arrivals] = {}
+    side, now_us = records.side, clock_us()
+    last_scope: tuple[str | None, str | None] = ("", "")  # equal to no scope
+    arrivals = Arrivals(UNKEYED, records.topic, records.partition, 0, 0, [], [], [], None)
+    for value, offset in zip(records.values, records.offsets, strict=True):
+        one = decode_transaction(value, side, now_us, offset)
+        scope = (one.tenant_id, one.reconciliation_id)
+        if scope != last_scope:
+            last_scope = scope
+            found = gathered.get(scope)
+            if found is None:
+                found = gathered[scope] = Arrivals(
+                    _key(scope),
+                    records.topic,
+                    records.partition,
+                    offset,
+                    offset,
+                    [],
+                    [],
+                    [],
+                    records.traceparent,
+                )
+            arrivals = found
+        arrivals.next_offset = offset
+        if type(one) is Transaction:
+            arrivals.transactions.append(one)
+            arrivals.raws.append(value)
+        else:
+            assert isinstance(one, Rejection)
+            arrivals.rejections.append(one)
+    for arrivals in gathered.values():
+        arrivals.next_offset += 1
+    return [(arrivals.stream_id, arrivals) for arrivals in gathered.values()]
+
+
+def _key(scope: tuple[str | None, str | None]) -> str:
+    tenant_id, reconciliation_id = scope
+    if tenant_id is None or reconciliation_id is None:
+        return UNKEYED
+    return stream_id(tenant_id, reconciliation_id)
+
+
+def decode_redriven(letters: Iterable[StoredDeadLetter]) -> list[tuple[str, Arrivals]]:
+    """Read dead letters again, each by itself; what still cannot be used keeps its letter."""
+    decoded = []
+    for letter in letters:
+        one = decode_transaction(letter.raw, letter.side, clock_us())
+        arrivals = Arrivals(
+            _key((one.tenant_id, one.reconciliation_id))
+            if isinstance(one, Transaction)
+            else UNKEYED,
+            letter.topic,
+            letter.partition,
+            -1,
+            -1,
+            [],
+            [],
+            [],
+            None,
+            [letter.dead_letter_id],
+        )
+        if isinstance(one, Transaction):
+            # The letter's own place, so that a second rejection is known for the same record.
+            one.offset = letter.offset
+            arrivals.transactions.append(one)
+            arrivals.raws.append(letter.raw)
+        else:
+            one.offset = letter.offset
+            arrivals.rejections.append(one)
+        decoded.append((arrivals.stream_id, arrivals))
+    return decoded

@@ -1,0 +1,231 @@
+"""What one process of the flow holds besides the dataflow: stores, writer, lease, progress."""
+
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+
+import structlog
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from connectors.kafka import TopicIdentity, TopicPart, describe_topic
+from connectors.postgres.checkpoints import SourceCheckpoint
+from connectors.postgres.connections import connect, url_of
+from connectors.postgres.lease import wait_for_lease
+from connectors.postgres.store import PostgresStore
+from connectors.postgres.streams import due_streams
+from connectors.settings import Settings
+from flows.arrivals import clock_us
+from flows.control import ControlPart
+from flows.progress import Progress, ProgressThread
+from flows.storing import Writer
+from flows.windows import Surroundings
+
+log = structlog.get_logger(__name__)
+
+SIDES = ("source", "target")
+_EXIT_FENCED = 3
+_KAFKA_TIMEOUT_SECONDS = 10.0
+
+
+class FlowStore(PostgresStore):
+    """The store with what the control source asks of it besides."""
+
+    def read_due(self, until_us: int, limit: int) -> list[str]:
+        """Streams that asked to be woken by then."""
+        return self._run(
+            "read due streams",
+            lambda conn: [one for one, _ in due_streams(conn, until_us, limit)],
+        )
+
+    def wait_for_lease(self, name: str, holder: str, seconds: float) -> None:
+        """Stand by until the lease is ours, however often the line breaks."""
+        self._run(
+            "wait for the lease",
+            lambda conn: wait_for_lease(conn, name, holder, seconds, self._wait),
+        )
+
+
+class FlowProcess:
+    """One process of the flow; everything is made at first need, on the process that needs it.
+
+    Args:
+        clustered: Other processes read and write beside this one.
+    """
+
+    def __init__(self, settings: Settings, *, clustered: bool) -> None:
+        self._settings = settings
+        self._clustered = clustered
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._writer: Writer | None = None
+        self._topics: dict[str, TopicIdentity] = {}
+        self._offsets: dict[str, dict[int, int]] = {}
+        self._progress: Progress | None = None
+        self._holder = settings.lease_holder or (
+            f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        )
+
+    # -- stopping --
+
+    def stop_on_signals(self) -> None:
+        """Drain on SIGTERM and Ctrl-C: the epoch in hand goes through, its offsets are saved."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+
+    def stopping(self) -> bool:
+        """Whether the flow has been told to stop."""
+        return self._stop.is_set()
+
+    def _die(self, error: BaseException) -> None:
+        """End at once: what this process still holds in memory may be another's by now."""
+        log.error(
+            "flow.ended",
+            problem=str(error),
+            kind=type(error).__name__,
+            hint="nothing is lost: the next start reads what is committed and goes on from there",
+        )
+        os._exit(_EXIT_FENCED)
+
+    # -- stores --
+
+    def _new_store(self, name: str) -> FlowStore:
+        url = url_of(self._settings, "flow")
+        return FlowStore(lambda: connect(url, "flow", f"settler-flow-{name}"), self._stop.wait)
+
+    def store(self) -> FlowStore:
+        """The calling thread's own store."""
+        store: FlowStore | None = getattr(self._local, "store", None)
+        if store is None:
+            store = self._local.store = self._new_store("worker")
+        return store
+
+    def writer(self) -> Writer:
+        """The process's one writer."""
+        with self._lock:
+            if self._writer is None:
+                # Its waits are not cut short by a stop: draining means waiting for Postgres.
+                url = url_of(self._settings, "flow")
+                store = PostgresStore(lambda: connect(url, "flow", "settler-flow-writer"))
+                self._writer = Writer(
+                    store,
+                    self._settings.flush_rows,
+                    synchronous=self._clustered,
+                    failed=self._die,
+                )
+            return self._writer
+
+    # -- lease --
+
+    def hold_lease(self) -> None:
+        """Stand by until the lease is ours, then keep it from a thread of its own."""
+        settings = self._settings
+        store = self._new_store("lease")
+        store.wait_for_lease(settings.lease_name, self._holder, settings.lease_seconds)
+        threading.Thread(target=self._keep_lease, args=(store,), name="lease", daemon=True).start()
+
+    def _keep_lease(self, store: FlowStore) -> None:
+        settings = self._settings
+        while True:
+            time.sleep(settings.lease_seconds / 3)
+            if not store.renew_lease(settings.lease_name, self._holder, settings.lease_seconds):
+                self._die(RuntimeError(f"the lease {settings.lease_name} is another's by now"))
+
+    def release_lease(self) -> None:
+        """Let a standby take over at once."""
+        self._new_store("lease").release_lease(self._settings.lease_name, self._holder)
+
+    # -- topics --
+
+    def _topic(self, side: int) -> str:
+        return self._settings.topic(f"transactions.{SIDES[side]}")
+
+    def _identity(self, topic: str) -> TopicIdentity:
+        with self._lock:
+            found = self._topics.get(topic)
+            if found is None:
+                found = describe_topic(self._settings.kafka_config(), topic, self._stop.wait)
+                self._topics[topic] = found
+                self._offsets[topic] = self.store().load_offsets(
+                    topic, found.cluster_id, found.topic_id
+                )
+            return found
+
+    def partitions(self, side: int) -> list[int]:
+        """Partition numbers of a side's topic."""
+        return self._identity(self._topic(side)).partitions
+
+    def part(self, side: int, partition: int) -> TopicPart:
+        """A reader of one partition, from where everything before is committed."""
+        topic = self._topic(side)
+        self._identity(topic)
+        return TopicPart(
+            self._settings.kafka_config(),
+            topic,
+            partition,
+            side,
+            self._offsets[topic].get(partition),
+            self._passed,
+            self.stopping,
+        )
+
+    def _passed(self, topic: str, partition: int, next_offset: int) -> None:
+        identity = self._topics[topic]
+        self.writer().save_offset(
+            SourceCheckpoint(topic, partition, next_offset, identity.cluster_id, identity.topic_id)
+        )
+
+    # -- progress --
+
+    def watch_progress(self) -> None:
+        """Follow from a thread of its own how far the flow is behind its topics."""
+        store = self._new_store("progress")
+        admin = AdminClient(self._settings.kafka_config())
+        topics = [self._topic(side) for side in (0, 1)]
+
+        def ends() -> dict[tuple[str, int], int]:
+            asked = {
+                TopicPartition(topic, partition): OffsetSpec.latest()
+                for topic in topics
+                for partition in self._identity(topic).partitions
+            }
+            found = admin.list_offsets(asked, request_timeout=_KAFKA_TIMEOUT_SECONDS)
+            return {
+                (place.topic, place.partition): future.result().offset
+                for place, future in found.items()
+            }
+
+        def committed() -> dict[tuple[str, int], int]:
+            return {
+                (topic, partition): offset
+                for topic in topics
+                for partition, offset in store.load_offsets(
+                    topic, self._identity(topic).cluster_id, self._identity(topic).topic_id
+                ).items()
+            }
+
+        self._progress = Progress(ends, committed, self._settings.hold_seconds)
+        ProgressThread(self._progress, self._stop).start()
+
+    def caught_up(self) -> bool:
+        """Whether the flow has caught up with its topics."""
+        return self._progress is not None and self._progress.caught_up()
+
+    # -- parts of the dataflow --
+
+    def surroundings(self) -> Surroundings:
+        """What the calling worker's windows share."""
+        around: Surroundings | None = getattr(self._local, "around", None)
+        if around is None:
+            around = self._local.around = Surroundings(
+                self.store(), self.caught_up, clock_us, time.monotonic
+            )
+        return around
+
+    def control_part(self) -> ControlPart:
+        """The reader of commands, ticks and redrives."""
+        return ControlPart(self.store(), self.stopping)

@@ -1,0 +1,110 @@
+"""How far behind the end of its topics the whole flow is: what event time may move by.
+
+Every second or so the ends of all partitions are noted with the clock. Once everything below a
+note is committed, the flow had caught up with the moment of that note. This holds for any number
+of processes, since it compares what the broker has with what the store has.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import structlog
+from prometheus_client import Gauge
+
+log = structlog.get_logger(__name__)
+
+NOTE_EVERY_SECONDS = 0.5
+_NOTES_MAX = 10_000
+
+LAG_MESSAGES = Gauge(
+    "settler_flow_lag_messages", "Messages not committed yet, by partition", ["topic", "partition"]
+)
+BEHIND_SECONDS = Gauge(
+    "settler_flow_behind_seconds", "How long ago the flow had caught up with its topics"
+)
+
+#: (topic, partition) → offset
+Offsets = Mapping[tuple[str, int], int]
+
+
+class _Note(NamedTuple):
+    at: float
+    ends: Offsets
+
+
+class Progress:
+    """Whether the flow has caught up, as of a few moments ago.
+
+    Args:
+        ends: Reads the end offset of every partition from the broker.
+        committed: Reads the next offset of every partition from the store; a partition that was
+            never saved stands at its beginning.
+        hold_seconds: Behind by more than this, event time stands still.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        ends: Callable[[], Offsets],
+        committed: Callable[[], Offsets],
+        hold_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ends = ends
+        self._committed = committed
+        self._hold_seconds = hold_seconds
+        self._clock = clock
+        self._notes: deque[_Note] = deque()
+        self._caught_up_at: float | None = None
+
+    def note(self) -> None:
+        """Compare the broker with the store once."""
+        at = self._clock()
+        ends = dict(self._ends())
+        self._notes.append(_Note(at, ends))
+        if len(self._notes) > _NOTES_MAX:
+            # Far behind: thin out the older half rather than lose its first and last.
+            self._notes = deque(
+                note for place, note in enumerate(self._notes) if place % 2 or place == 0
+            )
+        committed = self._committed()
+        while self._notes and _reached(committed, self._notes[0].ends):
+            self._caught_up_at = self._notes.popleft().at
+        for (topic, partition), end in ends.items():
+            lag = max(0, end - committed.get((topic, partition), 0))
+            LAG_MESSAGES.labels(topic, str(partition)).set(lag)
+        if self._caught_up_at is not None:
+            BEHIND_SECONDS.set(max(0.0, self._clock() - self._caught_up_at))
+
+    def caught_up(self) -> bool:
+        """Whether everything the topics had `hold_seconds` ago is committed."""
+        at = self._caught_up_at
+        return at is not None and self._clock() - at <= self._hold_seconds
+
+
+def _reached(committed: Offsets, ends: Offsets) -> bool:
+    return all(end <= committed.get(place, 0) for place, end in ends.items())
+
+
+class ProgressThread:
+    """Notes progress now and then until stopped; what fails is said and tried again."""
+
+    def __init__(self, progress: Progress, stop: threading.Event) -> None:
+        self._progress = progress
+        self._stop = stop
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(NOTE_EVERY_SECONDS):
+            try:
+                self._progress.note()
+            except Exception as exc:
+                # Not knowing holds event time back, which is safe; the next note may know again.
+                log.warning("progress.unknown", problem=str(exc))

@@ -1,0 +1,104 @@
+"""The dataflow that reconciles: Kafka in, one commit a flush out.
+
+    Kafka source ─┐                                   (stream, chunk)
+                  ├─▶ key_by_tenant_reconciliation ──▶ match_window ──▶ store
+    Kafka target ─┘                                        ▲
+    commands, ticks, redrives ─────────────────────────────┘
+
+`python -m bytewax.run flows.reconcile:flow -s 0.5` runs it; `settler run flow` runs it with a lease,
+signals and metrics around it.
+"""
+
+import gc
+from datetime import timedelta
+from typing import Any
+
+import bytewax.operators as op
+import structlog
+from bytewax.dataflow import Dataflow
+from bytewax.testing import cluster_main
+
+from connectors.kafka import TopicSource
+from connectors.settings import METRICS_PORTS, Settings
+from connectors.telemetry import configure_logging, configure_tracing, start_metrics_server
+from flows.arrivals import key_by_tenant_reconciliation
+from flows.control import ControlSource
+from flows.process import FlowProcess
+from flows.storing import StoreSink
+from flows.windows import MatchWindow
+
+log = structlog.get_logger(__name__)
+
+# What a crash replays, and how far saved offsets trail: events wait for neither.
+EPOCH = timedelta(seconds=0.5)
+# Open transactions live for days: collecting all of them again and again finds nothing and stops
+# the flow for seconds. Young garbage is still collected.
+_GC_THRESHOLDS = (50_000, 20, 100_000)
+
+
+def build_flow(process: FlowProcess) -> Dataflow:
+    """Wire the dataflow. Step ids are names of things that are stored: they do not change.
+
+    Args:
+        process: Gives each worker its stores, and the topics their offsets.
+    """
+    flow = Dataflow("settler")
+    source = op.input(
+        "source",
+        flow,
+        TopicSource(lambda: process.partitions(0), lambda number: process.part(0, number)),
+    )
+    target = op.input(
+        "target",
+        flow,
+        TopicSource(lambda: process.partitions(1), lambda number: process.part(1, number)),
+    )
+    control = op.input("control", flow, ControlSource(process.control_part))
+    records = op.merge("sides", source, target)
+    keyed = op.flat_map("key_by_tenant_reconciliation", records, key_by_tenant_reconciliation)
+    decided = op.stateful_batch(
+        "match_window",
+        op.merge("inputs", keyed, control),
+        lambda _resume: MatchWindow(process.surroundings()),
+    )
+    op.output("store", decided, StoreSink(process.writer))
+    return flow
+
+
+def main(settings: Settings, addresses: list[str] | None = None, index: int = 0) -> int:
+    """Run the flow until SIGTERM; return the exit code.
+
+    Args:
+        addresses: host:port of every process of the cluster, this one's included; None: alone.
+        index: This process's place among them. Process 0 holds the lease for all.
+    """
+    configure_logging(settings, "flow")
+    configure_tracing(settings, "flow")
+    port = METRICS_PORTS["flow"] + index if settings.metrics_port is None else settings.metrics_port
+    start_metrics_server(port, settings.metrics_host)
+    gc.set_threshold(*_GC_THRESHOLDS)
+    process = FlowProcess(settings, clustered=bool(addresses and len(addresses) > 1))
+    process.stop_on_signals()
+    if index == 0:
+        process.hold_lease()
+    process.watch_progress()
+    log.info("flow.started", processes=len(addresses or [""]), index=index)
+    cluster_main(build_flow(process), addresses or [], index, epoch_interval=EPOCH)
+    process.writer().drain()
+    if index == 0:
+        process.release_lease()
+    log.info("flow.stopped")
+    return 0
+
+
+def __getattr__(name: str) -> Any:
+    """`flow`, made when it is asked for: importing this module reads no settings."""
+    if name != "flow":
+        raise AttributeError(name)
+    settings = Settings.load()
+    configure_logging(settings, "flow")
+    configure_tracing(settings, "flow")
+    process = FlowProcess(settings, clustered=True)
+    process.stop_on_signals()
+    process.watch_progress()
+    return build_flow(process)

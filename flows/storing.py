@@ -1,0 +1,211 @@
+"""The sink: what was decided goes to the store, many streams in one transaction.
+
+A thread of its own writes, so that deciding goes on while Postgres commits. The queue between them
+is short: a slow or absent Postgres makes the flow slow, never large.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+
+import msgspec
+import structlog
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from prometheus_client import Gauge
+from typing_extensions import override
+
+from connectors.postgres.checkpoints import SourceCheckpoint
+from connectors.postgres.records import DeadLetter, StreamCommit
+from connectors.postgres.store import Store
+
+log = structlog.get_logger(__name__)
+
+_QUEUE_BATCHES_MAX = 8
+_DONE_TIMEOUT_SECONDS = 1.0
+
+QUEUED = Gauge("settler_flow_write_queue_batches", "Batches decided and not yet committed")
+
+
+class Snapshot(msgspec.Struct, gc=False):
+    """A snapshot to be stored after the commits decided before it."""
+
+    stream_id: str
+    version: int
+    format: int
+    state: bytes
+    fence: int
+
+
+#: What a window sends down: commits, letters that belong to no stream, snapshots.
+Outgoing = StreamCommit | DeadLetter | Snapshot
+
+
+class _Barrier(msgspec.Struct, gc=False):
+    """Set once everything queued before it is committed."""
+
+    reached: threading.Event
+
+
+class WriterStopped(RuntimeError):
+    """The writer has given up; the process must end and be started again."""
+
+
+class Writer:
+    """Writes what is queued, in order, from one thread.
+
+    Args:
+        store: The writer's own store.
+        flush_rows: Events and letters of one transaction, at most (one batch may exceed it).
+        synchronous: `put` returns only once what it was given is committed. Needed where another
+            process may save offsets on the strength of it.
+        failed: Called from the writer's thread with what ended it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        flush_rows: int,
+        *,
+        synchronous: bool,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._store = store
+        self._flush_rows = flush_rows
+        self._synchronous = synchronous
+        self._failed = failed
+        self._error: BaseException | None = None
+        self._queue: queue.Queue[list[Outgoing] | SourceCheckpoint | _Barrier | None] = queue.Queue(
+            _QUEUE_BATCHES_MAX
+        )
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def put(self, items: list[Outgoing]) -> None:
+        """Queue what was decided together; waits while the queue is full.
+
+        Raises:
+            WriterStopped: The writer has failed before.
+        """
+        self._enqueue(items)
+        if self._synchronous:
+            self.drain()
+
+    def save_offset(self, checkpoint: SourceCheckpoint) -> None:
+        """Save a source's offset once everything queued so far is committed."""
+        self._enqueue(checkpoint)
+
+    def drain(self) -> None:
+        """Wait until everything queued so far is committed."""
+        barrier = _Barrier(threading.Event())
+        self._enqueue(barrier)
+        while not barrier.reached.wait(_DONE_TIMEOUT_SECONDS):
+            self._check()
+        self._check()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise WriterStopped(f"the store's writer has ended: {self._error}") from self._error
+
+    def _enqueue(self, item: list[Outgoing] | SourceCheckpoint | _Barrier) -> None:
+        while True:
+            self._check()
+            try:
+                self._queue.put(item, timeout=_DONE_TIMEOUT_SECONDS)
+            except queue.Full:
+                continue
+            QUEUED.set(self._queue.qsize())
+            return
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._write(self._gather())
+        except BaseException as exc:
+            self._error = exc
+            log.error("writer.ended", problem=str(exc), kind=type(exc).__name__)
+            self._failed(exc)
+
+    def _gather(self) -> list[list[Outgoing] | SourceCheckpoint | _Barrier]:
+        """Wait for something to write, then take what else is there, up to a flush's size."""
+        item = self._queue.get()
+        assert item is not None
+        gathered = [item]
+        rows = _rows(item)
+        while rows < self._flush_rows:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            assert item is not None
+            gathered.append(item)
+            rows += _rows(item)
+        QUEUED.set(self._queue.qsize())
+        return gathered
+
+    def _write(self, gathered: list[list[Outgoing] | SourceCheckpoint | _Barrier]) -> None:
+        commits: list[StreamCommit] = []
+        letters: list[DeadLetter] = []
+        snapshots: list[Snapshot] = []
+        offsets: list[SourceCheckpoint] = []
+        barriers: list[_Barrier] = []
+        for item in gathered:
+            if isinstance(item, SourceCheckpoint):
+                offsets.append(item)
+            elif isinstance(item, _Barrier):
+                barriers.append(item)
+            else:
+                for one in item:
+                    if isinstance(one, StreamCommit):
+                        commits.append(one)
+                    elif isinstance(one, DeadLetter):
+                        letters.append(one)
+                    else:
+                        snapshots.append(one)
+        if commits or letters:
+            self._store.write(commits, letters)
+        # Offsets and snapshots speak of what was just committed, so they come after it.
+        if offsets:
+            self._store.save_offsets(offsets)
+        for snapshot in snapshots:
+            self._store.save_snapshot(
+                snapshot.stream_id,
+                snapshot.version,
+                snapshot.format,
+                snapshot.state,
+                snapshot.fence,
+            )
+        for barrier in barriers:
+            barrier.reached.set()
+
+
+def _rows(item: list[Outgoing] | SourceCheckpoint | _Barrier) -> int:
+    if not isinstance(item, list):
+        return 0
+    return sum(
+        len(one.events) + len(one.rejections) if isinstance(one, StreamCommit) else 1
+        for one in item
+    )
+
+
+class _StorePart(StatelessSinkPartition[tuple[str, Outgoing]]):
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    @override
+    def write_batch(self, items: list[tuple[str, Outgoing]]) -> None:
+        self._writer.put([one for _, one in items])
+
+    @override
+    def close(self) -> None:
+        self._writer.drain()
+
+
+class StoreSink(DynamicSink[tuple[str, Outgoing]]):
+    """Where decisions leave the flow. A worker's items come in the order they were decided."""
+
+    def __init__(self, writer: Callable[[], Writer]) -> None:
+        self._writer = writer
+
+    @override
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> _StorePart:
+        return _StorePart(self._writer())

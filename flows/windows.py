@@ -1,0 +1,405 @@
+"""The matching windows: one per reconciliation, its state a fold of what is committed.
+
+A window is a thin shell: it takes hold of its stream when the first input comes, leaves every
+decision to `domain.reconciliation`, and words what was decided as a commit. Bytewax keeps no state
+of ours (see docs/decisions): a window that starts again reads its stream.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+import structlog
+from bytewax.operators import StatefulBatchLogic
+from opentelemetry import trace
+from prometheus_client import Counter, Gauge
+from typing_extensions import override
+
+from connectors.postgres.inbox import Command
+from connectors.postgres.records import Claim, CommandOutcome, DeadLetter, StreamCommit
+from connectors.postgres.store import Store
+from connectors.telemetry import context_from_metadata, trace_metadata
+from domain.definition_parsing import parse_definition
+from domain.errors import DefinitionInvalid
+from domain.events import ReconciliationDefined, decode_events
+from domain.identity import stream_id
+from domain.journal import decode_journal
+from domain.reconciliation import Chunk, Decision, Reconciliation, Tick
+from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
+from domain.snapshots import restore, snapshot
+from domain.transactions import Rejection
+from flows.arrivals import UNKEYED, Arrivals
+from flows.storing import Outgoing, Snapshot
+
+log = structlog.get_logger(__name__)
+tracer = trace.get_tracer("settler.flow")
+
+# A snapshot costs time in proportion to what is open and remembered. Taking one only after so many
+# times as many transactions keeps that cost below a few percent of the flow's time, and a restart
+# folds at most that many.
+_SNAPSHOT_AFTER_MIN = 200_000
+_SNAPSHOT_AFTER_SIZES = 2
+_UNKNOWN_SECONDS = 2.0
+_UNKNOWN_MAX = 10_000
+
+RECORDS = Counter("settler_flow_records_total", "Records taken in, by outcome", ["outcome"])
+EVENT_TIME_DELAY = Gauge(
+    "settler_flow_event_time_delay_seconds",
+    "How far event time is behind the clock",
+    ["tenant_id", "reconciliation_id"],
+)
+OPEN = Gauge(
+    "settler_flow_known_transactions",
+    "Transactions open or remembered",
+    ["tenant_id", "reconciliation_id"],
+)
+
+
+class TickItem(msgspec.Struct, gc=False):
+    """The clock, for a reconciliation that asked to be woken."""
+
+    stream_id: str
+    now_us: int
+
+
+class Surroundings:
+    """What windows share in one worker.
+
+    Args:
+        store: The worker's own store.
+        caught_up: Whether the flow has caught up with its topics.
+        clock_us: The clock, microseconds since the epoch.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        caught_up: Callable[[], bool],
+        clock_us: Callable[[], int],
+        clock: Callable[[], float],
+    ) -> None:
+        self.store = store
+        self.caught_up = caught_up
+        self.clock_us = clock_us
+        self._clock = clock
+        self._unknown: dict[str, float] = {}
+
+    def is_unknown(self, stream: str) -> bool:
+        """Whether the store said moments ago that no such reconciliation is defined."""
+        asked_at = self._unknown.get(stream)
+        return asked_at is not None and self._clock() - asked_at < _UNKNOWN_SECONDS
+
+    def note_unknown(self, stream: str) -> None:
+        """Remember for moments that no such reconciliation is defined."""
+        if len(self._unknown) >= _UNKNOWN_MAX:
+            self._unknown.clear()
+        self._unknown[stream] = self._clock()
+
+    def note_known(self, stream: str) -> None:
+        """Forget that a reconciliation was not defined."""
+        self._unknown.pop(stream, None)
+
+
+def rebuild(claim: Claim) -> Reconciliation | None:
+    """Fold a claimed stream to its state; None for a stream without any event."""
+    state: Reconciliation | None = None
+    if claim.snapshot is not None and claim.snapshot_format == SNAPSHOT_FORMAT:
+        state = restore(claim.snapshot)
+    for batch in claim.batches:
+        events = decode_events(batch.events, batch.format)
+        journal = [] if batch.journal is None else decode_journal(batch.journal)
+        if state is None:
+            first = events[0]
+            assert isinstance(first, ReconciliationDefined), "a stream starts with its definition"
+            state = Reconciliation(parse_definition(first.definition))
+        state.evolve_all(events, journal)
+    assert state is None or state.version == claim.version, "the fold ends at the stream's version"
+    return state
+
+
+class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
+    """The window of one key. Items in: `Arrivals`, `Command`, `TickItem`; out: what to store."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._stream_id = UNKEYED
+        self._around = surroundings
+        self._state: Reconciliation | None = None
+        self._fence = 0
+        self._next_offset: dict[str, int] = {}
+        self._since_snapshot = 0
+
+    @override
+    def on_batch(self, values: list[Any]) -> tuple[Iterable[Outgoing], bool]:
+        out: list[Outgoing] = []
+        for value in values:
+            if isinstance(value, Arrivals):
+                self._stream_id = value.stream_id
+                self._arrive(value, out)
+            elif isinstance(value, Command):
+                self._stream_id = stream_id(value.tenant_id, value.reconciliation_id)
+                self._command(value, out)
+            else:
+                assert isinstance(value, TickItem), value
+                self._stream_id = value.stream_id
+                self._tick(value, out)
+        return out, self._state is None
+
+    @override
+    def snapshot(self) -> None:
+        return None
+
+    # -- taking hold --
+
+    def _hold(self, *, create: tuple[str, str] | None = None) -> Reconciliation | None:
+        """The state, claimed and folded at first need; None when nothing is defined."""
+        if self._state is not None:
+            return self._state
+        if create is None and self._around.is_unknown(self._stream_id):
+            return None
+        tenant_id, _, reconciliation_id = self._stream_id.partition("/")
+        claim = self._around.store.claim(
+            self._stream_id, tenant_id, reconciliation_id, create=create is not None
+        )
+        if claim is None:
+            self._around.note_unknown(self._stream_id)
+            return None
+        self._fence = claim.fence
+        self._next_offset = dict(claim.next_offset)
+        self._state = rebuild(claim)
+        if self._state is not None:
+            self._around.note_known(self._stream_id)
+            log.info(
+                "window.opened",
+                stream_id=self._stream_id,
+                version=claim.version,
+                fence=claim.fence,
+                batches_folded=len(claim.batches),
+            )
+        return self._state
+
+    # -- records --
+
+    def _arrive(self, arrivals: Arrivals, out: list[Outgoing]) -> None:
+        if self._stream_id == UNKEYED:
+            out += [_letter(arrivals, rejection) for rejection in arrivals.rejections]
+            RECORDS.labels("rejected").inc(len(arrivals.rejections))
+            if arrivals.redriven:
+                commit = _no_stream()
+                commit.redriven = arrivals.redriven
+                out.append(commit)
+            return
+        state = self._hold()
+        if state is None:
+            out += self._unknown_reconciliation(arrivals)
+            return
+        place = f"{arrivals.topic}/{arrivals.partition}"
+        seen = -1 if arrivals.redriven else self._next_offset.get(place, -1)
+        if arrivals.next_offset <= seen:
+            return
+        if arrivals.first_offset < seen and not arrivals.redriven:
+            arrivals = _from_offset(arrivals, seen)
+        now_us, caught_up = self._around.clock_us(), self._around.caught_up()
+        offsets = (
+            {} if arrivals.redriven else {place: (arrivals.first_offset, arrivals.next_offset)}
+        )
+        base = state.version
+        decision = state.advance(
+            Chunk(
+                arrivals.transactions,
+                arrivals.raws,
+                offsets,
+                len(arrivals.rejections),
+                now_us,
+                caught_up,
+            )
+        )
+        if not arrivals.redriven:
+            self._next_offset[place] = arrivals.next_offset
+        commit = self._commit(state, base, decision, now_us, caught_up)
+        commit.next_offset = {} if arrivals.redriven else {place: arrivals.next_offset}
+        commit.metadata = self._trace(arrivals, place)
+        commit.rejections = [
+            _letter(arrivals, rejection)
+            for rejection in (*arrivals.rejections, *decision.rejections)
+        ]
+        commit.redriven = arrivals.redriven
+        out.append(commit)
+        RECORDS.labels("accepted").inc(len(decision.journal))
+        RECORDS.labels("rejected").inc(len(commit.rejections))
+        self._observe(state, now_us)
+        self._since_snapshot += len(decision.journal)
+        self._maybe_snapshot(state, out)
+
+    def _unknown_reconciliation(self, arrivals: Arrivals) -> list[Outgoing]:
+        if arrivals.redriven:
+            return []  # the letter stays until there is a definition
+        letters = [_letter(arrivals, rejection) for rejection in arrivals.rejections]
+        for transaction, raw in zip(arrivals.transactions, arrivals.raws, strict=True):
+            letters.append(
+                _letter(
+                    arrivals,
+                    Rejection(
+                        "unknown_reconciliation",
+                        f"tenant {transaction.tenant_id} has no reconciliation "
+                        f"{transaction.reconciliation_id}; it is taken up by itself once that is "
+                        "defined",
+                        transaction.tenant_id,
+                        transaction.reconciliation_id,
+                        transaction.transaction_id,
+                        transaction.side,
+                        raw,
+                        transaction.offset,
+                    ),
+                )
+            )
+        RECORDS.labels("rejected").inc(len(letters))
+        return list(letters)
+
+    # -- commands and time --
+
+    def _command(self, command: Command, out: list[Outgoing]) -> None:
+        assert command.command_type == "define", command.command_type
+        try:
+            definition = parse_definition(
+                command.payload["definition"], command.tenant_id, command.reconciliation_id
+            )
+        except DefinitionInvalid as exc:
+            problems = [{"path": one.path, "message": one.message} for one in exc.problems]
+            out.append(self._refusal(command, problems))
+            return
+        state = self._hold(create=(command.tenant_id, command.reconciliation_id))
+        if state is None:
+            state = self._state = Reconciliation(definition)
+            self._around.note_known(self._stream_id)
+        now_us, caught_up = self._around.clock_us(), self._around.caught_up()
+        base = state.version
+        decision = state.define(definition, command.command_id)
+        commit = self._commit(state, base, decision, now_us, caught_up)
+        commit.metadata = {
+            "correlation_id": command.correlation_id,
+            "causation_id": command.command_id,
+            **(command.trace or {}),
+        }
+        if command.user_id is not None:
+            commit.metadata["user_id"] = command.user_id
+        commit.command_outcomes = [
+            CommandOutcome(
+                command.command_id,
+                "done",
+                {
+                    "stream_id": self._stream_id,
+                    "definition_version": state.definition_version,
+                    "stream_version": state.version,
+                },
+            )
+        ]
+        out.append(commit)
+
+    def _refusal(self, command: Command, problems: list[dict[str, str]]) -> StreamCommit:
+        outcome = {"error": "definition.invalid", "details": problems}
+        commit = _no_stream()
+        commit.command_outcomes = [CommandOutcome(command.command_id, "refused", outcome)]
+        return commit
+
+    def _tick(self, tick: TickItem, out: list[Outgoing]) -> None:
+        state = self._hold()
+        if state is None:
+            return
+        caught_up = self._around.caught_up()
+        base = state.version
+        decision = state.tick(Tick(tick.now_us, caught_up))
+        self._observe(state, tick.now_us)
+        commit = self._commit(state, base, decision, tick.now_us, caught_up)
+        commit.metadata = {"correlation_id": f"tick@{tick.now_us}"}
+        out.append(commit)
+
+    # -- wording --
+
+    def _commit(
+        self,
+        state: Reconciliation,
+        base: int,
+        decision: Decision,
+        now_us: int,
+        caught_up: bool,
+    ) -> StreamCommit:
+        return StreamCommit(
+            self._stream_id,
+            state.tenant_id,
+            state.reconciliation_id,
+            base,
+            state.version,
+            self._fence,
+            {},
+            state.wake_us(now_us, not caught_up),
+            state.definition_version,
+            decision.events,
+            decision.journal,
+        )
+
+    def _trace(self, arrivals: Arrivals, place: str) -> dict[str, str]:
+        """Correlation by place in Kafka; a span of ours where the message brought a trace."""
+        correlation = {"correlation_id": f"{place}@{arrivals.first_offset}"}
+        if arrivals.traceparent is None:
+            return correlation
+        context = context_from_metadata({"traceparent": arrivals.traceparent})
+        with tracer.start_as_current_span(
+            "match_window", context, attributes={"settler.stream_id": self._stream_id}
+        ):
+            return correlation | trace_metadata()
+
+    def _observe(self, state: Reconciliation, now_us: int) -> None:
+        labels = (state.tenant_id, state.reconciliation_id)
+        if state.watermark_us is not None:
+            EVENT_TIME_DELAY.labels(*labels).set((now_us - state.watermark_us) / 1e6)
+        OPEN.labels(*labels).set(sum(map(len, state.book.known)))
+
+    def _maybe_snapshot(self, state: Reconciliation, out: list[Outgoing]) -> None:
+        size = sum(map(len, state.book.known))
+        if self._since_snapshot < max(_SNAPSHOT_AFTER_MIN, _SNAPSHOT_AFTER_SIZES * size):
+            return
+        self._since_snapshot = 0
+        out.append(
+            Snapshot(self._stream_id, state.version, SNAPSHOT_FORMAT, snapshot(state), self._fence)
+        )
+
+
+def _no_stream() -> StreamCommit:
+    """A commit that touches no stream, for what else has to be stored."""
+    return StreamCommit("", "", "", 0, 0, 0, {}, None, 0)
+
+
+def _letter(arrivals: Arrivals, rejection: Rejection) -> DeadLetter:
+    return DeadLetter(
+        arrivals.topic,
+        arrivals.partition,
+        rejection.offset,
+        rejection.tenant_id,
+        rejection.reconciliation_id,
+        rejection.transaction_id,
+        rejection.side,
+        rejection.raw,
+        rejection.code,
+        rejection.message,
+    )
+
+
+def _from_offset(arrivals: Arrivals, first: int) -> Arrivals:
+    """What of these records the stream has not taken in yet."""
+    kept = [
+        (one, raw)
+        for one, raw in zip(arrivals.transactions, arrivals.raws, strict=True)
+        if one.offset >= first
+    ]
+    return Arrivals(
+        arrivals.stream_id,
+        arrivals.topic,
+        arrivals.partition,
+        first,
+        arrivals.next_offset,
+        [one for one, _ in kept],
+        [raw for _, raw in kept],
+        [one for one in arrivals.rejections if one.offset >= first],
+        arrivals.traceparent,
+    )
