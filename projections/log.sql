@@ -9,11 +9,11 @@ FROM (
            sum(octet_length(events)) OVER (ORDER BY last_position) - octet_length(events)
                AS bytes_before
     FROM event_store
-    WHERE last_position > %(after)s
-      AND last_position <= %(until)s
+    WHERE last_position > %(after)s::bigint
+      AND last_position <= %(until)s::bigint
       AND last_position <= greatest(
-          %(after)s + %(events_max)s,
-          (SELECT min(last_position) FROM event_store WHERE last_position > %(after)s))
+          %(after)s::bigint + %(events_max)s::bigint,
+          (SELECT min(last_position) FROM event_store WHERE last_position > %(after)s::bigint))
 ) AS ahead
-WHERE bytes_before < %(bytes_max)s
+WHERE bytes_before < %(bytes_max)s::bigint
 ORDER BY last_position;

@@ -5,7 +5,6 @@ common case, a match of one and one, costs one digest and one format a row.
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import md5
 from typing import Any
 
 import msgspec
@@ -18,6 +17,12 @@ from projections.copy_text import array_field, field, line, storable
 from projections.log import LogBatch
 from projections.queries import load_queries
 from projections.read_model import ReadModel
+
+try:
+    # CPython's own, for short texts twice as fast as the one of OpenSSL that hashlib gives out.
+    from _md5 import md5  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    from hashlib import md5
 
 _SQL = load_queries("matches")
 _NEWEST_MS_MAX = (1 << 48) - 1
@@ -103,7 +108,8 @@ def _plain_lines(batch: LogBatch) -> list[str]:
             source = '","'.join(source_ids)
             target = '","'.join(target_ids)
         rule = event.rule
-        digest = md5(f"{identity}{rule}\x1f{members}".encode(), usedforsecurity=False).hexdigest()
+        text = f"{identity}{rule}\x1f{members}"
+        digest = md5(text.encode()).hexdigest()  # noqa: S324 - names a match, secures nothing
         newest_ms = event.newest_ms
         if not 0 <= newest_ms <= _NEWEST_MS_MAX:
             newest_ms = min(max(newest_ms, 0), _NEWEST_MS_MAX)
