@@ -4,11 +4,12 @@ A key that stands twice counts as written last: RFC 8259 section 4 leaves it ope
 do so.
 """
 
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, Literal, cast
 
 import msgspec
 
 from domain.errors import SettlerError
+from domain.money import CURRENCY_DIGITS
 
 TRANSACTION_ID_LENGTH_MAX: Final = 128
 TEXT_LENGTH_MAX: Final = 512
@@ -26,6 +27,11 @@ _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
 
 
+# Known currencies are told apart by the decoder, which then gives one shared text for each.
+_CurrencyCode = Literal[tuple(sorted(CURRENCY_DIGITS))]  # type: ignore[valid-type]
+NO_ATTRIBUTES: Final = msgspec.Raw()
+
+
 class TextAmountRecord(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The common record with its amount in quotes; anything else goes the exact way."""
 
@@ -33,12 +39,12 @@ class TextAmountRecord(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     reconciliation_id: str
     transaction_id: Annotated[str, msgspec.Meta(max_length=TRANSACTION_ID_LENGTH_MAX)]
     amount: str
-    currency: str
+    currency: _CurrencyCode  # type: ignore[valid-type]
     occurred_at: str
     reference: Annotated[str, msgspec.Meta(max_length=TEXT_LENGTH_MAX)] | None = None
     counterparty: str | None = None
     description: Annotated[str, msgspec.Meta(max_length=TEXT_LENGTH_MAX)] | None = None
-    attributes: msgspec.Raw = msgspec.Raw()
+    attributes: msgspec.Raw = NO_ATTRIBUTES
 
 
 class RawAmountRecord(TextAmountRecord, forbid_unknown_fields=True, gc=False):

@@ -26,6 +26,7 @@ from domain.instants import (
     parse_occurred_at,
 )
 from domain.money import CURRENCY_DIGITS, AmountInvalid, parse_minor, parse_rate, shown
+from domain.packed_content import Extra
 from domain.record_json import (
     DECIMAL_FIELDS,
     TEXT_LENGTH_MAX,
@@ -76,7 +77,7 @@ class Content(NamedTuple):
     counterparty: str | None
     description: str | None
     attributes: dict[str, str] | None
-    extra: tuple[int | None, int | None, str | None, str | None, str | None, str | None] | None
+    extra: Extra | None
 
 
 def read_content(fields: Mapping[str, object], now_us: int | None) -> Content:
@@ -315,9 +316,7 @@ def _unknown(fields: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in fields.items() if name not in KNOWN_FIELDS}
 
 
-def _extra(
-    fields: Mapping[str, object], currency: str
-) -> tuple[int | None, int | None, str | None, str | None, str | None, str | None] | None:
+def _extra(fields: Mapping[str, object], currency: str) -> Extra | None:
     for one, other in (("base_amount", "base_currency"), ("fx_rate", "fx_to")):
         if _is_blank(fields.get(one)) != _is_blank(fields.get(other)):
             raise FieldRefused("missing_field", f"{one} and {other} only have a meaning together")

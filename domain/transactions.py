@@ -5,14 +5,23 @@ both accept: the fast one accepts only what it is sure of and leaves the rest to
 """
 
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 
 from domain.errors import SettlerError
-from domain.instants import MINUTES, TAILS, check_not_ahead, parse_occurred_at
+from domain.instants import MINUTES, TAILS, check_not_ahead, fine_tail_us, parse_occurred_at
 from domain.money import CURRENCY_DIGITS, parse_minor
+from domain.packed_content import (
+    DATE_FLAG,
+    PACKED_FORMAT,
+    Extra,
+    PackedContent,
+    decode_packed,
+    encode_packed,
+)
 from domain.record_json import (
+    NO_ATTRIBUTES,
     FieldRefused,
     TextAmountRecord,
     decode_raw_amount,
@@ -27,10 +36,6 @@ from domain.transaction_decoding import (
     read_content,
     readable_ids,
 )
-
-# What few records carry, in this order: the fee, the base amount and its currency, the exchange
-# rate and the currency it leads to, and the record this one corrects.
-Extra = tuple[int | None, int | None, str | None, str | None, str | None, str | None]
 
 SOURCE, TARGET = 0, 1
 SIDE_NAMES = ("source", "target")
@@ -50,7 +55,7 @@ class Transaction(msgspec.Struct, gc=False):
             Transactions share equal ones: never change them in place.
         extra: (fee_minor, base_minor, base_currency, fx_rate, fx_to, supersedes), or None when
             all of them are absent. `fx_rate` is canonical decimal text.
-        packed: Canonical content, see `_Packed`; equal content is equal bytes.
+        packed: Canonical content, see `PackedContent`; equal content is equal bytes.
         offset: Kafka offset, -1 outside Kafka.
     """
 
@@ -87,32 +92,8 @@ class Rejection(msgspec.Struct, gc=False):
     offset: int = -1
 
 
-_PACKED_FORMAT = 1
-_DATE_FLAG = 2
-
-
-class _Packed(msgspec.Struct, array_like=True, gc=False):
-    """The canonical content as a MessagePack array; the order is a storage format.
-
-    `flags` is the side plus 2 for a bare date. Tenant, reconciliation and offset are left out:
-    they belong to the stream and the log, not to what the record says.
-    """
-
-    format: int
-    flags: int
-    transaction_id: str
-    amount_minor: int
-    currency: str
-    occurred_at: int
-    reference: str | None
-    counterparty: str | None
-    description: str | None
-    attributes: dict[str, str] | None
-    extra: Extra | None
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_packed = msgspec.msgpack.Decoder(_Packed).decode
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 # Repeated values, kept once: a table lookup replaces the check, and a million open transactions
 # share the text.  Results never depend on what is in the tables; full ones are emptied.
@@ -121,9 +102,8 @@ _SHARED_ATTRIBUTES_BYTES_MAX = 128
 _scope_ids: dict[str, str] = {}
 _counterparties: dict[str, str] = {}
 _attributes: dict[bytes, dict[str, str]] = {}
-_currencies: dict[str, tuple[str, int]] = {
-    code: (code, digits) for code, digits in CURRENCY_DIGITS.items()
-}
+_attributes_unpacked: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+_currencies: dict[str, str] = {code: code for code in CURRENCY_DIGITS}
 
 # How each side wrote its last amount.  A producer keeps to one form, so trying that one first
 # saves a failed decode a record; trying the other first would give the same result.
@@ -150,7 +130,8 @@ def decode_transaction(  # noqa: C901 - one straight line: every call would cost
         wire = _wire_decoders[side](raw)
         tenant_id = _scope_ids[wire.tenant_id]
         reconciliation_id = _scope_ids[wire.reconciliation_id]
-        currency, digits = _currencies[wire.currency]
+        currency = wire.currency
+        digits = CURRENCY_DIGITS[currency]
 
         amount = wire.amount
         if type(amount) is not str:
@@ -169,13 +150,16 @@ def decode_transaction(  # noqa: C901 - one straight line: every call would cost
 
         text = wire.occurred_at
         minute_us = MINUTES.get(text[_MINUTE_PART])
-        tail_us = TAILS.get(text[_TAIL_PART])
+        tail_text = text[_TAIL_PART]
+        tail_us = TAILS.get(tail_text)
+        if tail_us is None and minute_us is not None:
+            tail_us = fine_tail_us(tail_text)
         if minute_us is not None and tail_us is not None:
             occurred_at = minute_us + tail_us
             flags = side
         else:
             occurred_at, is_date = parse_occurred_at(text)
-            flags = side | _DATE_FLAG if is_date else side
+            flags = side | DATE_FLAG if is_date else side
         if occurred_at > now_us:
             check_not_ahead(occurred_at, flags > TARGET, now_us)
 
@@ -194,8 +178,8 @@ def decode_transaction(  # noqa: C901 - one straight line: every call would cost
         if description is not None:
             description = clean_text("description", description)
         attributes: dict[str, str] | None = None
-        key = bytes(wire.attributes)
-        if key:
+        if wire.attributes is not NO_ATTRIBUTES:
+            key = bytes(wire.attributes)
             attributes = _attributes.get(key) or _share_attributes(key)
     except _NEEDS_EXACT_READING:
         return _decode_exactly(raw, side, now_us, offset)
@@ -213,9 +197,9 @@ def decode_transaction(  # noqa: C901 - one straight line: every call would cost
         description,
         attributes,
         None,
-        _encode(
+        encode_packed(
             (
-                _PACKED_FORMAT,
+                PACKED_FORMAT,
                 flags,
                 transaction_id,
                 amount_minor,
@@ -259,11 +243,19 @@ def unpack_transaction(packed: bytes, tenant_id: str, reconciliation_id: str) ->
         ValueError: A format this release does not know.
         msgspec.DecodeError: Not packed content at all.
     """
-    content = _decode_packed(packed)
-    if content.format != _PACKED_FORMAT:
+    content = decode_packed(packed)
+    if content.format != PACKED_FORMAT:
         raise ValueError(
-            f"transaction has format {content.format}, this release reads {_PACKED_FORMAT}; "
+            f"transaction has format {content.format}, this release reads {PACKED_FORMAT}; "
             "run the release that wrote it or a newer one"
+        )
+    counterparty, attributes = content.counterparty, content.attributes
+    if counterparty is not None:
+        counterparty = _counterparties.get(counterparty) or _share_counterparty(counterparty)
+    if attributes is not None:
+        entries = tuple(attributes.items())
+        attributes = _attributes_unpacked.get(entries) or _share(
+            _attributes_unpacked, entries, attributes
         )
     return Transaction(
         tenant_id,
@@ -271,13 +263,13 @@ def unpack_transaction(packed: bytes, tenant_id: str, reconciliation_id: str) ->
         content.flags & TARGET,
         content.transaction_id,
         content.amount_minor,
-        _currencies.get(content.currency, (content.currency, 0))[0],
+        _currencies.get(content.currency, content.currency),
         content.occurred_at,
         content.flags > TARGET,
         content.reference,
-        content.counterparty,
+        counterparty,
         content.description,
-        content.attributes,
+        attributes,
         content.extra,
         packed,
     )
@@ -328,16 +320,14 @@ def _build(
         ids = readable_ids(fields)
         return Rejection(problem.code, str(problem), *ids, side, raw, offset)
     for scope_id in (content.tenant_id, content.reconciliation_id):
-        if len(_scope_ids) >= _TABLE_ENTRIES_MAX:
-            _scope_ids.clear()
-        _scope_ids[scope_id] = scope_id
+        _share(_scope_ids, scope_id, scope_id)
     return _transaction(content, side, offset)
 
 
 def _transaction(content: Content, side: int, offset: int) -> Transaction:
-    packed = _Packed(
-        _PACKED_FORMAT,
-        side | _DATE_FLAG if content.is_date else side,
+    packed = PackedContent(
+        PACKED_FORMAT,
+        side | DATE_FLAG if content.is_date else side,
         content.transaction_id,
         content.amount_minor,
         content.currency,
@@ -353,7 +343,7 @@ def _transaction(content: Content, side: int, offset: int) -> Transaction:
         content.reconciliation_id,
         side,
         *content[2:],
-        packed=_encode(packed),
+        packed=encode_packed(packed),
         offset=offset,
     )
 
@@ -376,21 +366,22 @@ def _note_number_amounts(raw: bytes, side: int) -> None:
         _wire_decoders[side] = decode_raw_amount
 
 
+def _share(table: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
+    if len(table) >= _TABLE_ENTRIES_MAX:
+        table.clear()
+    table[key] = value
+    return value
+
+
 def _share_counterparty(counterparty: str) -> str | None:
     text = clean_text("counterparty", counterparty)
-    if text is not None:
-        if len(_counterparties) >= _TABLE_ENTRIES_MAX:
-            _counterparties.clear()
-        _counterparties[counterparty] = text
-    return text
+    return text and _share(_counterparties, counterparty, text)
 
 
 def _share_attributes(key: bytes) -> dict[str, str] | None:
     if key == b"null":
         return None
     attributes = read_attributes(read_json_fields(key), {})
-    if attributes is not None and len(key) <= _SHARED_ATTRIBUTES_BYTES_MAX:
-        if len(_attributes) >= _TABLE_ENTRIES_MAX:
-            _attributes.clear()
-        _attributes[key] = attributes
-    return attributes
+    if attributes is None or len(key) > _SHARED_ATTRIBUTES_BYTES_MAX:
+        return attributes
+    return _share(_attributes, key, attributes)

@@ -388,11 +388,14 @@ def test_repeated_values_are_shared():
     one, other = decode(raw), decode(raw)
     for name in ("tenant_id", "reconciliation_id", "currency", "counterparty", "attributes"):
         assert getattr(one, name) is getattr(other, name)
+    again = [unpack_transaction(one.packed, one.tenant_id, one.reconciliation_id) for _ in "ab"]
+    for name in ("currency", "counterparty", "attributes"):
+        assert getattr(again[0], name) is getattr(again[1], name)
 
 
 def test_the_tables_of_shared_values_stay_bounded(monkeypatch):
     monkeypatch.setattr(transactions, "_TABLE_ENTRIES_MAX", 3)
-    for table in ("_scope_ids", "_counterparties", "_attributes"):
+    for table in ("_scope_ids", "_counterparties", "_attributes", "_attributes_unpacked"):
         monkeypatch.setattr(transactions, table, {})
     for number in range(10):
         fields = {"tenant_id": f"t{number}", "counterparty": f"c{number}",
@@ -401,9 +404,11 @@ def test_the_tables_of_shared_values_stay_bounded(monkeypatch):
             result = accepted(**fields)
         assert (result.tenant_id, result.counterparty) == (f"t{number}", f"c{number}")
         assert result.attributes == {"a": str(number)}
-    assert len(transactions._scope_ids) <= 4
+        assert unpack_transaction(result.packed, f"t{number}", "shop") == result
+    assert len(transactions._scope_ids) <= 3
     assert len(transactions._counterparties) <= 3
     assert len(transactions._attributes) <= 3
+    assert len(transactions._attributes_unpacked) <= 3
 
 
 @pytest.mark.parametrize(
