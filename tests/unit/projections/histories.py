@@ -1,0 +1,277 @@
+"""Random histories of reconciliations with the state they must end in, told by a plain model.
+
+The model keeps one place per transaction, the way a person would with a pile of cards; the read
+models add and subtract. Where both agree, the read models are right.
+"""
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from domain import events as ev
+from domain.identity import match_id
+from projections.log import LogBatch, decode_batch
+
+BEGIN = datetime(2026, 1, 5, 22, 0, tzinfo=UTC)
+CATEGORIES = ("missing_in_target", "amount_mismatch", "ambiguous")
+# Ids and texts that COPY, arrays and JSON each read in their own way.
+ODD = (
+    'a"b', "a\\b", "a,b", "{a}", "NULL", "a\tb", "a\nb", "ünïcode", "a b", "a'b", "a\x00b", "\\N",
+    "\\.",
+)  # fmt: skip
+
+
+@dataclass
+class Card:
+    """A transaction of the model."""
+
+    side: int
+    transaction_id: str
+    amount: int
+    currency: str
+    place: str = "pending"
+    case: str = "none"
+
+
+@dataclass
+class Pile:
+    """One reconciliation of the model."""
+
+    tenant: str
+    name: str
+    odd: bool
+    cards: list[Card] = field(default_factory=list)
+    suggestions: dict[str, list[Card]] = field(default_factory=dict)
+    version: int = 0
+    matches: int = 0
+
+    def at(self, *places: str) -> list[Card]:
+        return [card for card in self.cards if card.place in places]
+
+
+@dataclass
+class Row:
+    """A row of event_store to be."""
+
+    tenant: str
+    reconciliation: str
+    base_version: int
+    events: list[ev.Event]
+    stored_at: datetime
+    journal: bytes
+
+
+def history(seed: int, steps: int = 60) -> tuple[list[Row], list[Pile]]:
+    """Make a log and the piles it leaves; the same for the same seed."""
+    rng = random.Random(seed)
+    piles = [Pile(f"t-{n % 2}", f"r-{n}", odd=n == 2) for n in range(3)]
+    rows: list[Row] = []
+    stored_at = BEGIN
+    for step in range(steps):
+        pile = rng.choice(piles)
+        events: list[ev.Event] = []
+        if pile.version == 0:
+            definition = {"name": f"Pile {pile.name}", "note": "a\x00b"}
+            events.append(ev.ReconciliationDefined(1, definition, f"command-{pile.name}"))
+        for _ in range(rng.randint(1, 6)):
+            events += rng.choice(STEPS)(rng, pile)
+        if not events:
+            continue
+        stored_at += timedelta(minutes=rng.randint(0, 30), microseconds=step)
+        rows.append(
+            Row(pile.tenant, pile.name, pile.version, events, stored_at, b"j" * rng.randint(0, 99))
+        )
+        pile.version += len(events)
+    return rows, piles
+
+
+def batches(rows: list[Row]) -> list[LogBatch]:
+    """Read a history as the projector does."""
+    result = []
+    position = 0
+    for row in rows:
+        last = position + len(row.events)
+        result.append(
+            decode_batch(
+                last,
+                position + 1,
+                row.tenant,
+                row.reconciliation,
+                row.base_version,
+                ev.FORMAT,
+                ev.encode_events(row.events).decode(),
+                len(row.journal),
+                row.stored_at,
+            )
+        )
+        position = last
+    return result
+
+
+def _accept(rng, pile) -> list[ev.Event]:
+    counts: Counter[tuple[int, str]] = Counter()
+    sums: Counter[tuple[int, str]] = Counter()
+    for _ in range(rng.randint(1, 5)):
+        suffix = rng.choice(ODD) if pile.odd else ""
+        card = Card(
+            rng.randint(0, 1),
+            f"x{len(pile.cards)}{suffix}",
+            rng.randint(-500, 5000),
+            rng.choice(("EUR", "JPY")),
+        )
+        pile.cards.append(card)
+        counts[card.side, card.currency] += 1
+        sums[card.side, card.currency] += card.amount
+    return [
+        ev.TransactionsAccepted(
+            [(*key, count, sums[key]) for key, count in sorted(counts.items())],
+            {"topic/0": (0, 1)},
+            rng.randint(0, 2),
+            rng.randint(0, 2),
+        )
+    ]
+
+
+def _members(rng, pile, places) -> tuple[list[Card], list[Card], str] | None:
+    currency = rng.choice(("EUR", "JPY"))
+    free = [card for card in pile.at(*places) if card.currency == currency]
+    source = [card for card in free if card.side == 0][: rng.randint(1, 3)]
+    target = [card for card in free if card.side == 1][: rng.randint(1, 2)]
+    return (source, target, currency) if source and target else None
+
+
+def _ids(cards: list[Card]) -> list[str]:
+    return sorted(card.transaction_id for card in cards)
+
+
+def _match(rng, pile) -> list[ev.Event]:
+    found = _members(rng, pile, ("pending", "exception"))
+    if found is None:
+        return []
+    source, target, currency = found
+    newest_ms = rng.choice((-5, 0, 1_767_600_000_000 + len(pile.cards)))
+    matched = ev.RecordMatched(
+        "by-reference", "many_to_one", 1, _ids(source), _ids(target), currency,
+        sum(card.amount for card in source), sum(card.amount for card in target), newest_ms,
+    )  # fmt: skip
+    identity = match_id(
+        pile.tenant, pile.name, matched.rule, matched.source_ids, matched.target_ids, newest_ms
+    )
+    events: list[ev.Event] = [matched]
+    for card in source + target:
+        if card.place == "exception":
+            events.append(
+                ev.ExceptionResolved(card.side, card.transaction_id, "late_match", identity)
+            )
+            card.case = "resolved"
+        card.place = "matched"
+    pile.matches += 1
+    return events
+
+
+def _suggest(rng, pile) -> list[ev.Event]:
+    found = _members(rng, pile, ("pending",))
+    if found is None:
+        return []
+    source, target, currency = found
+    suggested = ev.MatchSuggested(
+        "by-amount", "one_to_one", 1, _ids(source), _ids(target), currency,
+        sum(card.amount for card in source), sum(card.amount for card in target),
+        1_767_600_000_000, "several fit",
+    )  # fmt: skip
+    identity = match_id(
+        pile.tenant, pile.name, suggested.rule, suggested.source_ids, suggested.target_ids,
+        suggested.newest_ms,
+    )  # fmt: skip
+    pile.suggestions[identity] = source + target
+    for card in source + target:
+        card.place = "suggested"
+    return [suggested]
+
+
+def _supersede(rng, pile) -> list[ev.Event]:
+    if not pile.suggestions:
+        return []
+    identity = rng.choice(list(pile.suggestions))
+    cards = pile.suggestions.pop(identity)
+    for card in cards:
+        card.place = "pending"
+    source = [card for card in cards if card.side == 0]
+    target = [card for card in cards if card.side == 1]
+    return [ev.MatchSuperseded(identity, "by-amount", _ids(source), _ids(target), "a rival came")]
+
+
+def _candidates(rng, pile) -> list[ev.Candidate]:
+    return [
+        ev.Candidate(card.transaction_id, card.side, card.amount, card.currency, "r", "amount", "d")
+        for card in rng.sample(pile.cards, min(2, len(pile.cards)))
+    ]
+
+
+def _open(rng, pile, card, category) -> ev.Event:
+    card.case = "open"
+    rule = rng.choice((None, "by-reference", 'rule "two"'))
+    return ev.RecordUnmatched(
+        card.side, card.transaction_id, category, "low", card.amount, card.currency,
+        1_767_600_000_000, rule, "no partner", _candidates(rng, pile), 1,
+    )  # fmt: skip
+
+
+def _unmatched(rng, pile) -> list[ev.Event]:
+    pending = pile.at("pending")
+    if not pending:
+        return []
+    card = rng.choice(pending)
+    card.place = "exception"
+    return [_open(rng, pile, card, rng.choice(CATEGORIES))]
+
+
+def _duplicate(rng, pile) -> list[ev.Event]:
+    pending = pile.at("pending")
+    if not pending:
+        return []
+    card = rng.choice(pending)
+    card.place = "duplicate"
+    found = ev.DuplicateDetected(
+        card.side, card.transaction_id, "first", "by-reference", "value", card.amount, card.currency
+    )
+    return [found, _open(rng, pile, card, "duplicate")]
+
+
+def _reclassify(rng, pile) -> list[ev.Event]:
+    cards = [card for card in pile.at("exception") if card.case == "open"]
+    if not cards:
+        return []
+    card = rng.choice(cards)
+    category = rng.choice(CATEGORIES)
+    return [
+        ev.ExceptionReclassified(
+            card.side, card.transaction_id, category, "by-amount", "nearer", _candidates(rng, pile)
+        )
+    ]
+
+
+def _resolve(rng, pile) -> list[ev.Event]:
+    cards = [card for card in pile.at("exception", "duplicate") if card.case == "open"]
+    if not cards:
+        return []
+    card = rng.choice(cards)
+    card.case = "resolved"
+    resolution = rng.choice(("write_off", "dismissed"))
+    return [ev.ExceptionResolved(card.side, card.transaction_id, resolution, None)]
+
+
+def _reopen(rng, pile) -> list[ev.Event]:
+    cards = [card for card in pile.at("exception") if card.case == "resolved"]
+    return [_open(rng, pile, rng.choice(cards), "amount_mismatch")] if cards else []
+
+
+def _watermark(rng, _pile) -> list[ev.Event]:
+    return [ev.WatermarkAdvanced(rng.choice((-(2**62), 0, 1_767_600_000_000_000)))]
+
+
+STEPS = (
+    _accept, _accept, _accept, _match, _match, _suggest, _suggest, _supersede, _unmatched,
+    _unmatched, _duplicate, _reclassify, _resolve, _reopen, _watermark,
+)  # fmt: skip
