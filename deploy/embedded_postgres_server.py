@@ -165,8 +165,15 @@ def _require_passage(folder: Path) -> None:
 
 
 def _copy_for_everyone(installed: Path, target: Path) -> Path:
-    """Copy the programs to where the unprivileged user can run them."""
+    """Copy the programs to where the unprivileged user can run them.
+
+    They look for the libraries of the wheel in a folder beside the package's.
+    """
+    package = installed.parent
+    skip = shutil.ignore_patterns("include", "pkgconfig", "*.a")
     if not target.exists():
-        skip = shutil.ignore_patterns("include", "pkgconfig", "*.a")
-        shutil.copytree(installed, target, ignore=skip, symlinks=True)
-    return target
+        for folder in (installed, package.with_name(f"{package.name}.libs")):
+            if folder.exists():
+                place = target / folder.relative_to(package.parent)
+                shutil.copytree(folder, place, ignore=skip, symlinks=True)
+    return target / installed.relative_to(package.parent)

@@ -13,6 +13,7 @@ import pytest
 import redis
 from confluent_kafka import Consumer, Producer
 
+from deploy import embedded_postgres_server
 from deploy.embedded import EmbeddedStack
 from deploy.service import EmbeddedError, answers
 from tests.proxy import TcpProxy
@@ -167,3 +168,20 @@ def test_the_proxy_stalls_without_closing(postgres_server):
             psycopg.connect(url, connect_timeout=1)
         proxy.restore()
         psycopg.connect(url, connect_timeout=5).close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another user")
+def test_programs_in_a_folder_closed_to_others_are_no_obstacle(monkeypatch):
+    monkeypatch.setattr(embedded_postgres_server, "_is_open_to_all", lambda _path: False)
+    with EmbeddedStack(broker=False, valkey=False) as stack:
+        assert list((stack.data_dir / "postgres-programs").rglob("bin/postgres"))
+        with psycopg.connect(stack.postgres.url()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another user")
+def test_a_data_folder_postgres_cannot_reach_is_refused_in_words(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with pytest.raises(EmbeddedError, match="closed to others; choose a data folder elsewhere"):
+        EmbeddedStack(closed / "data", broker=False, valkey=False).start()
