@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from connectors.files.errors import CellInvalid
@@ -24,6 +24,11 @@ _DIGITS = {
     "S": ("second", r"\d{1,2}"),
     "f": ("microsecond", r"\d{1,6}"),
 }
+# Clocks have been set at whole minutes, by whole minutes, since Liberia was the last to do otherwise
+# in January 1972.  A zone's offset is therefore looked up once for a minute of local time.
+OFFSETS_KEPT_FROM = 1973
+OFFSETS_MAX = 65_536
+
 _TIME_DIRECTIVE = re.compile(r"%[HIMSfpXc]")
 
 
@@ -80,6 +85,7 @@ def _time_converter(column: Column, time_zone: str) -> Convert | None:
         return _zoned_iso(column) if column.time_zone is not None else None
     zone = ZoneInfo(column.time_zone or time_zone)
     read = _reader(column.format)
+    offsets: dict[tuple[int, int, int], timedelta] = {}
     is_date = _TIME_DIRECTIVE.search(column.format.replace("%%", "")) is None
 
     def convert(text: str) -> str:
@@ -90,7 +96,21 @@ def _time_converter(column: Column, time_zone: str) -> Convert | None:
                 f"column {column.column!r} holds {text[:60]!r}, which is not of the format "
                 f"{column.format!r}; correct it, or the column's format in the definition",
             )
-        return moment.date().isoformat() if is_date else _in_utc(moment, zone, column.column)
+        if is_date:
+            return moment.date().isoformat()
+        if moment.tzinfo is not None or moment.year < OFFSETS_KEPT_FROM:
+            return _in_utc(moment, zone, column.column)
+        place = (moment.toordinal(), moment.hour, moment.minute)
+        offset = offsets.get(place)
+        if offset is None:
+            minute = moment.replace(second=0, microsecond=0)
+            offset = minute - datetime.fromisoformat(
+                _in_utc(minute, zone, column.column).removesuffix("Z")
+            )
+            if len(offsets) >= OFFSETS_MAX:
+                offsets.clear()
+            offsets[place] = offset
+        return (moment - offset).isoformat() + "Z"
 
     return convert
 

@@ -86,6 +86,8 @@ def _condition(
 
 
 def _values(name: str, transactions: list[Transaction]) -> list[str]:
+    if len(transactions) == 1:
+        return [field_value(transactions[0], name) or ""]
     return sorted({field_value(one, name) or "" for one in transactions})
 
 
@@ -105,6 +107,8 @@ def _amount(rule: Rule, event: RecordMatched | MatchSuggested) -> dict[str, Any]
 
 
 def _limit(amount: AmountRule, digits: int, event: RecordMatched) -> str:
+    if amount.percent is None:
+        return f"{amount.absolute:f}"
     limit = limit_minor(amount, digits, event.source_minor, event.target_minor)
     return _plain(limit / 10**digits)
 

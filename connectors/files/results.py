@@ -5,7 +5,7 @@ when a decision fell.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,12 +124,13 @@ class Results:
             self.definition.reconciliation_id,
         )
 
-    def match_rows(self) -> list[Row]:
+    def match_rows(self) -> Iterator[Row]:
         """Confirmed matches and standing suggestions, by source ids, target ids and rule."""
         explainer = Explainer(self.definition, self.definition_version, self.transaction)
         events: list[RecordMatched | MatchSuggested] = [*self._matches, *self._suggestions.values()]
         events.sort(key=lambda event: (event.source_ids, event.target_ids, event.rule))
-        return [self._match_row(event, explainer) for event in events]
+        for event in events:
+            yield self._match_row(event, explainer)
 
     def _match_row(self, event: RecordMatched | MatchSuggested, explainer: Explainer) -> Row:
         digits = CURRENCY_DIGITS[event.currency]
@@ -152,12 +153,10 @@ class Results:
             "explanation": explainer.explain(event),
         }
 
-    def exception_rows(self) -> list[Row]:
+    def exception_rows(self) -> Iterator[Row]:
         """Open exceptions, duplicates among them, by side and transaction id."""
-        return [
-            self._exception_row(place, self._exceptions[place])
-            for place in sorted(self._exceptions)
-        ]
+        for place in sorted(self._exceptions):
+            yield self._exception_row(place, self._exceptions[place])
 
     def _exception_row(self, place: Place, known: _Exception) -> Row:
         side, transaction_id = SIDE_NAMES[place[0]], place[1]
