@@ -3,22 +3,30 @@
 SELECT position FROM projection_checkpoints WHERE name = 'reconciliation_summary';
 
 -- read_live_summaries --
--- `behind_since` is when the oldest batch was committed that the summary does not hold yet; a batch
--- up to the projection's checkpoint is in it for certain, so only the backlog is looked at.
+-- `behind_seconds` is the age of the oldest committed batch that the summary does not hold yet.
+-- Summaries and checkpoint move together, so what is behind lies after the checkpoint; the first
+-- thousand batches of it are looked at, or a projection that stood still would make this slow too.
+WITH behind AS (
+    SELECT reconciliation_id, min(created_at) AS since
+    FROM (
+        SELECT reconciliation_id, created_at
+        FROM event_store
+        WHERE tenant_id = %(tenant_id)s
+          AND last_position > coalesce((SELECT position FROM projection_checkpoints
+                                        WHERE name = 'reconciliation_summary'), 0)
+        ORDER BY last_position
+        LIMIT 1000
+    ) AS ahead
+    GROUP BY reconciliation_id
+)
 SELECT s.tenant_id, s.reconciliation_id, s.name, s.definition_version, s.status,
        s.accepted_source, s.accepted_target, s.pending, s.transactions_matched,
        s.transactions_suggested, s.transactions_exception, s.duplicates, s.superseded,
        s.matches_confirmed, s.suggestions_open, s.exceptions_open, s.exceptions_resolved,
        s.redelivered, s.rejected, s.watermark_at, s.first_event_at, s.last_event_at, s.position,
-       (SELECT extract(epoch FROM clock_timestamp() - b.created_at)::float8
-        FROM event_store AS b
-        WHERE b.tenant_id = s.tenant_id
-          AND b.reconciliation_id = s.reconciliation_id
-          AND b.last_position > greatest(s.position, c.position)
-        ORDER BY b.last_position
-        LIMIT 1) AS behind_seconds
+       extract(epoch FROM clock_timestamp() - behind.since)::float8 AS behind_seconds
 FROM reconciliation_summary AS s
-LEFT JOIN projection_checkpoints AS c ON c.name = 'reconciliation_summary'
+LEFT JOIN behind ON behind.reconciliation_id = s.reconciliation_id
 WHERE s.tenant_id = %(tenant_id)s
 ORDER BY s.reconciliation_id
 LIMIT 200;

@@ -9,6 +9,11 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// Text in which `names` stand between backticks.
+function prose(text) {
+  return text.split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
+}
+
 function typeOf(schema) {
   if (!schema) return "";
   if (schema.$ref) return schema.$ref.split("/").pop();
@@ -30,7 +35,7 @@ function limitsOf(schema) {
 
 function table(heads, rows) {
   const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text)));
-  const body = rows.map((cells) => element("tr", {}, ...cells.map((cell) => element("td", {}, cell))));
+  const body = rows.map((cells) => element("tr", {}, ...cells.map((cell) => element("td", {}, ...(typeof cell === "string" ? prose(cell) : [cell])))));
   const made = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
   return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": heads[0] }, made);
 }
@@ -107,7 +112,7 @@ function show(path, method, operation, schemas) {
     element("span", { class: `method ${method}` }, method.toUpperCase()), element("code", {}, path));
   const made = element("section", { class: "operation", id: operation.operationId }, heading,
     element("p", {}, operation.summary));
-  if (operation.description) made.append(element("p", {}, operation.description));
+  if (operation.description) made.append(element("p", {}, ...prose(operation.description)));
   if (operation.parameters?.length) made.append(element("h4", {}, "Parameters"), parameterTable(operation.parameters));
   for (const [type, content] of Object.entries(operation.requestBody?.content ?? {})) {
     made.append(shape(`Body: ${type}`, content.schema, schemas));

@@ -12,6 +12,16 @@ from tests.integration.api.conftest import api_settings, populated_url, served, 
 __all__ = ["api_settings", "populated_url", "served", "tenants"]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the browser out unless it is asked for, as `make browser-test` does."""
+    if "browser" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("browser")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("browser")]
+
+
 @pytest.fixture
 def open_browser(tmp_path) -> Iterator[Callable[..., Browser]]:
     """Start browsers that end with the test."""

@@ -1,5 +1,7 @@
 """The live page in a real browser."""
 
+import itertools
+
 import pytest
 
 from tests.integration.api.rows import Log, add_exception
@@ -139,7 +141,7 @@ def test_it_can_be_used_by_keyboard_and_screen_reader(signed_in):
         ".map(e => +e.tagName[1])"
     )
     assert headings[0] == 1
-    assert all(deeper - level <= 1 for level, deeper in zip(headings, headings[1:], strict=False))
+    assert all(deeper - level <= 1 for level, deeper in itertools.pairwise(headings))
     assert signed_in.run("return document.getElementById('state').getAttribute('role')") == "status"
     share = signed_in.run(
         "return document.querySelector('[data-reconciliation=orders] .share').ariaLabel"
