@@ -71,6 +71,7 @@ def reset_offsets(conn: Connection[Any], topics: list[str]) -> OffsetsReset:
 
     Args:
         conn: A connection of role settler_operator; no flow may be running.
+        topics: Full names, such as `settler.transactions.source`.
     """
     asked = {"topics": topics}
     with conn.transaction():

@@ -14,7 +14,6 @@ import psycopg
 import structlog
 from psycopg import Connection, sql
 from psycopg import errors as pg_errors
-from psycopg_pool import ConnectionPool
 
 from connectors.postgres.errors import NotReady, RoleUnavailable, StoreError
 from connectors.postgres.migrations import check_migrated
@@ -85,10 +84,6 @@ class DatabaseSettings(Protocol):
     def database_url_api(self) -> str:
         """URL of the API."""
 
-    @property
-    def database_pool_size(self) -> int:
-        """Connections of a pool at most."""
-
 
 class WaitInterrupted(StoreError):
     """The process was told to stop while it waited for the database."""
@@ -112,6 +107,7 @@ def connect(url: str, role: Role, application_name: str | None = None) -> Connec
 
     Args:
         url: A libpq URL or connection string.
+        role: Whose rights and limits the session has.
         application_name: Shown in pg_stat_activity; None means `settler-{role}`.
 
     Raises:
@@ -220,27 +216,3 @@ def connect_when_ready(
         return conn
 
     return keep_trying(attempt, f"connect as settler_{role}", wait)
-
-
-def make_pool(url: str, role: Role, size_max: int) -> ConnectionPool[Connection[Any]]:
-    """Make a pool of connections acting as a role; closed until `open()`.
-
-    A connection is tried before it is given out, so a restart of the database costs the first
-    caller a reconnect and nobody an error.
-    """
-
-    def failed(pool: ConnectionPool[Connection[Any]]) -> None:
-        log.warning("database.pool_cannot_connect", pool=pool.name)
-
-    return ConnectionPool(
-        url,
-        kwargs={"autocommit": True, "application_name": f"settler-{role}", **KEEPALIVE},
-        min_size=1,
-        max_size=size_max,
-        open=False,
-        configure=lambda conn: act_as(conn, role),
-        check=ConnectionPool.check_connection,
-        reconnect_failed=failed,
-        timeout=5.0,
-        name=f"settler-{role}",
-    )

@@ -62,7 +62,10 @@ def list_dead_letters(
     """List dead letters, newest first.
 
     Args:
-        tenant_id, code: Only those of this tenant, with this code.
+        conn: Of role settler_operator, or settler_api acting for a tenant.
+        limit: Letters at most.
+        tenant_id: Only those of this tenant; None means all, those of no tenant among them.
+        code: Only those with this code.
         after: Id of the last one of the page before.
     """
     asked = {"tenant_id": tenant_id, "code": code, "after": after, "limit": limit}
@@ -95,6 +98,8 @@ def read_redrivable(
     A letter stays redrivable until a commit names it in `redriven`.
 
     Args:
+        conn: A connection of role settler_flow.
+        limit: Letters at most; each holds its raw bytes.
         exclude: Ids already on their way through the flow.
     """
     asked = {"limit": limit, "exclude": list(exclude)}

@@ -53,6 +53,8 @@ def read_pending(conn: Connection[Any], limit: int, exclude: Iterable[str] = ())
     """Read undecided commands, oldest first.
 
     Args:
+        conn: A connection of role settler_flow.
+        limit: Commands at most.
         exclude: Ids already on their way through the flow; they stay pending until committed.
     """
     asked = {"limit": limit, "exclude": list(exclude)}

@@ -35,6 +35,8 @@ def acquire(conn: Connection[Any], name: str, holder: str, seconds: float) -> bo
     """Take a lease that is free, has run out or is ours; otherwise be seen as a standby.
 
     Args:
+        conn: A connection of role settler_flow or settler_projections.
+        name: Which lease.
         holder: Unique to this process, such as host, process id and a random part.
         seconds: How long it holds without `renew`.
     """
@@ -78,6 +80,10 @@ def wait_for_lease(
     """Stand by until the lease is ours, saying so in the log now and then.
 
     Args:
+        conn: A connection of role settler_flow or settler_projections.
+        name: Which lease.
+        holder: Unique to this process.
+        seconds: How long it holds without `renew`.
         wait: Waits that many seconds and returns something true to give up, as
             `threading.Event.wait` does.
 

@@ -1,6 +1,13 @@
 """What the store tells Prometheus about itself."""
 
-from prometheus_client import Counter, Histogram
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram
+from psycopg import Connection
+
+from connectors.postgres.queries import load_queries
+
+_SQL = load_queries("metrics")
 
 FLUSH_SECONDS = Histogram(
     "settler_store_flush_seconds",
@@ -34,3 +41,19 @@ SNAPSHOT_BYTES = Histogram(
     "Size of one snapshot kept.",
     buckets=tuple(4**power for power in range(5, 16)),
 )
+CLAIM_SECONDS = Histogram(
+    "settler_store_claim_seconds",
+    "Time to take a stream over: its fence, its snapshot and the events after it.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+STORE_BYTES = Gauge(
+    "settler_store_bytes", "Size on disk, indexes and out-of-line values included.", ["table"]
+)
+
+
+def measure_sizes(conn: Connection[Any]) -> dict[str, int]:
+    """Set `settler_store_bytes` of every table; returns table → bytes. Any role may ask."""
+    sizes = dict(conn.execute(_SQL["read_sizes"]).fetchall())
+    for table, size in sizes.items():
+        STORE_BYTES.labels(table).set(size)
+    return sizes

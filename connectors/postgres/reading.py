@@ -30,6 +30,7 @@ def read_batches(
     """Read batches in commit order.
 
     Args:
+        conn: A connection of any role; settler_api reads its tenant's batches only.
         after_position: Last position already seen, the end of a batch; 0 for the beginning.
         limit: Batches at most. One may hold thousands of events, so keep it in the tens.
         with_journal: False leaves `journal` None and its bytes where they are.

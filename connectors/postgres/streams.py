@@ -1,27 +1,17 @@
 """Taking hold of a stream: the fence that makes this process its only writer."""
 
+import time
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from psycopg import Connection
 
+from connectors.postgres.metrics import CLAIM_SECONDS
 from connectors.postgres.queries import load_queries
 from connectors.postgres.reading import read_stream
 from connectors.postgres.records import Claim
 
 _SQL = load_queries("streams")
-
-
-class StreamRow(msgspec.Struct, frozen=True, gc=False):
-    """A stream as operations see it."""
-
-    stream_id: str
-    tenant_id: str
-    reconciliation_id: str
-    version: int
-    definition_version: int
-    wake_at: datetime | None
 
 
 def claim_stream(
@@ -31,6 +21,9 @@ def claim_stream(
 
     Args:
         conn: A connection of role settler_flow, no transaction open.
+        stream_id: The stream, see `domain.identity.stream_id`.
+        tenant_id: Its tenant, kept when it is made.
+        reconciliation_id: Its reconciliation, kept when it is made.
         create: Make the stream, at version 0, when it does not exist.
 
     Returns:
@@ -42,6 +35,7 @@ def claim_stream(
         "tenant_id": tenant_id,
         "reconciliation_id": reconciliation_id,
     }
+    started = time.perf_counter()
     with conn.transaction():
         if create:
             conn.execute(_SQL["create_stream"], key)
@@ -52,6 +46,7 @@ def claim_stream(
         snapshot = conn.execute(_SQL["newest_snapshot"], key | {"version": version}).fetchone()
         snapshot_version, snapshot_format, state = snapshot or (0, 0, None)
         batches = read_stream(conn, stream_id, snapshot_version)
+    CLAIM_SECONDS.observe(time.perf_counter() - started)
     return Claim(
         version,
         fence,
@@ -68,11 +63,8 @@ def due_streams(conn: Connection[Any], until_us: int, limit: int) -> list[tuple[
     """List streams that asked to be woken by then, earliest first.
 
     Args:
+        conn: A connection of role settler_flow.
         until_us: Microseconds since the epoch.
+        limit: Streams at most.
     """
     return conn.execute(_SQL["due_streams"], {"until_us": until_us, "limit": limit}).fetchall()
-
-
-def list_streams(conn: Connection[Any]) -> list[StreamRow]:
-    """List every stream by id."""
-    return [StreamRow(*row) for row in conn.execute(_SQL["list_streams"])]

@@ -173,7 +173,9 @@ def key_matches(key: str, pepper: str, key_hash: bytes | None) -> bool:
     """Compare a presented key with what was kept, in time that tells nothing.
 
     Args:
-        key_hash: None when there is no such key; the same work is done all the same.
+        key: The whole key as it was presented.
+        pepper: The server's secret, the setting `api_key_pepper`.
+        key_hash: What was kept; None when there is no such key; the same work is done all the same.
     """
     return hmac.compare_digest(hash_key(key, pepper), key_hash or bytes(32))
 
@@ -184,6 +186,8 @@ def authenticate(conn: Connection[Any], key: str, pepper: str) -> ApiKey | None:
     Args:
         conn: A connection of role settler_api; no tenant need be named, row-level security shows
             it the one row the key names.
+        key: The whole key as it was presented.
+        pepper: The server's secret, the setting `api_key_pepper`.
     """
     key_id = key_id_of(key)
     if key_id is None:

@@ -164,6 +164,8 @@ def commit_flush(
 
     Args:
         conn: A connection of role settler_flow, no transaction open.
+        commits: In the order they were decided; those of one stream follow on in version.
+        dead_letters: Records that belong to no stream.
 
     Returns:
         The log's position after this flush; without events, the position it found.

@@ -18,7 +18,3 @@ ORDER BY version DESC LIMIT 1;
 SELECT stream_id, wake_at FROM streams
 WHERE wake_at <= timestamptz 'epoch' + %(until_us)s * interval '1 microsecond'
 ORDER BY wake_at LIMIT %(limit)s;
-
--- list_streams --
-SELECT stream_id, tenant_id, reconciliation_id, version, definition_version, wake_at
-FROM streams ORDER BY stream_id;
