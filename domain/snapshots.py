@@ -33,7 +33,9 @@ class _Snapshot(msgspec.Struct, array_like=True):
     exceptions: list[tuple[int, str, str, list[str]]]
     suggestions: list[tuple[str, str, int, list[str], list[str]]]
     # side → ids and content hashes of closed transactions, by day of event time
-    closed: list[tuple[int, list[list[str]], list[list[int]], list[tuple[int, int, Any, str]]]]
+    closed: list[
+        tuple[int, list[list[str]], list[list[int]], list[tuple[int, int, list[Any], list[str]]]]
+    ]
     rivals: list[tuple[int, bytes]]
 
 
@@ -56,11 +58,10 @@ def snapshot(state: Reconciliation) -> bytes:
         ]
         hashes = [[book.known[side][known_id] for known_id in ids[side]] for side in (0, 1)]
         spent = []
-        for index, side, key in one.spent:
+        for (index, side), keys in one.spent.items():
             pool = book.pools[index]
             assert isinstance(pool, UniquePool)
-            if key in pool.spent[side]:
-                spent.append((index, side, key, pool.spent[side][key]))
+            spent.append((index, side, keys, [pool.spent[side][key] for key in keys]))
         closed.append((day, ids, hashes, spent))
     legs = [leg for known in book.known for leg in known.values() if isinstance(leg, Leg)]
     return _encoder.encode(
@@ -139,15 +140,14 @@ def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
     tenant, reconciliation = state.tenant_id, state.reconciliation_id
     for day, ids, hashes, spent in stored.closed:
-        one = book.closed[day] = Closed((ids[0], ids[1]), [], [])
+        one = book.closed[day] = Closed((ids[0], ids[1]), {}, [])
         for side in (0, 1):
             book.known[side].update(zip(ids[side], hashes[side], strict=True))
-        for index, side, stored_key, transaction_id in spent:
-            key = tuple(stored_key) if isinstance(stored_key, list) else stored_key
+        for index, side, keys, holders in spent:
             pool = book.pools[index]
             assert isinstance(pool, UniquePool)
-            pool.spent[side][key] = transaction_id
-            one.spent.append((index, side, key))
+            pool.spent[side].update(zip(keys, holders, strict=True))
+            one.spent[(index, side)] = keys
     for rule, packed in stored.rivals:
         leg = book.leg_of(unpack_transaction(packed, tenant, reconciliation))
         leg.rule = rule

@@ -10,7 +10,7 @@ from xxhash import xxh3_64_intdigest
 
 from domain.definitions import Definition
 from domain.matching.calendar import Calendar
-from domain.matching.compiled import CompiledRule, compile_rules
+from domain.matching.compiled import CompiledRule, KeyOf, compile_rules
 from domain.matching.due import SECOND_US, DueQueue
 from domain.matching.legs import DUPLICATE, EXCEPTION, MATCHED, OPEN, PENDING, SUGGESTED, Leg
 from domain.matching.pools import Pool, UniquePool, make_pool
@@ -32,7 +32,7 @@ class Closed(NamedTuple):
     """What has to be forgotten of a day's closed transactions when ids of its age are."""
 
     ids: tuple[list[str], list[str]]
-    spent: list[tuple[int, int, Any]]
+    spent: dict[tuple[int, int], list[Any]]
     rivals: list[Leg]
 
 
@@ -53,6 +53,9 @@ class Book:
         self.suggestions: dict[str, Suggestion] = {}
         self.again: list[Leg] = []
         self.closed: dict[int, Closed] = {}
+        self._last_day = -1 << 62
+        self._last_closed = Closed(([], []), {}, [])
+        self._kept_from = -1 << 62
         self.use(definition)
 
     def use(self, definition: Definition) -> None:
@@ -63,6 +66,14 @@ class Book:
         self.definition = definition
         self.rules: list[CompiledRule] = compile_rules(definition)
         self.pools: list[Pool] = [make_pool(rule) for rule in self.rules]
+        self._rules_and_pools = list(zip(self.rules, self.pools, strict=True))
+        readers = [rule.key_readers for rule in self.rules]
+        # Where every rule has one place, keys are a plain sequence of reads.
+        self._readers: tuple[list[KeyOf], list[KeyOf]] | None = (
+            ([one[0] for one in readers if one], [one[1] for one in readers if one])
+            if all(readers)
+            else None
+        )
         self.calendar = Calendar(definition.time_zone)
         window = definition.window
         settles = {rule.settle_us for rule in self.rules if not rule.immediate}
@@ -83,6 +94,11 @@ class Book:
 
     def keys_of(self, transaction: Transaction) -> tuple[Any, ...]:
         """What the rules look this transaction up by."""
+        if self._readers is not None:
+            readers = self._readers[transaction.side]
+            if len(readers) == 1:
+                return (readers[0](transaction),)
+            return tuple([read(transaction) for read in readers])
         keys: list[Any] = []
         for rule in self.rules:
             keys += rule.keys(transaction, transaction.side)
@@ -115,7 +131,7 @@ class Book:
         for rule, pool in zip(self.rules, self.pools, strict=True):
             if rule.index < leg.rule and rule.remembers_rivals and not rule.unique:
                 pool.add(leg)
-        self.closed_of(leg).rivals.append(leg)
+        self.closed_on(leg.occurred_at).rivals.append(leg)
 
     def leg_of(self, transaction: Transaction) -> Leg:
         """A new leg for a transaction, not filed yet."""
@@ -135,36 +151,56 @@ class Book:
         assert isinstance(leg, Leg), f"{transaction_id} is closed, yet an event takes it"
         return leg
 
-    def closed_of(self, leg: Leg) -> Closed:
-        """What is kept of the closed transactions of a leg's day."""
-        day = leg.occurred_at // _DAY_US
+    def closed_on(self, occurred_at: int) -> Closed:
+        """What is kept of the closed transactions of a day of event time."""
+        day = occurred_at // _DAY_US
+        if day == self._last_day:
+            return self._last_closed
         closed = self.closed.get(day)
         if closed is None:
-            closed = self.closed[day] = Closed(([], []), [], [])
+            closed = self.closed[day] = Closed(([], []), {}, [])
+        self._last_day, self._last_closed = day, closed
         return closed
 
-    def close_known(self, leg: Leg) -> None:
+    def _close_known(self, leg: Leg, closed: Closed) -> None:
         """Keep of a leg only what recognises its redelivery."""
         self.known[leg.side][leg.transaction_id] = xxh3_64_intdigest(leg.packed)
-        self.closed_of(leg).ids[leg.side].append(leg.transaction_id)
+        closed.ids[leg.side].append(leg.transaction_id)
+
+    def close_unfiled(
+        self, side: int, transaction_id: str, packed: bytes, occurred_at: int, key: Any
+    ) -> None:
+        """Close a transaction that the first rule, a unique one, matched before it was filed."""
+        self.known[side][transaction_id] = xxh3_64_intdigest(packed)
+        closed = self.closed_on(occurred_at)
+        closed.ids[side].append(transaction_id)
+        pool = self.pools[0]
+        assert isinstance(pool, UniquePool)
+        pool.spent[side][key] = transaction_id
+        closed.spent.setdefault((0, side), []).append(key)
 
     def take_out(self, leg: Leg, by_rule: int) -> None:
         """Close a leg that rule number `by_rule` matched."""
-        self.close_known(leg)
+        closed = self.closed_on(leg.occurred_at)
+        self._close_known(leg, closed)
         self.due.forget(leg)
-        self.exceptions.pop(leg, None)
-        closed = self.closed_of(leg)
+        if leg.disposition == EXCEPTION:
+            del self.exceptions[leg]
         leg.rule = by_rule
         leg.disposition = MATCHED
         stays = False
-        for rule, pool in zip(self.rules, self.pools, strict=True):
-            if isinstance(pool, UniquePool) and rule.index <= by_rule:
-                pool.spend(leg)
-                closed.spent.append((rule.index, leg.side, leg.keys[rule.slot]))
-            elif rule.index < by_rule and rule.remembers_rivals:
+        index = 0
+        for rule, pool in self._rules_and_pools:
+            if type(pool) is UniquePool and index <= by_rule:
+                key = leg.keys[rule.slot]
+                if key is not None:
+                    pool.spend(leg, key)
+                    closed.spent.setdefault((index, leg.side), []).append(key)
+            elif index < by_rule and rule.remembers_rivals:
                 stays = True
             else:
                 pool.discard(leg)
+            index += 1
         if stays:
             closed.rivals.append(leg)
         else:
@@ -172,7 +208,7 @@ class Book:
 
     def set_duplicate(self, leg: Leg) -> None:
         """Set a leg aside as a second occurrence of a unique value."""
-        self.close_known(leg)
+        self._close_known(leg, self.closed_on(leg.occurred_at))
         self.due.forget(leg)
         self.exceptions.pop(leg, None)
         leg.disposition = DUPLICATE
@@ -208,6 +244,10 @@ class Book:
     def forget_before(self, instant_us: int) -> None:
         """Forget ids, spent values and rivals of days that ended before `instant_us`."""
         last_day = instant_us // _DAY_US
+        if not self.closed or last_day <= self._kept_from:
+            return
+        self._kept_from = last_day
+        self._last_day = -1 << 62
         for day in [day for day in self.closed if day < last_day]:
             closed = self.closed.pop(day)
             for side, ids in enumerate(closed.ids):
@@ -215,10 +255,11 @@ class Book:
                 for transaction_id in ids:
                     if isinstance(known.get(transaction_id), int):
                         del known[transaction_id]
-            for index, side, key in closed.spent:
+            for (index, side), keys in closed.spent.items():
                 pool = self.pools[index]
                 assert isinstance(pool, UniquePool)
-                pool.forget(side, key)
+                for key in keys:
+                    pool.forget(side, key)
             for leg in closed.rivals:
                 for rule, pool in zip(self.rules, self.pools, strict=True):
                     if rule.index < leg.rule and rule.remembers_rivals:

@@ -1,6 +1,7 @@
 """A rule made ready to run: which keys it looks legs up by, and what it asks of a pair."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from domain.definitions import Condition, Definition, Rule
@@ -33,7 +34,7 @@ def normalise(operator: str, value: str) -> str | None:
 def _reader(field: str, operator: str) -> Callable[[Transaction], str | None]:
     if operator == "exact" and field in _FIELDS_AS_THEY_ARE:
         # Decoding has trimmed these and made blank ones None.
-        return lambda transaction: getattr(transaction, field)
+        return attrgetter(field)
 
     def read(transaction: Transaction) -> str | None:
         value = field_value(transaction, field)
@@ -63,6 +64,10 @@ def _side_key(conditions: tuple[Condition, ...], side: int) -> KeyOf:
     return read_all
 
 
+def _both_sides(conditions: tuple[Condition, ...]) -> tuple[KeyOf, KeyOf] | None:
+    return (_side_key(conditions, 0), _side_key(conditions, 1)) if conditions else None
+
+
 class CompiledRule:
     """One rule with its places in `Leg.keys`.
 
@@ -72,6 +77,7 @@ class CompiledRule:
         day_slot: Place of the local day a date window compares, or None.
         unique: The rule has a unique condition; `slot` then holds that value alone.
         many_side: For a whole-key rule, the side that is taken as a group; else None.
+        plain: Equal key, currency and amount are all the rule asks.
         remembers_rivals: A leg that a later rule matches goes on to count among this rule's
             candidates. Whether a set is ambiguous, or a group whole, must not depend on when
             another rule took one of its members.
@@ -96,8 +102,8 @@ class CompiledRule:
         slot += 1
         self.rest_slot: int | None = None
         self.day_slot: int | None = None
-        self._indexed = tuple(_side_key(indexed, side) for side in (0, 1)) if indexed else None
-        self._rest = tuple(_side_key(rest, side) for side in (0, 1)) if rest else None
+        self._indexed = _both_sides(indexed)
+        self._rest = _both_sides(rest)
         if rest:
             self.rest_slot = slot
             slot += 1
@@ -107,6 +113,9 @@ class CompiledRule:
             self._calendar = Calendar(rule.date.time_zone)
             slot += 1
         self.next_slot = slot
+        self.plain = (
+            self.rest_slot is None and self.day_slot is None and rule.amount.kind == "equal"
+        )
 
     def _divide(self, rule: Rule) -> tuple[tuple[Condition, ...], tuple[Condition, ...]]:
         """Conditions that make the index, and those that each pair is checked for."""
@@ -137,11 +146,16 @@ class CompiledRule:
             )
         return keys
 
-    def key_reader(self, side: int) -> KeyOf | None:
-        """The one function that gives `keys`, when the rule has a single place."""
-        if self._indexed is None or self.next_slot - self.slot != 1:
-            return None
-        return self._indexed[side]
+    @property
+    def index_keys(self) -> tuple[KeyOf, KeyOf]:
+        """What reads the indexed key, by side; only for a rule that has one."""
+        assert self._indexed is not None
+        return self._indexed
+
+    @property
+    def key_readers(self) -> tuple[KeyOf, KeyOf] | None:
+        """What gives `keys`, by side, when the rule has a single place; else None."""
+        return self._indexed if self.next_slot - self.slot == 1 else None
 
     def amounts_agree(self, currency: str, source_minor: int, target_minor: int) -> bool:
         """Whether two sums in one currency are within the rule's limits."""
@@ -190,11 +204,6 @@ class CompiledRule:
     def admits(self, source: Leg, target: Leg) -> bool:
         """Whether a pair with equal keys is a candidate match."""
         return self.first_failure(source, target) is None
-
-    @property
-    def plain(self) -> bool:
-        """Whether equal key, currency and amount are all the rule asks."""
-        return self.rest_slot is None and self.day_slot is None and self.rule.amount.kind == "equal"
 
 
 def compile_rules(definition: Definition) -> list[CompiledRule]:

@@ -99,12 +99,14 @@ class UniquePool(KeyedPool):
         #: Per side: spent value → id of the transaction that had it.
         self.spent: tuple[dict[Any, str], dict[Any, str]] = ({}, {})
 
-    def spend(self, leg: Leg) -> None:
-        """Take `leg` out for good: its value is used up."""
-        key = leg.keys[self._slot]
-        if key is not None:
+    def spend(self, leg: Leg, key: Any) -> None:
+        """Take `leg` out for good: its value, `key`, is used up."""
+        side = leg.side
+        if self.sides[side].get(key) is leg:
+            del self.sides[side][key]
+        else:
             self.discard(leg)
-            self.spent[leg.side][key] = leg.transaction_id
+        self.spent[side][key] = leg.transaction_id
 
     def forget(self, side: int, key: Any) -> None:
         """Let a spent value be new again, once ids of its age are remembered no longer."""

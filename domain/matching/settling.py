@@ -66,7 +66,7 @@ class Settling:
         self.events: list[Event] = []
         self.watermark_us = watermark_us
         self._settles = settles and watermark_us is not None
-        self._version = definition_version
+        self.definition_version = definition_version
         self._outcomes: dict[tuple[int, Any], Selection] = {}
         self._judged: dict[int, tuple[list[Match], dict[Leg, _Verdict]]] = {}
 
@@ -197,7 +197,7 @@ class Settling:
             RecordMatched(
                 rule.name,
                 rule.rule.match_type,
-                self._version,
+                self.definition_version,
                 source_ids,
                 target_ids,
                 sources[0].currency,
@@ -212,7 +212,7 @@ class Settling:
         standing = sorted({one for leg in members for one in leg.suggestions})
         for leg in members:
             self.book.take_out(leg, rule.index)
-            self._ask_those_it_stood_beside(leg, rule.index + 1)
+            self.stood_beside(leg, rule.index + 1)
         if late:
             definition = self.book.definition
             identity = match_id(
@@ -231,7 +231,7 @@ class Settling:
             self._withdraw(suggestion_id, "a member matched")
         self._reclassify(stale)
 
-    def _ask_those_it_stood_beside(self, gone: Leg, first_rule: int) -> None:
+    def stood_beside(self, gone: Leg, first_rule: int) -> None:
         """Look again at who was decided upon while `gone` was left over to later rules.
 
         Without it a set may be unambiguous, or a group whole, that was not before.
@@ -283,7 +283,7 @@ class Settling:
         had_exception = leg.disposition == EXCEPTION
         stale = self._exceptions_naming((leg,))
         self.book.set_duplicate(leg)
-        self._ask_those_it_stood_beside(leg, rule.index + 1)
+        self.stood_beside(leg, rule.index + 1)
         for suggestion_id in standing:
             self._withdraw(suggestion_id, "a member is a duplicate")
         reason = f"{rule.name}: {value} was brought by {first} before"
@@ -370,7 +370,7 @@ class Settling:
             MatchSuggested(
                 rule.name,
                 rule.rule.match_type,
-                self._version,
+                self.definition_version,
                 source_ids,
                 target_ids,
                 sources[0].currency,
@@ -415,7 +415,7 @@ class Settling:
             what.rule,
             what.reason,
             what.candidates,
-            self._version,
+            self.definition_version,
         )
 
     def _open_exception(self, leg: Leg, left_ambiguous: CompiledRule | None) -> None:
