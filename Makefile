@@ -14,7 +14,7 @@ ARGS ?=
 help:
 	@echo "make install        the virtual environment .venv with the settler command"
 	@echo "make demo           the whole product on generated data; ARGS=\"--headless\" ends by itself"
-	@echo "make test           every test; ARGS=\"-k name\" narrows it"
+	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it"
 	@echo "make browser-test   the tests of the live page in headless Chromium"
 	@echo "make check          format, lint, types, imports"
 	@echo "make bench          the pipeline benchmark; ARGS=\"--json\""
@@ -55,7 +55,7 @@ demo: $(STAMP)
 	@$(BIN)/settler demo $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m "not browser" $(ARGS)
 
 browser-test: $(STAMP)
 	@browser=""; for name in chromium chromium-browser google-chrome headless_shell; do \
