@@ -47,6 +47,7 @@ REQUIRED_FIELDS = (
     "currency",
     "occurred_at",
 )
+_EXTRA_FIELDS = frozenset({"fee", "base_amount", "base_currency", "fx_rate", "fx_to"})
 KNOWN_FIELDS = frozenset(
     {
         *REQUIRED_FIELDS,
@@ -317,6 +318,8 @@ def _unknown(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _extra(fields: Mapping[str, object], currency: str) -> Extra | None:
+    if fields.keys().isdisjoint(_EXTRA_FIELDS):
+        return None
     for one, other in (("base_amount", "base_currency"), ("fx_rate", "fx_to")):
         if _is_blank(fields.get(one)) != _is_blank(fields.get(other)):
             raise FieldRefused("missing_field", f"{one} and {other} only have a meaning together")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from domain.instants import (
     DAY_US,
+    HOUR_US,
     InstantInvalid,
     check_not_ahead,
     date_us,
@@ -107,6 +108,13 @@ def test_an_instant_may_be_a_day_ahead_and_not_more():
 def test_nobodys_today_or_tomorrow_is_ahead(now, offset_hours, days):
     day = (now + timedelta(hours=offset_hours)).date() + timedelta(days=days)
     check_not_ahead(date_us(day), True, microseconds(now))
+
+
+def test_tomorrow_begins_first_at_utc_plus_14():
+    now_us = date_us(date(2026, 1, 5)) + 10 * HOUR_US  # Midnight of the 6th at UTC+14.
+    check_not_ahead(date_us(date(2026, 1, 7)), True, now_us)
+    with pytest.raises(InstantInvalid):
+        check_not_ahead(date_us(date(2026, 1, 7)), True, now_us - 1)
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)))

@@ -213,6 +213,7 @@ def test_a_json_number_is_taken_as_written(number, minor):
         ('"1_000"', "invalid_amount"),
         ('" 12.50"', "invalid_amount"),
         ('"１２"', "invalid_amount"),
+        ('"１２.50"', "invalid_amount"),
         ('"12.50 EUR"', "invalid_amount"),
         ('"1.2.50"', "invalid_amount"),
         ('"-"', "invalid_amount"),
