@@ -24,8 +24,8 @@ _DIGITS = {
     "S": ("second", r"\d{1,2}"),
     "f": ("microsecond", r"\d{1,6}"),
 }
-# Clocks have been set at whole minutes, by whole minutes, since Liberia was the last to do otherwise
-# in January 1972.  A zone's offset is therefore looked up once for a minute of local time.
+# Clocks have been set at whole minutes, by whole minutes, since Liberia was the last to do
+# otherwise in January 1972: a zone's offset is looked up once for a minute of local time.
 OFFSETS_KEPT_FROM = 1973
 OFFSETS_MAX = 65_536
 

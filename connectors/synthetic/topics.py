@@ -26,14 +26,16 @@ def topic_names(prefix: str) -> tuple[str, str]:
     return f"{prefix}.transactions.source", f"{prefix}.transactions.target"
 
 
-def create_topics(config: dict[str, Any], prefix: str, partitions: int) -> None:
-    """Create the two topics where they are not there yet.
+def create_topics(
+    config: dict[str, Any], prefix: str, partitions: int, replication_factor: int = -1
+) -> None:
+    """Create the two topics where they are not there yet; -1 copies are what the broker likes.
 
     Raises:
         KafkaException: The broker cannot be reached or refuses.
     """
     admin = AdminClient(config)
-    wanted = [NewTopic(name, num_partitions=partitions) for name in topic_names(prefix)]
+    wanted = [NewTopic(name, partitions, replication_factor) for name in topic_names(prefix)]
     for future in admin.create_topics(wanted, operation_timeout=TOPIC_SECONDS).values():
         try:
             future.result(TOPIC_SECONDS)
@@ -90,16 +92,12 @@ class LoadProducer:
             self._failed.append(f"{message.topic()}: {error}")
 
 
-def send_workload(
-    workload: Workload, facts: Facts, config: dict[str, Any], prefix: str, partitions: int
-) -> int:
-    """Create the topics where absent and send a whole workload; returns the number of messages.
+def send_workload(workload: Workload, facts: Facts, config: dict[str, Any], prefix: str) -> int:
+    """Send a whole workload to topics that are there; returns the number of messages.
 
     Raises:
-        KafkaException: The broker cannot be reached.
-        LoadNotSent: It did not take everything.
+        LoadNotSent: The broker did not take everything.
     """
-    create_topics(config, prefix, partitions)
     producer = LoadProducer(config, prefix)
     for side, key, value in workload.messages(facts):
         producer.send(side, key, value)

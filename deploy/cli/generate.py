@@ -10,6 +10,7 @@ import typer
 from deploy.cli.console import Json, fail, load_settings, print_json, say
 
 if TYPE_CHECKING:
+    from connectors.settings import Settings
     from connectors.synthetic.workload import Rates
 
 
@@ -30,8 +31,9 @@ def generate(
     file_format: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",
     kafka: Annotated[bool, typer.Option("--kafka", help="To the topics instead of files.")] = False,
     partitions: Annotated[
-        int, typer.Option(min=1, max=1024, help="Of topics that are not there yet.")
-    ] = 8,
+        int | None,
+        typer.Option(min=1, help="Of topics not there yet; default SETTLER_TOPIC_PARTITIONS."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Generate three reconciliations with seeded errors, and the exact truth about them.
@@ -62,9 +64,8 @@ def generate(
     if kafka:
         settings = load_settings()
         files.write_definitions(workload, out)
-        sent = topics.send_workload(
-            workload, facts, settings.kafka_config(), settings.topic_prefix, partitions
-        )
+        _create_topics(settings, partitions)
+        sent = topics.send_workload(workload, facts, settings.kafka_config(), settings.topic_prefix)
         where = f"topics {settings.topic_prefix}.transactions.*"
     else:
         sent = files.write_workload(workload, facts, out, file_format)
@@ -86,6 +87,26 @@ def generate(
 def register(app: typer.Typer) -> None:
     """Add the command to the `settler` command."""
     app.command()(generate)
+
+
+def _create_topics(settings: "Settings", partitions: int | None) -> None:
+    from confluent_kafka import KafkaException
+
+    from connectors.synthetic.topics import create_topics
+
+    try:
+        create_topics(
+            settings.kafka_config(),
+            settings.topic_prefix,
+            partitions or settings.topic_partitions,
+            settings.topic_replication_factor,
+        )
+    except KafkaException as exc:
+        raise fail(
+            f"Kafka at {settings.kafka_bootstrap_servers} did not create the topics: "
+            f"{exc.args[0].str()}; check SETTLER_KAFKA_BOOTSTRAP_SERVERS and that it runs",
+            code=1,
+        ) from exc
 
 
 def _end_of_day_us(day: str) -> int:
