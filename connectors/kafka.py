@@ -6,7 +6,7 @@ is committed; who reads it again drops what its stream has.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import structlog
@@ -15,9 +15,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 from typing_extensions import override
 
-from connectors.telemetry import TRACEPARENT
+from connectors.telemetry import traceparent_of
 
 log = structlog.get_logger(__name__)
+
+#: What a Kafka message carries besides its value.
+Headers = list[tuple[str, bytes | None]]
 
 #: Messages a partition gives out at once: enough to spread the cost of a step over, few enough
 #: that both topics advance together and a step stays in the low milliseconds.
@@ -29,11 +32,11 @@ _QUEUED_KIB = 16_384
 # itself. Anything else stops the flow.
 _PASSING = frozenset(
     {
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._RESOLVE,
-        KafkaError._TIMED_OUT,
-        KafkaError._MSG_TIMED_OUT,
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the client names its own codes so
+        KafkaError._TRANSPORT,  # noqa: SLF001 - the client names its own codes so
+        KafkaError._RESOLVE,  # noqa: SLF001 - the client names its own codes so
+        KafkaError._TIMED_OUT,  # noqa: SLF001 - the client names its own codes so
+        KafkaError._MSG_TIMED_OUT,  # noqa: SLF001 - the client names its own codes so
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.REQUEST_TIMED_OUT,
@@ -82,7 +85,7 @@ def describe_topic(
     Raises:
         InterruptedError: Told to stop while waiting.
     """
-    admin = AdminClient(config)
+    admin = AdminClient(dict(config))
     delay = 0.1
     while True:
         problem: str
@@ -191,10 +194,11 @@ class TopicPart(StatefulSourcePartition[Records, int]):
                 self._judge(error)
                 continue
             values.append(message.value() or b"")
-            offsets.append(message.offset())
+            offset = message.offset()
+            assert offset is not None, "a message without an error has a place"
+            offsets.append(offset)
             if traceparent is None and (headers := message.headers()):
-                found = dict(headers).get(TRACEPARENT)
-                traceparent = None if found is None else found.decode("ascii", "replace")
+                traceparent = traceparent_of(cast("Headers", headers))
         if offsets:
             self._next_offset = offsets[-1] + 1
         return Records(self._topic, self._partition, self._side, values, offsets, traceparent)

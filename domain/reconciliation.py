@@ -6,6 +6,7 @@ gives the same state. Clock, ids and definitions come in as arguments.
 
 import msgspec
 
+from domain.definition_parsing import parse_definition
 from domain.definitions import Definition
 from domain.events import (
     DuplicateDetected,
@@ -20,18 +21,16 @@ from domain.events import (
     TransactionsAccepted,
     WatermarkAdvanced,
 )
-from domain.definition_parsing import parse_definition
 from domain.identity import match_id, stream_id
 from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book, Suggestion
 from domain.matching.due import SECOND_US
 from domain.matching.legs import OPEN, Leg
-from domain.matching.settling import Settling
+from domain.matching.settling import END_OF_TIME_US, Settling
 from domain.transactions import Rejection, Transaction, unpack_transaction
 
 # Event time is written down once a minute of it has passed, and whenever it decided something.
 _WATERMARK_STEP_US = 60_000_000
-_END_OF_TIME_US = 1 << 62
 
 
 class Chunk(msgspec.Struct):
@@ -176,16 +175,12 @@ class Reconciliation:
 
     def finish(self) -> Decision:
         """Let time run out: every settle and wait ends, in order."""
-        events = self._let_time_pass(_END_OF_TIME_US)
+        events = self._let_time_pass(END_OF_TIME_US)
         self.version += len(events)
         return Decision(events)
 
-    def wake_us(self, now_us: int, held: bool) -> int | None:
-        """The clock at which a tick may decide something without new input; None if never.
-
-        Args:
-            held: Event time was not let pass for input that waits unread; ask again soon.
-        """
+    def wake_us(self, now_us: int) -> int | None:
+        """The clock at which a tick may decide something without new input; None if never."""
         due_us = self.book.due.first_us()
         if due_us is None:
             return None
@@ -226,14 +221,10 @@ class Reconciliation:
         settling = self._settling(settles=True)
         settling.run()
         recorded = self.recorded_watermark_us
-        if (
-            settling.events
-            or recorded is None
-            or (self.watermark_us - recorded >= _WATERMARK_STEP_US)
-        ):
-            if recorded != self.watermark_us:
-                self.recorded_watermark_us = self.watermark_us
-                settling.events.insert(0, WatermarkAdvanced(self.watermark_us))
+        moved = None if recorded is None else self.watermark_us - recorded
+        if moved is None or moved >= _WATERMARK_STEP_US or (moved and settling.events):
+            self.recorded_watermark_us = self.watermark_us
+            settling.events.insert(0, WatermarkAdvanced(self.watermark_us))
         self.book.forget_before(self.watermark_us - self.definition.window.remember_us)
         return settling.events
 
@@ -255,7 +246,7 @@ class Reconciliation:
                 self.evolve(event)
             self.version += 1
 
-    def evolve(self, event: Event) -> None:
+    def evolve(self, event: Event) -> None:  # noqa: C901 - one short case a type
         """Fold one recorded event other than the journal's."""
         book = self.book
         match event:

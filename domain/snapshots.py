@@ -56,7 +56,10 @@ def snapshot(state: Reconciliation) -> bytes:
             ]
             for side in (0, 1)
         ]
-        hashes = [[book.known[side][known_id] for known_id in ids[side]] for side in (0, 1)]
+        hashes = [
+            [one for one in map(book.known[side].get, ids[side]) if isinstance(one, int)]
+            for side in (0, 1)
+        ]
         spent = []
         for (index, side), keys in one.spent.items():
             pool = book.pools[index]

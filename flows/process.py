@@ -184,12 +184,12 @@ class FlowProcess:
     def watch_progress(self) -> None:
         """Follow from a thread of its own how far the flow is behind its topics."""
         store = self._new_store("progress")
-        admin = AdminClient(self._settings.kafka_config())
+        admin = AdminClient(dict(self._settings.kafka_config()))
         topics = [self._topic(side) for side in (0, 1)]
 
         def ends() -> dict[tuple[str, int], int]:
             asked = {
-                TopicPartition(topic, partition): OffsetSpec.latest()
+                TopicPartition(topic, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
                 for topic in topics
                 for partition in self._identity(topic).partitions
             }

@@ -105,6 +105,6 @@ class ProgressThread:
         while not self._stop.wait(NOTE_EVERY_SECONDS):
             try:
                 self._progress.note()
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - see below
                 # Not knowing holds event time back, which is safe; the next note may know again.
                 log.warning("progress.unknown", problem=str(exc))

@@ -5,13 +5,14 @@
     Kafka target ─┘                                        ▲
     commands, ticks, redrives ─────────────────────────────┘
 
-`python -m bytewax.run flows.reconcile:flow -s 0.5` runs it; `settler run flow` runs it with a lease,
-signals and metrics around it.
+`python -m bytewax.run flows.reconcile:flow -s 0.5` runs it; `settler run flow` runs it with a
+lease, signals and metrics around it.
 """
 
 import gc
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import bytewax.operators as op
 import structlog
@@ -83,7 +84,8 @@ def main(settings: Settings, addresses: list[str] | None = None, index: int = 0)
         process.hold_lease()
     process.watch_progress()
     log.info("flow.started", processes=len(addresses or [""]), index=index)
-    cluster_main(build_flow(process), addresses or [], index, epoch_interval=EPOCH)
+    run = cast("Callable[..., None]", cluster_main)  # Bytewax does not type it
+    run(build_flow(process), addresses or [], index, epoch_interval=EPOCH)
     process.writer().drain()
     if index == 0:
         process.release_lease()

@@ -120,7 +120,7 @@ class Writer:
         try:
             while True:
                 self._write(self._gather())
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001 - told to whoever waits, then the process ends
             self._error = exc
             log.error("writer.ended", problem=str(exc), kind=type(exc).__name__)
             self._failed(exc)

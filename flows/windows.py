@@ -216,7 +216,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         )
         if not arrivals.redriven:
             self._next_offset[place] = arrivals.next_offset
-        commit = self._commit(state, base, decision, now_us, caught_up)
+        commit = self._commit(state, base, decision, now_us)
         commit.next_offset = {} if arrivals.redriven else {place: arrivals.next_offset}
         commit.metadata = self._trace(arrivals, place)
         commit.rejections = [
@@ -272,10 +272,10 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         if state is None:
             state = self._state = Reconciliation(definition)
             self._around.note_known(self._stream_id)
-        now_us, caught_up = self._around.clock_us(), self._around.caught_up()
+        now_us = self._around.clock_us()
         base = state.version
         decision = state.define(definition, command.command_id)
-        commit = self._commit(state, base, decision, now_us, caught_up)
+        commit = self._commit(state, base, decision, now_us)
         commit.metadata = {
             "correlation_id": command.correlation_id,
             "causation_id": command.command_id,
@@ -310,7 +310,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         base = state.version
         decision = state.tick(Tick(tick.now_us, caught_up))
         self._observe(state, tick.now_us)
-        commit = self._commit(state, base, decision, tick.now_us, caught_up)
+        commit = self._commit(state, base, decision, tick.now_us)
         commit.metadata = {"correlation_id": f"tick@{tick.now_us}"}
         out.append(commit)
 
@@ -322,7 +322,6 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         base: int,
         decision: Decision,
         now_us: int,
-        caught_up: bool,
     ) -> StreamCommit:
         return StreamCommit(
             self._stream_id,
@@ -332,7 +331,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             state.version,
             self._fence,
             {},
-            state.wake_us(now_us, not caught_up),
+            state.wake_us(now_us),
             state.definition_version,
             decision.events,
             decision.journal,

@@ -160,7 +160,7 @@ class Acceptance:
     ) -> None:
         """Match a record that was never filed with the leg that waited for it."""
         transaction_id, other_id = transaction.transaction_id, other.transaction_id
-        newest_at = other.occurred_at if other.occurred_at > occurred_at else occurred_at
+        newest_at = max(occurred_at, other.occurred_at)
         amount, other_amount = transaction.amount_minor, other.amount_minor
         self._settling.events.append(
             RecordMatched(
@@ -227,6 +227,6 @@ class Acceptance:
 
 def _quick(book: Book) -> _Quick | None:
     rule, pool = book.rules[0], book.pools[0]
-    if not isinstance(pool, UniquePool) or book.exceptions and len(book.rules) > 1:
+    if not isinstance(pool, UniquePool) or (book.exceptions and len(book.rules) > 1):
         return None
     return _Quick(rule, pool, rule.index_keys)

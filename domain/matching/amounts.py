@@ -32,11 +32,12 @@ def _base(source: int, target: int, percent_of: str) -> Fraction:
 
 def limit_minor(rule: AmountRule, digits: int, source: int, target: int) -> Fraction:
     """The largest allowed absolute difference of a `tolerance`, in minor units."""
-    limits = []
+    limits: list[Fraction] = []
     if rule.absolute is not None:
         limits.append(Fraction(rule.absolute) * 10**digits)
     if rule.percent is not None:
-        limits.append(Fraction(rule.percent) / 100 * _base(source, target, rule.percent_of))
+        share = Fraction(rule.percent) / 100
+        limits.append(share * _base(source, target, rule.percent_of))
     return max(limits) if rule.combine == "larger" else min(limits)
 
 

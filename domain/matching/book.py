@@ -189,8 +189,7 @@ class Book:
         leg.rule = by_rule
         leg.disposition = MATCHED
         stays = False
-        index = 0
-        for rule, pool in self._rules_and_pools:
+        for index, (rule, pool) in enumerate(self._rules_and_pools):
             if type(pool) is UniquePool and index <= by_rule:
                 key = leg.keys[rule.slot]
                 if key is not None:
@@ -200,7 +199,6 @@ class Book:
                 stays = True
             else:
                 pool.discard(leg)
-            index += 1
         if stays:
             closed.rivals.append(leg)
         else:

@@ -83,7 +83,7 @@ class CompiledRule:
             another rule took one of its members.
     """
 
-    def __init__(self, rule: Rule, index: int, definition: Definition, slot: int) -> None:
+    def __init__(self, rule: Rule, index: int, slot: int) -> None:
         self.rule = rule
         self.name = rule.name
         self.index = index
@@ -211,7 +211,7 @@ def compile_rules(definition: Definition) -> list[CompiledRule]:
     rules: list[CompiledRule] = []
     slot = 0
     for index, rule in enumerate(definition.rules):
-        compiled = CompiledRule(rule, index, definition, slot)
+        compiled = CompiledRule(rule, index, slot)
         rules.append(compiled)
         slot = compiled.next_slot
     return rules

@@ -1,4 +1,4 @@
-"""Why a transaction stayed alone: its category, and the nearest candidates with what each failed."""
+"""Why a transaction stayed alone: its category, and its nearest candidates with what failed."""
 
 from typing import NamedTuple
 

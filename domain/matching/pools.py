@@ -46,6 +46,7 @@ class KeyedPool:
         self.sides: tuple[dict[Any, Leg | list[Leg]], dict[Any, Leg | list[Leg]]] = ({}, {})
 
     def add(self, leg: Leg) -> None:
+        """See `Pool.add`."""
         key = leg.keys[self._slot]
         if key is None:
             return
@@ -60,6 +61,7 @@ class KeyedPool:
             side[key] = [found, leg]
 
     def discard(self, leg: Leg) -> None:
+        """See `Pool.discard`."""
         key = leg.keys[self._slot]
         if key is None:
             return
@@ -73,6 +75,7 @@ class KeyedPool:
                 side[key] = found[0]
 
     def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
+        """See `Pool.around`."""
         key = leg.keys[self._slot]
         return None if key is None else (key, self.bucket(key))
 
@@ -120,6 +123,7 @@ class EqualAmountPool:
         self._buckets: dict[tuple[str, int], tuple[dict[Leg, None], dict[Leg, None]]] = {}
 
     def add(self, leg: Leg) -> None:
+        """See `Pool.add`."""
         key = (leg.currency, leg.amount_minor)
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -127,6 +131,7 @@ class EqualAmountPool:
         bucket[leg.side][leg] = None
 
     def discard(self, leg: Leg) -> None:
+        """See `Pool.discard`."""
         key = (leg.currency, leg.amount_minor)
         bucket = self._buckets.get(key)
         if bucket is not None:
@@ -135,6 +140,7 @@ class EqualAmountPool:
                 del self._buckets[key]
 
     def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
+        """See `Pool.around`."""
         key = (leg.currency, leg.amount_minor)
         sources, targets = self._buckets.get(key, ({}, {}))
         return key, (list(sources), list(targets))
@@ -157,6 +163,7 @@ class AmountRangePool:
         self._currencies: dict[str, tuple[SortedKeyList, SortedKeyList]] = {}
 
     def add(self, leg: Leg) -> None:
+        """See `Pool.add`."""
         sides = self._currencies.get(leg.currency)
         if sides is None:
             sides = self._currencies[leg.currency] = (
@@ -166,6 +173,7 @@ class AmountRangePool:
         sides[leg.side].add(leg)
 
     def discard(self, leg: Leg) -> None:
+        """See `Pool.discard`."""
         sides = self._currencies.get(leg.currency)
         if sides is not None:
             sides[leg.side].discard(leg)
@@ -189,6 +197,7 @@ class AmountRangePool:
         return [other for other in near if admits(other, leg)]
 
     def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
+        """See `Pool.around`."""
         found: dict[Leg, None] = {leg: None}
         frontier = [leg]
         while frontier:

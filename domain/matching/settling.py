@@ -32,6 +32,8 @@ from domain.matching.selection import EMPTY, Match, Selection, connected, select
 # Open exceptions around one value that are classified anew when one of them changes; beyond it the
 # value is shared by so many that a change says nothing new about the others.
 _RECLASSIFIED_MAX = 16
+#: Event time once everything has run out.
+END_OF_TIME_US = 1 << 62
 
 
 class _Verdict(NamedTuple):
@@ -403,7 +405,12 @@ class Settling:
     # -- exceptions --
 
     def _unmatched(self, leg: Leg, what: Classification) -> RecordUnmatched:
-        age = 0 if self.watermark_us is None else self.watermark_us - leg.occurred_at
+        age = 0
+        if self.watermark_us is not None:
+            # Where time runs out all at once, each exception opens as its own wait ends.
+            ended = self.watermark_us == END_OF_TIME_US
+            window = self.book.definition.window
+            age = window.wait_us if ended else self.watermark_us - leg.occurred_at
         return RecordUnmatched(
             leg.side,
             leg.transaction_id,

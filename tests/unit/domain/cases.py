@@ -29,13 +29,13 @@ def some_amount(rng: random.Random) -> AmountRule:
     kind = rng.choice(["equal", "equal", "absolute", "percent", "both", "bounds"])
     inclusive = rng.random() < 0.7
     absolute = rng.choice([Decimal("0.01"), Decimal("0.05"), Decimal("0.005")])
-    percent = rng.choice([Decimal("1"), Decimal("3.5"), Decimal("0.9")])
+    percent = rng.choice([Decimal(1), Decimal("3.5"), Decimal("0.9")])
     of = rng.choice(["source", "target", "larger", "smaller", "average"])
     combine = rng.choice(["larger", "smaller"])
     if kind == "equal":
         return EQUAL
     if kind == "bounds":
-        low = rng.choice([Decimal("-0.05"), Decimal("0"), Decimal("0.01")])
+        low = rng.choice([Decimal("-0.05"), Decimal(0), Decimal("0.01")])
         return AmountRule(
             "bounds", None, None, "source", "larger", low, low + Decimal("0.04"), inclusive
         )

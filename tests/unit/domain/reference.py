@@ -149,7 +149,7 @@ def connected(found):
     return [group for _, group in groups]
 
 
-def run(definition: Definition, transactions: list[Transaction]) -> Outcome:
+def run(definition: Definition, transactions: list[Transaction]) -> Outcome:  # noqa: C901
     """What CONTRACT §4 says of these transactions, everything known and all time run out."""
     outcome = Outcome()
     gone: set[tuple[int, str]] = set()
