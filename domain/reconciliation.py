@@ -24,9 +24,10 @@ from domain.events import (
 from domain.identity import match_id, stream_id
 from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book, Suggestion
+from domain.matching.cases import END_OF_TIME_US
 from domain.matching.due import SECOND_US
 from domain.matching.legs import OPEN, Leg
-from domain.matching.settling import END_OF_TIME_US, Settling
+from domain.matching.settling import Settling
 from domain.transactions import Rejection, Transaction, unpack_transaction
 
 # Event time is written down once a minute of it has passed, and whenever it decided something.

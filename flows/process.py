@@ -22,7 +22,7 @@ from flows.arrivals import clock_us
 from flows.control import ControlPart
 from flows.progress import Progress, ProgressThread
 from flows.storing import Writer
-from flows.windows import Surroundings
+from flows.surroundings import Surroundings
 
 log = structlog.get_logger(__name__)
 

@@ -20,7 +20,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import cluster_main
 
 from connectors.kafka import TopicSource
-from connectors.settings import METRICS_PORTS, Settings
+from connectors.settings import Settings
 from connectors.telemetry import configure_logging, configure_tracing, start_metrics_server
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.control import ControlSource
@@ -75,8 +75,7 @@ def main(settings: Settings, addresses: list[str] | None = None, index: int = 0)
     """
     configure_logging(settings, "flow")
     configure_tracing(settings, "flow")
-    port = METRICS_PORTS["flow"] + index if settings.metrics_port is None else settings.metrics_port
-    start_metrics_server(port, settings.metrics_host)
+    start_metrics_server(settings.metrics_port_for("flow", index), settings.metrics_host)
     gc.set_threshold(*_GC_THRESHOLDS)
     process = FlowProcess(settings, clustered=bool(addresses and len(addresses) > 1))
     process.stop_on_signals()

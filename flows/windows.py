@@ -5,7 +5,7 @@ decision to `domain.reconciliation`, and words what was decided as a commit. Byt
 of ours (see docs/decisions): a window that starts again reads its stream.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -16,20 +16,18 @@ from prometheus_client import Counter, Gauge
 from typing_extensions import override
 
 from connectors.postgres.inbox import Command
-from connectors.postgres.records import Claim, CommandOutcome, DeadLetter, StreamCommit
-from connectors.postgres.store import Store
+from connectors.postgres.records import CommandOutcome, DeadLetter, StreamCommit
 from connectors.telemetry import context_from_metadata, trace_metadata
 from domain.definition_parsing import parse_definition
 from domain.errors import DefinitionInvalid
-from domain.events import ReconciliationDefined, decode_events
 from domain.identity import stream_id
-from domain.journal import decode_journal
 from domain.reconciliation import Chunk, Decision, Reconciliation, Tick
 from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
-from domain.snapshots import restore, snapshot
+from domain.snapshots import snapshot
 from domain.transactions import Rejection
 from flows.arrivals import UNKEYED, Arrivals
 from flows.storing import Outgoing, Snapshot
+from flows.surroundings import Surroundings, rebuild
 
 log = structlog.get_logger(__name__)
 tracer = trace.get_tracer("settler.flow")
@@ -39,8 +37,6 @@ tracer = trace.get_tracer("settler.flow")
 # folds at most that many.
 _SNAPSHOT_AFTER_MIN = 200_000
 _SNAPSHOT_AFTER_SIZES = 2
-_UNKNOWN_SECONDS = 2.0
-_UNKNOWN_MAX = 10_000
 
 RECORDS = Counter("settler_flow_records_total", "Records taken in, by outcome", ["outcome"])
 EVENT_TIME_DELAY = Gauge(
@@ -60,62 +56,6 @@ class TickItem(msgspec.Struct, gc=False):
 
     stream_id: str
     now_us: int
-
-
-class Surroundings:
-    """What windows share in one worker.
-
-    Args:
-        store: The worker's own store.
-        caught_up: Whether the flow has caught up with its topics.
-        clock_us: The clock, microseconds since the epoch.
-        clock: Seconds, monotonic.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        caught_up: Callable[[], bool],
-        clock_us: Callable[[], int],
-        clock: Callable[[], float],
-    ) -> None:
-        self.store = store
-        self.caught_up = caught_up
-        self.clock_us = clock_us
-        self._clock = clock
-        self._unknown: dict[str, float] = {}
-
-    def is_unknown(self, stream: str) -> bool:
-        """Whether the store said moments ago that no such reconciliation is defined."""
-        asked_at = self._unknown.get(stream)
-        return asked_at is not None and self._clock() - asked_at < _UNKNOWN_SECONDS
-
-    def note_unknown(self, stream: str) -> None:
-        """Remember for moments that no such reconciliation is defined."""
-        if len(self._unknown) >= _UNKNOWN_MAX:
-            self._unknown.clear()
-        self._unknown[stream] = self._clock()
-
-    def note_known(self, stream: str) -> None:
-        """Forget that a reconciliation was not defined."""
-        self._unknown.pop(stream, None)
-
-
-def rebuild(claim: Claim) -> Reconciliation | None:
-    """Fold a claimed stream to its state; None for a stream without any event."""
-    state: Reconciliation | None = None
-    if claim.snapshot is not None and claim.snapshot_format == SNAPSHOT_FORMAT:
-        state = restore(claim.snapshot)
-    for batch in claim.batches:
-        events = decode_events(batch.events, batch.format)
-        journal = [] if batch.journal is None else decode_journal(batch.journal)
-        if state is None:
-            first = events[0]
-            assert isinstance(first, ReconciliationDefined), "a stream starts with its definition"
-            state = Reconciliation(parse_definition(first.definition))
-        state.evolve_all(events, journal)
-    assert state is None or state.version == claim.version, "the fold ends at the stream's version"
-    return state
 
 
 class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):

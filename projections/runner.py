@@ -96,7 +96,7 @@ def main(settings: Settings) -> int:
         0 after a signal, 1 when it cannot go on; the log says why.
     """
     configure_logging(settings, "projections")
-    start_metrics_server(settings.metrics_port_for("projections"))
+    start_metrics_server(settings.metrics_port_for("projections"), settings.metrics_host)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -18,22 +18,16 @@ from domain.events import (
     MatchSuggested,
     MatchSuperseded,
     RecordMatched,
-    RecordUnmatched,
 )
 from domain.identity import match_id
 from domain.matching.book import Book, Suggestion
+from domain.matching.cases import Cases
 from domain.matching.compiled import CompiledRule
 from domain.matching.due import SECOND_US
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, Leg, by_id, by_time
-from domain.matching.near_misses import Classification, classify, severity
-from domain.matching.pools import Bucket, KeyedPool, UniquePool
+from domain.matching.near_misses import Classification
+from domain.matching.pools import Bucket, UniquePool
 from domain.matching.selection import EMPTY, Match, Selection, connected, select
-
-# Open exceptions around one value that are classified anew when one of them changes; beyond it the
-# value is shared by so many that a change says nothing new about the others.
-_RECLASSIFIED_MAX = 16
-#: Event time once everything has run out.
-END_OF_TIME_US = 1 << 62
 
 
 class _Verdict(NamedTuple):
@@ -69,6 +63,7 @@ class Settling:
         self.watermark_us = watermark_us
         self._settles = settles and watermark_us is not None
         self.definition_version = definition_version
+        self.cases = Cases(book, self.events, definition_version, watermark_us)
         self._outcomes: dict[tuple[int, Any], Selection] = {}
         self._judged: dict[int, tuple[list[Match], dict[Leg, _Verdict]]] = {}
 
@@ -150,7 +145,7 @@ class Settling:
         if ask_at is not None:
             self.book.due.plan(leg, ask_at)
         elif self.passed(wait_until):
-            self._open_exception(leg, left_ambiguous)
+            self.cases.open(leg, left_ambiguous)
         else:
             ages = (age for age in self.book.looks if not self.passed(leg.occurred_at + age))
             self.book.due.plan(leg, leg.occurred_at + next(ages))
@@ -210,7 +205,7 @@ class Settling:
         )
         members = (*sources, *targets)
         late = [leg for leg in members if leg.disposition == EXCEPTION]
-        stale = self._exceptions_naming(members)
+        stale = self.cases.naming(members)
         standing = sorted({one for leg in members for one in leg.suggestions})
         for leg in members:
             self.book.take_out(leg, rule.index)
@@ -231,7 +226,7 @@ class Settling:
             ]
         for suggestion_id in standing:
             self._withdraw(suggestion_id, "a member matched")
-        self._reclassify(stale)
+        self.cases.reclassify(stale)
 
     def stood_beside(self, gone: Leg, first_rule: int) -> None:
         """Look again at who was decided upon while `gone` was left over to later rules.
@@ -283,7 +278,7 @@ class Settling:
         )
         standing = leg.suggestions
         had_exception = leg.disposition == EXCEPTION
-        stale = self._exceptions_naming((leg,))
+        stale = self.cases.naming((leg,))
         self.book.set_duplicate(leg)
         self.stood_beside(leg, rule.index + 1)
         for suggestion_id in standing:
@@ -297,9 +292,9 @@ class Settling:
             )
         else:
             self.events.append(
-                self._unmatched(leg, Classification("duplicate", rule.name, reason, []))
+                self.cases.unmatched(leg, Classification("duplicate", rule.name, reason, []))
             )
-        self._reclassify(stale)
+        self.cases.reclassify(stale)
 
     # -- suggesting --
 
@@ -401,80 +396,3 @@ class Settling:
                 reason,
             )
         )
-
-    # -- exceptions --
-
-    def _unmatched(self, leg: Leg, what: Classification) -> RecordUnmatched:
-        age = 0
-        if self.watermark_us is not None:
-            # Where time runs out all at once, each exception opens as its own wait ends.
-            ended = self.watermark_us == END_OF_TIME_US
-            window = self.book.definition.window
-            age = window.wait_us if ended else self.watermark_us - leg.occurred_at
-        return RecordUnmatched(
-            leg.side,
-            leg.transaction_id,
-            what.category,
-            severity(self.book.definition.severity, leg.amount_minor, leg.currency, age),
-            leg.amount_minor,
-            leg.currency,
-            leg.occurred_at // 1000,
-            what.rule,
-            what.reason,
-            what.candidates,
-            self.definition_version,
-        )
-
-    def _open_exception(self, leg: Leg, left_ambiguous: CompiledRule | None) -> None:
-        what = classify(self.book, leg)
-        if left_ambiguous is not None and what.category != "ambiguous":
-            reason = "more than one candidate fits, and the rule leaves such sets alone"
-            what = Classification("ambiguous", left_ambiguous.name, reason, what.candidates)
-        self.events.append(self._unmatched(leg, what))
-        self.book.open_exception(leg, what.category, what.candidate_ids)
-        self._reclassify(self._exceptions_beside(leg))
-
-    def _exceptions_beside(self, leg: Leg) -> list[Leg]:
-        """Open exceptions of the other side that share a key with `leg`."""
-        if not self.book.exceptions:
-            return []
-        beside: dict[Leg, None] = {}
-        for rule, pool in zip(self.book.rules, self.book.pools, strict=True):
-            key = leg.keys[rule.slot]
-            if isinstance(pool, KeyedPool) and key is not None:
-                fellows = pool.bucket(key)[1 - leg.side]
-                if len(fellows) <= _RECLASSIFIED_MAX:
-                    for one in fellows:
-                        if one in self.book.exceptions:
-                            beside[one] = None
-        return list(beside)
-
-    def _exceptions_naming(self, legs: tuple[Leg, ...]) -> list[Leg]:
-        """Open exceptions, outside `legs`, that name one of them as a candidate."""
-        if not self.book.exceptions:
-            return []
-        return [
-            one
-            for leg in legs
-            for one in self._exceptions_beside(leg)
-            if one not in legs and leg.transaction_id in self.book.exceptions[one][1]
-        ]
-
-    def _reclassify(self, legs: list[Leg]) -> None:
-        for leg in legs:
-            noted = self.book.exceptions.get(leg)
-            if noted is None:
-                continue
-            what = classify(self.book, leg)
-            if noted != (what.category, what.candidate_ids):
-                self.book.exceptions[leg] = (what.category, what.candidate_ids)
-                self.events.append(
-                    ExceptionReclassified(
-                        leg.side,
-                        leg.transaction_id,
-                        what.category,
-                        what.rule,
-                        what.reason,
-                        what.candidates,
-                    )
-                )

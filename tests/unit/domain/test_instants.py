@@ -49,9 +49,9 @@ def test_a_bare_date_is_its_midnight_utc(day):
     assert parse_occurred_at(day.isoformat()) == (date_us(day), True)
 
 
-@given(st.text(max_size=30))
+@given(st.text(max_size=30).filter(lambda text: sum(c.isdigit() for c in text) < 8))
 def test_any_other_text_is_refused_with_a_sentence(text):
-    # None of what this strategy makes is a time: those have digits in ten places.
+    # None of these is a time: the shortest, a bare date, has eight digits.
     with pytest.raises(InstantInvalid):
         parse_occurred_at(text)
 

@@ -1,0 +1,117 @@
+"""Exceptions: opening them, and keeping what they say true while they are open."""
+
+from domain.events import Event, ExceptionReclassified, RecordUnmatched
+from domain.matching.book import Book
+from domain.matching.compiled import CompiledRule
+from domain.matching.legs import Leg
+from domain.matching.near_misses import Classification, classify, severity
+from domain.matching.pools import KeyedPool
+
+# Open exceptions around one value that are classified anew when one of them changes; beyond it the
+# value is shared by so many that a change says nothing new about the others.
+_RECLASSIFIED_MAX = 16
+#: Event time once everything has run out.
+END_OF_TIME_US = 1 << 62
+
+
+class Cases:
+    """The exceptions of one step, over a book.
+
+    Args:
+        events: Where what is decided is told.
+        watermark_us: Event time, microseconds; None while it is not known yet.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        events: list[Event],
+        definition_version: int,
+        watermark_us: int | None,
+    ) -> None:
+        self.book = book
+        self.events = events
+        self.definition_version = definition_version
+        self.watermark_us = watermark_us
+
+    def unmatched(self, leg: Leg, what: Classification) -> RecordUnmatched:
+        """Word the opening of an exception."""
+        age = 0
+        if self.watermark_us is not None:
+            # Where time runs out all at once, each exception opens as its own wait ends.
+            ended = self.watermark_us == END_OF_TIME_US
+            window = self.book.definition.window
+            age = window.wait_us if ended else self.watermark_us - leg.occurred_at
+        return RecordUnmatched(
+            leg.side,
+            leg.transaction_id,
+            what.category,
+            severity(self.book.definition.severity, leg.amount_minor, leg.currency, age),
+            leg.amount_minor,
+            leg.currency,
+            leg.occurred_at // 1000,
+            what.rule,
+            what.reason,
+            what.candidates,
+            self.definition_version,
+        )
+
+    def open(self, leg: Leg, left_ambiguous: CompiledRule | None) -> None:
+        """Open an exception for a leg whose wait has ended.
+
+        Args:
+            left_ambiguous: The rule that left it alone among several candidates, if one did.
+        """
+        what = classify(self.book, leg)
+        if left_ambiguous is not None and what.category != "ambiguous":
+            reason = "more than one candidate fits, and the rule leaves such sets alone"
+            what = Classification("ambiguous", left_ambiguous.name, reason, what.candidates)
+        self.events.append(self.unmatched(leg, what))
+        self.book.open_exception(leg, what.category, what.candidate_ids)
+        self.reclassify(self.beside(leg))
+
+    def beside(self, leg: Leg) -> list[Leg]:
+        """Open exceptions of the other side that share a key with `leg`."""
+        if not self.book.exceptions:
+            return []
+        beside: dict[Leg, None] = {}
+        for rule, pool in zip(self.book.rules, self.book.pools, strict=True):
+            key = leg.keys[rule.slot]
+            if isinstance(pool, KeyedPool) and key is not None:
+                fellows = pool.bucket(key)[1 - leg.side]
+                if len(fellows) <= _RECLASSIFIED_MAX:
+                    for one in fellows:
+                        if one in self.book.exceptions:
+                            beside[one] = None
+        return list(beside)
+
+    def naming(self, legs: tuple[Leg, ...]) -> list[Leg]:
+        """Open exceptions, outside `legs`, that name one of them as a candidate."""
+        if not self.book.exceptions:
+            return []
+        return [
+            one
+            for leg in legs
+            for one in self.beside(leg)
+            if one not in legs and leg.transaction_id in self.book.exceptions[one][1]
+        ]
+
+    def reclassify(self, legs: list[Leg]) -> None:
+        """Say anew what is known about open exceptions, where that changed."""
+        for leg in legs:
+            noted = self.book.exceptions.get(leg)
+            if noted is None:
+                continue
+            what = classify(self.book, leg)
+            if noted != (what.category, what.candidate_ids):
+                self.book.exceptions[leg] = (what.category, what.candidate_ids)
+                self.events.append(
+                    ExceptionReclassified(
+                        leg.side,
+                        leg.transaction_id,
+                        what.category,
+                        what.rule,
+                        what.reason,
+                        what.candidates,
+                    )
+                )

@@ -1,0 +1,71 @@
+"""What the windows of one worker share, and how one finds its state again."""
+
+from collections.abc import Callable
+
+from connectors.postgres.records import Claim
+from connectors.postgres.store import Store
+from domain.definition_parsing import parse_definition
+from domain.events import ReconciliationDefined, decode_events
+from domain.journal import decode_journal
+from domain.reconciliation import Reconciliation
+from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
+from domain.snapshots import restore
+
+_UNKNOWN_SECONDS = 2.0
+_UNKNOWN_MAX = 10_000
+
+
+class Surroundings:
+    """What windows share in one worker.
+
+    Args:
+        store: The worker's own store.
+        caught_up: Whether the flow has caught up with its topics.
+        clock_us: The clock, microseconds since the epoch.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        caught_up: Callable[[], bool],
+        clock_us: Callable[[], int],
+        clock: Callable[[], float],
+    ) -> None:
+        self.store = store
+        self.caught_up = caught_up
+        self.clock_us = clock_us
+        self._clock = clock
+        self._unknown: dict[str, float] = {}
+
+    def is_unknown(self, stream: str) -> bool:
+        """Whether the store said moments ago that no such reconciliation is defined."""
+        asked_at = self._unknown.get(stream)
+        return asked_at is not None and self._clock() - asked_at < _UNKNOWN_SECONDS
+
+    def note_unknown(self, stream: str) -> None:
+        """Remember for moments that no such reconciliation is defined."""
+        if len(self._unknown) >= _UNKNOWN_MAX:
+            self._unknown.clear()
+        self._unknown[stream] = self._clock()
+
+    def note_known(self, stream: str) -> None:
+        """Forget that a reconciliation was not defined."""
+        self._unknown.pop(stream, None)
+
+
+def rebuild(claim: Claim) -> Reconciliation | None:
+    """Fold a claimed stream to its state; None for a stream without any event."""
+    state: Reconciliation | None = None
+    if claim.snapshot is not None and claim.snapshot_format == SNAPSHOT_FORMAT:
+        state = restore(claim.snapshot)
+    for batch in claim.batches:
+        events = decode_events(batch.events, batch.format)
+        journal = [] if batch.journal is None else decode_journal(batch.journal)
+        if state is None:
+            first = events[0]
+            assert isinstance(first, ReconciliationDefined), "a stream starts with its definition"
+            state = Reconciliation(parse_definition(first.definition))
+        state.evolve_all(events, journal)
+    assert state is None or state.version == claim.version, "the fold ends at the stream's version"
+    return state
