@@ -394,6 +394,15 @@ def test_repeated_values_are_shared():
         assert getattr(again[0], name) is getattr(again[1], name)
 
 
+def test_each_side_s_form_of_amounts_is_remembered():
+    number, text = encode(RECORD | {"amount": 12}), encode(RECORD)
+    decode(text, SOURCE), decode(number, TARGET)
+    before = list(transactions._wire_decoders)
+    assert before[SOURCE] is not before[TARGET]
+    decode(number, SOURCE), decode(text, TARGET)
+    assert transactions._wire_decoders == before[::-1]
+
+
 def test_the_tables_of_shared_values_stay_bounded(monkeypatch):
     monkeypatch.setattr(transactions, "_TABLE_ENTRIES_MAX", 3)
     for table in ("_scope_ids", "_counterparties", "_attributes", "_attributes_unpacked"):
