@@ -1,0 +1,145 @@
+"""Running the parts as an operator would, as processes that can be killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from connectors.synthetic import broken
+from connectors.synthetic.facts import Facts
+from connectors.synthetic.topics import LoadProducer
+from connectors.synthetic.workload import Workload, ending_before
+
+_PAUSE = threading.Event()
+
+
+def eventually(seconds: float, what: str, holds: Callable[[], object]) -> None:
+    """Ask again and again until it holds; fail with `what` when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        _PAUSE.wait(0.02)
+
+
+class Role:
+    """One `settler run …`, in a process group of its own."""
+
+    def __init__(self, environment: dict[str, str], log: Path, *arguments: str) -> None:
+        self._environment = {**environment, "PATH": os.environ["PATH"]}
+        self._log = log
+        self._arguments = arguments
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deploy.cli.main", "run", *self._arguments],
+                env=self._environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL to the process and all it started."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(30)
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    @contextmanager
+    def running(self) -> Iterator["Role"]:
+        self.start()
+        try:
+            yield self
+        finally:
+            if self.process is not None and self.process.poll() is None:
+                self.kill()
+
+
+def define(conn: psycopg.Connection, definition: dict[str, object]) -> str:
+    """Submit a definition to the inbox, as the API does."""
+    command_id = str(uuid.uuid4())
+    conn.execute(
+        "INSERT INTO inbox (command_id, tenant_id, reconciliation_id, command_type, payload, "
+        "correlation_id) VALUES (%s, %s, %s, 'define', %s, %s)",
+        (
+            command_id,
+            definition["tenant_id"],
+            definition["reconciliation_id"],
+            Jsonb({"definition": definition}),
+            command_id,
+        ),
+    )
+    return command_id
+
+
+def wait_until_defined(conn: psycopg.Connection) -> None:
+    eventually(
+        20,
+        "every command decided",
+        lambda: (
+            conn.execute("SELECT count(*) FROM inbox WHERE status = 'pending'").fetchone()[0] == 0
+        ),
+    )
+
+
+class Load:
+    """A generated workload, sent piece by piece, and its truth."""
+
+    def __init__(self, transactions: int, seed: int, config: dict[str, str], prefix: str) -> None:
+        self.facts = Facts()
+        self.workload = Workload(
+            seed=seed,
+            transactions=transactions,
+            ending_at_us=ending_before(time.time_ns() // 1000),
+            invalid_kinds=tuple(broken.KINDS),
+        )
+        self._blocks = self.workload.blocks(self.facts)
+        self._producer = LoadProducer(config, prefix)
+
+    def send(self, messages: int | None = None) -> int:
+        """Send about that many more messages, or all the rest; returns how many."""
+        sent = 0
+        for block in self._blocks:
+            for side, key, value in block:
+                self._producer.send(side, key, value)
+            sent += len(block)
+            if messages is not None and sent >= messages:
+                break
+        return sent
+
+    def finish(self) -> None:
+        self.send()
+        self._producer.finish()
+
+
+def gaps_of(conn: psycopg.Connection) -> list[tuple[object, ...]]:
+    """Rows of the log that do not follow on: in position over the log, in version per stream."""
+    return conn.execute(
+        """
+        SELECT stream_id, base_version, first_position FROM (
+            SELECT stream_id, base_version, first_position,
+                   lag(last_position, 1, 0::bigint) OVER (ORDER BY last_position) AS before,
+                   lag(base_version + event_count, 1, 0::bigint)
+                       OVER (PARTITION BY stream_id ORDER BY base_version) AS version_before
+            FROM event_store) AS batches
+        WHERE first_position <> before + 1 OR base_version <> version_before
+        """
+    ).fetchall()

@@ -1,0 +1,77 @@
+"""SIGKILL at random moments: the end is the truth, record for record."""
+
+import os
+import random
+
+import pytest
+
+from deploy.verdict import differences
+from tests.integration.flow.running import (
+    Load,
+    Role,
+    define,
+    eventually,
+    gaps_of,
+    wait_until_defined,
+)
+
+# CRASH_TRANSACTIONS=200000 CRASH_KILLS=10 is the long form of the same test.
+TRANSACTIONS = int(os.environ.get("CRASH_TRANSACTIONS", "12000"))
+KILLS = int(os.environ.get("CRASH_KILLS", "4"))
+SECONDS = 90 + TRANSACTIONS / 1000
+
+
+def committed(conn) -> int:
+    return conn.execute("SELECT position FROM log_head").fetchone()[0]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_flow_killed_again_and_again_ends_in_the_truth(
+    processes, database, environment, settings, tmp_path
+):
+    rng = random.Random(TRANSACTIONS + processes)
+    environment |= {"SETTLER_LEASE_SECONDS": "1", "SETTLER_HOLD_SECONDS": "5"}
+    flow = Role(environment, tmp_path / "flow.log", "flow", "--processes", str(processes))
+    projections = Role(environment, tmp_path / "projections.log", "projections")
+    load = Load(TRANSACTIONS, 7, settings.kafka_config(), settings.topic_prefix)
+    with database.connect(autocommit=True) as conn, flow.running(), projections.running():
+        for definition in load.workload.definitions(idle_seconds=2):
+            define(conn, definition)
+        wait_until_defined(conn)
+        for kill in range(KILLS):
+            before = committed(conn)
+            load.send(TRANSACTIONS // KILLS)
+            some = rng.randint(0, TRANSACTIONS // KILLS // 4)
+            eventually(40, f"commits after kill {kill}", lambda: committed(conn) > before + some)
+            (projections if kill % 4 == 3 else flow).kill()
+            (projections if kill % 4 == 3 else flow).start()
+        load.finish()
+        eventually(
+            SECONDS,
+            "the truth; first differences: "
+            + "; ".join(str(one) for one in differences(conn, load.facts)[:3]),
+            lambda: not differences(conn, load.facts),
+        )
+        assert gaps_of(conn) == []
+        assert flow.stop() == 0, flow.log()[-2000:]
+        assert projections.stop() == 0, projections.log()[-2000:]
+
+
+def test_a_second_flow_stands_by_and_takes_over(database, environment, settings, tmp_path):
+    environment |= {"SETTLER_LEASE_SECONDS": "1"}
+    first = Role(environment, tmp_path / "first.log", "flow")
+    second = Role(environment, tmp_path / "second.log", "flow")
+    projections = Role(environment, tmp_path / "projections.log", "projections")
+    load = Load(2_000, 11, settings.kafka_config(), settings.topic_prefix)
+    with database.connect(autocommit=True) as conn, first.running(), projections.running():
+        for definition in load.workload.definitions(idle_seconds=2):
+            define(conn, definition)
+        wait_until_defined(conn)
+        with second.running():
+            eventually(20, "the second stands by", lambda: "lease.standby" in second.log())
+            load.send(1_000)
+            first.kill()
+            load.finish()
+            eventually(20, "the second takes over", lambda: "lease.acquired" in second.log())
+            eventually(60, "the truth", lambda: not differences(conn, load.facts))
+            assert gaps_of(conn) == []
