@@ -29,7 +29,7 @@ _decode_string = msgspec.json.Decoder(str).decode
 
 # Known currencies are told apart by the decoder, which then gives one shared text for each.
 _CurrencyCode = Literal[tuple(sorted(CURRENCY_DIGITS))]  # type: ignore[valid-type]
-NO_ATTRIBUTES: Final = msgspec.Raw()
+ABSENT: Final = msgspec.Raw()
 
 
 class TextAmountRecord(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -44,7 +44,8 @@ class TextAmountRecord(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     reference: Annotated[str, msgspec.Meta(max_length=TEXT_LENGTH_MAX)] | None = None
     counterparty: str | None = None
     description: Annotated[str, msgspec.Meta(max_length=TEXT_LENGTH_MAX)] | None = None
-    attributes: msgspec.Raw = NO_ATTRIBUTES
+    attributes: msgspec.Raw = ABSENT
+    fee: msgspec.Raw = ABSENT
 
 
 class RawAmountRecord(TextAmountRecord, forbid_unknown_fields=True, gc=False):

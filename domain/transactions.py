@@ -21,7 +21,7 @@ from domain.packed_content import (
     encode_packed,
 )
 from domain.record_json import (
-    NO_ATTRIBUTES,
+    ABSENT,
     FieldRefused,
     TextAmountRecord,
     decode_raw_amount,
@@ -178,9 +178,10 @@ def decode_transaction(  # noqa: C901 - one straight line: every call would cost
         if description is not None:
             description = clean_text("description", description)
         attributes: dict[str, str] | None = None
-        if wire.attributes is not NO_ATTRIBUTES:
+        if wire.attributes is not ABSENT:
             key = bytes(wire.attributes)
             attributes = _attributes.get(key) or _share_attributes(key)
+        extra = None if wire.fee is ABSENT else _fee_alone(wire.fee, digits)
     except _NEEDS_EXACT_READING:
         return _decode_exactly(raw, side, now_us, offset)
     return Transaction(
@@ -196,7 +197,7 @@ def decode_transaction(  # noqa: C901 - one straight line: every call would cost
         counterparty,
         description,
         attributes,
-        None,
+        extra,
         encode_packed(
             (
                 PACKED_FORMAT,
@@ -209,7 +210,7 @@ def decode_transaction(  # noqa: C901 - one straight line: every call would cost
                 counterparty,
                 description,
                 attributes,
-                None,
+                extra,
             )
         ),
         offset,
@@ -355,6 +356,14 @@ def _number_text(amount: msgspec.Raw, side: int) -> str:
         _wire_decoders[side] = decode_text_amount
         return text[1:-1]
     return text
+
+
+def _fee_alone(fee: msgspec.Raw, digits: int) -> Extra | None:
+    text = bytes(fee).decode()
+    if text == "null":
+        return None
+    # Quotes come off in pairs: what stands between them is no decimal when it has an escape.
+    return parse_minor(text.strip('"'), digits), None, None, None, None, None
 
 
 def _note_number_amounts(raw: bytes, side: int) -> None:

@@ -347,6 +347,23 @@ def test_what_few_records_carry_is_kept_canonically():
     assert unpack_transaction(full.packed, "acme", "shop") == full
 
 
+@pytest.mark.parametrize(
+    ("fee", "minor"), [('"0.25"', 25), ("0.25", 25), ('"-1"', -100), ('"\\u0031"', 100)]
+)
+def test_a_fee_alone_is_read_like_an_amount(fee, minor):
+    raw = encode(RECORD)[:-1] + f',"fee":{fee}}}'.encode()
+    transaction = decode(raw)
+    assert transaction.extra == (minor, None, None, None, None, None)
+    assert unpack_transaction(transaction.packed, "acme", "shop") == transaction
+
+
+@pytest.mark.parametrize("fee", ['"1e1"', "1e1", '"\\"1"', "[1]", "true", '{"a":1}'])
+def test_a_fee_that_is_none_is_refused(fee):
+    result = decode(encode(RECORD)[:-1] + f',"fee":{fee}}}'.encode())
+    assert result.code == "invalid_amount"
+    assert "fee" in result.message
+
+
 def test_unknown_text_fields_are_attributes_sorted_by_name():
     both = accepted(zone="eu", attributes={"channel": " web "}, agent="x")
     assert list(both.attributes.items()) == [("agent", "x"), ("channel", "web"), ("zone", "eu")]
