@@ -64,7 +64,8 @@ def snapshot(state: Reconciliation) -> bytes:
         for (index, side), keys in one.spent.items():
             pool = book.pools[index]
             assert isinstance(pool, UniquePool)
-            spent.append((index, side, keys, [pool.spent[side][key] for key in keys]))
+            holders = [pool.spent_by(side, key) or "" for key in keys]
+            spent.append((index, side, keys, holders))
         closed.append((day, ids, hashes, spent))
     legs = [leg for known in book.known for leg in known.values() if isinstance(leg, Leg)]
     return _encoder.encode(
@@ -149,7 +150,7 @@ def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
         for index, side, keys, holders in spent:
             pool = book.pools[index]
             assert isinstance(pool, UniquePool)
-            pool.spent[side].update(zip(keys, holders, strict=True))
+            pool.sides[side].update(zip(keys, holders, strict=True))
             one.spent[(index, side)] = keys
     for rule, packed in stored.rivals:
         leg = book.leg_of(unpack_transaction(packed, tenant, reconciliation))

@@ -126,7 +126,7 @@ class Acceptance:
         """
         pool = quick.pool
         key = quick.keys_of[side](transaction)
-        if key is None or key in pool.spent[side] or key in pool.sides[side]:
+        if key is None or key in pool.sides[side]:
             return False
         other = pool.sides[1 - side].get(key)
         if other is None:

@@ -176,7 +176,7 @@ class Book:
         closed.ids[side].append(transaction_id)
         pool = self.pools[0]
         assert isinstance(pool, UniquePool)
-        pool.spent[side][key] = transaction_id
+        pool.sides[side][key] = transaction_id
         closed.spent.setdefault((0, side), []).append(key)
 
     def take_out(self, leg: Leg, by_rule: int) -> None:

@@ -18,6 +18,8 @@ from domain.money import currency_digits
 
 #: Both sides of what stands under one key: source legs and target legs.
 Bucket = tuple[list[Leg], list[Leg]]
+#: What stands under a key of a side; a text only in a `UniquePool`.
+Entry = Leg | list[Leg] | str
 
 
 class Pool(Protocol):
@@ -43,7 +45,7 @@ class KeyedPool:
     def __init__(self, rule: CompiledRule) -> None:
         self._slot = rule.slot
         #: Per side. One leg stands by itself, several in a list: most keys hold one.
-        self.sides: tuple[dict[Any, Leg | list[Leg]], dict[Any, Leg | list[Leg]]] = ({}, {})
+        self.sides: tuple[dict[Any, Entry], dict[Any, Entry]] = ({}, {})
 
     def add(self, leg: Leg) -> None:
         """See `Pool.add`."""
@@ -85,35 +87,38 @@ class KeyedPool:
         return _as_list(sources), _as_list(targets)
 
 
-def _as_list(found: Leg | list[Leg] | None) -> list[Leg]:
-    if found is None:
-        return []
-    return [found] if isinstance(found, Leg) else found
+def _as_list(found: Entry | None) -> list[Leg]:
+    if isinstance(found, Leg):
+        return [found]
+    return found if isinstance(found, list) else []
 
 
 class UniquePool(KeyedPool):
-    """Legs by a value that may occur once per side, and the values that are spent.
+    """Legs by a value that may occur once per side.
 
-    A value is spent once its leg has matched; whoever brings it again is a duplicate of `spent`.
+    Once its leg has matched a value is spent: the id of that transaction then stands in the leg's
+    place, and whoever brings the value again is a duplicate of it.
     """
 
-    def __init__(self, rule: CompiledRule) -> None:
-        super().__init__(rule)
-        #: Per side: spent value → id of the transaction that had it.
-        self.spent: tuple[dict[Any, str], dict[Any, str]] = ({}, {})
+    def add(self, leg: Leg) -> None:
+        """See `Pool.add`; a leg whose value is spent is not filed, its look sets it aside."""
+        key = leg.keys[self._slot]
+        if key is not None and type(self.sides[leg.side].get(key)) is not str:
+            super().add(leg)
 
     def spend(self, leg: Leg, key: Any) -> None:
         """Take `leg` out for good: its value, `key`, is used up."""
-        side = leg.side
-        if self.sides[side].get(key) is leg:
-            del self.sides[side][key]
-        else:
-            self.discard(leg)
-        self.spent[side][key] = leg.transaction_id
+        self.sides[leg.side][key] = leg.transaction_id
+
+    def spent_by(self, side: int, key: Any) -> str | None:
+        """The id of the transaction that used a value up, None while nobody has."""
+        found = self.sides[side].get(key)
+        return found if isinstance(found, str) else None
 
     def forget(self, side: int, key: Any) -> None:
         """Let a spent value be new again, once ids of its age are remembered no longer."""
-        self.spent[side].pop(key, None)
+        if type(self.sides[side].get(key)) is str:
+            del self.sides[side][key]
 
 
 class EqualAmountPool:

@@ -250,14 +250,17 @@ class Settling:
         pool = self.book.pools[rule.index]
         assert isinstance(pool, UniquePool)
         key = leg.keys[rule.slot]
-        spent = pool.spent[leg.side].get(key)
-        mine = [one for one in bucket[leg.side] if one is leg or self._left_over(one, rule.index)]
-        if spent is None and len(mine) < 2:
-            return False
-        mine.sort(key=by_time)
-        first = mine[0].transaction_id if spent is None else spent
-        for one in mine if spent is not None else mine[1:]:
-            self._set_aside(rule, one, first)
+        spent = pool.spent_by(leg.side, key)
+        if spent is not None:
+            self._set_aside(rule, leg, spent)
+        else:
+            mine = sorted(
+                (one for one in bucket[leg.side] if self._left_over(one, rule.index)), key=by_time
+            )
+            if len(mine) < 2:
+                return False
+            for one in mine[1:]:
+                self._set_aside(rule, one, mine[0].transaction_id)
         self._outcomes.clear()
         self._judged.clear()
         return leg.disposition == DUPLICATE

@@ -45,7 +45,12 @@ def pools(book: Book):
                 members[(leg.side, leg.transaction_id)] = [
                     sorted((one.transaction_id, one.rule) for one in side) for side in found[1]
                 ]
-        contents.append((members, pool.spent if isinstance(pool, UniquePool) else None))
+        spent = (
+            [{key: one for key, one in side.items() if isinstance(one, str)} for side in pool.sides]
+            if isinstance(pool, UniquePool)
+            else None
+        )
+        contents.append((members, spent))
     return contents
 
 
