@@ -40,7 +40,7 @@ class Pile:
 
     tenant: str
     name: str
-    odd: bool
+    odd: tuple[str, ...]
     cards: list[Card] = field(default_factory=list)
     suggestions: dict[str, list[Card]] = field(default_factory=dict)
     version: int = 0
@@ -62,17 +62,21 @@ class Row:
     journal: bytes
 
 
-def history(seed: int, steps: int = 60) -> tuple[list[Row], list[Pile]]:
-    """Make a log and the piles it leaves; the same for the same seed."""
+def history(seed: int, steps: int = 60, *, nul: bool = True) -> tuple[list[Row], list[Pile]]:
+    """Make a log and the piles it leaves; the same for the same seed.
+
+    `nul` puts NULs into texts, which the log takes and the view `events` cannot show.
+    """
     rng = random.Random(seed)
-    piles = [Pile(f"t-{n % 2}", f"r-{n}", odd=n == 2) for n in range(3)]
+    odd = ODD if nul else tuple(text for text in ODD if "\x00" not in text)
+    piles = [Pile(f"t-{n % 2}", f"r-{n}", odd=odd if n == 2 else ()) for n in range(3)]
     rows: list[Row] = []
     stored_at = BEGIN
     for step in range(steps):
         pile = rng.choice(piles)
         events: list[ev.Event] = []
         if pile.version == 0:
-            definition = {"name": f"Pile {pile.name}", "note": "a\x00b"}
+            definition = {"name": f"Pile {pile.name}", "note": "a\x00b" if nul else "ab"}
             events.append(ev.ReconciliationDefined(1, definition, f"command-{pile.name}"))
         for _ in range(rng.randint(1, 6)):
             events += rng.choice(STEPS)(rng, pile)
@@ -113,7 +117,7 @@ def _accept(rng, pile) -> list[ev.Event]:
     counts: Counter[tuple[int, str]] = Counter()
     sums: Counter[tuple[int, str]] = Counter()
     for _ in range(rng.randint(1, 5)):
-        suffix = rng.choice(ODD) if pile.odd else ""
+        suffix = rng.choice(pile.odd) if pile.odd else ""
         card = Card(
             rng.randint(0, 1),
             f"x{len(pile.cards)}{suffix}",
