@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from domain.definition_parsing import parse_definition
-from domain.matching.book import Closed, Suggestion
+from domain.matching.book import Suggestion
 from domain.matching.due import SECOND_US
 from domain.matching.legs import Leg
 from domain.matching.pools import UniquePool
@@ -34,7 +34,7 @@ class _Snapshot(msgspec.Struct, array_like=True):
     suggestions: list[tuple[str, str, int, list[str], list[str]]]
     # side → ids and content hashes of closed transactions, by day of event time
     closed: list[
-        tuple[int, list[list[str]], list[list[int]], list[tuple[int, int, list[Any], list[str]]]]
+        tuple[int, list[list[str]], list[list[int]], list[tuple[int, list[Any], list[str]]]]
     ]
     rivals: list[tuple[int, bytes]]
 
@@ -61,11 +61,11 @@ def snapshot(state: Reconciliation) -> bytes:
             for side in (0, 1)
         ]
         spent = []
-        for (index, side), keys in one.spent.items():
-            pool = book.pools[index]
-            assert isinstance(pool, UniquePool)
-            holders = [pool.spent_by(side, key) or "" for key in keys]
-            spent.append((index, side, keys, holders))
+        for place, keys in enumerate(one.spent):
+            pool = book.pools[place // 2]
+            if isinstance(pool, UniquePool):
+                holders = [pool.spent_by(place % 2, key) or "" for key in keys]
+                spent.append((place, keys, holders))
         closed.append((day, ids, hashes, spent))
     legs = [leg for known in book.known for leg in known.values() if isinstance(leg, Leg)]
     return _encoder.encode(
@@ -144,14 +144,15 @@ def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
     tenant, reconciliation = state.tenant_id, state.reconciliation_id
     for day, ids, hashes, spent in stored.closed:
-        one = book.closed[day] = Closed((ids[0], ids[1]), {}, [])
+        one = book.closed[day] = book.new_closed()
         for side in (0, 1):
+            one.ids[side].extend(ids[side])
             book.known[side].update(zip(ids[side], hashes[side], strict=True))
-        for index, side, keys, holders in spent:
-            pool = book.pools[index]
+        for place, keys, holders in spent:
+            pool = book.pools[place // 2]
             assert isinstance(pool, UniquePool)
-            pool.sides[side].update(zip(keys, holders, strict=True))
-            one.spent[(index, side)] = keys
+            pool.sides[place % 2].update(zip(keys, holders, strict=True))
+            one.spent[place].extend(keys)
     for rule, packed in stored.rivals:
         leg = book.leg_of(unpack_transaction(packed, tenant, reconciliation))
         leg.rule = rule

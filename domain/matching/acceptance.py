@@ -176,8 +176,7 @@ class Acceptance:
             )
         )
         book = self._book
-        book.close_unfiled(side, transaction_id, transaction.packed, occurred_at, key)
-        book.take_out(other, 0)
+        book.pair_off(other, transaction_id, transaction.packed, occurred_at, key)
         if len(book.rules) > 1:
             self._settling.stood_beside(other, 1)
             if book.again:

@@ -32,7 +32,7 @@ class Closed(NamedTuple):
     """What has to be forgotten of a day's closed transactions when ids of its age are."""
 
     ids: tuple[list[str], list[str]]
-    spent: dict[tuple[int, int], list[Any]]
+    spent: list[list[Any]]  # at 2 x rule + side: values used up
     rivals: list[Leg]
 
 
@@ -53,10 +53,9 @@ class Book:
         self.suggestions: dict[str, Suggestion] = {}
         self.again: list[Leg] = []
         self.closed: dict[int, Closed] = {}
-        self._last_day = -1 << 62
-        self._last_closed = Closed(([], []), {}, [])
-        self._kept_from = -1 << 62
+        self._last_day = self._kept_from = -1 << 62
         self.use(definition)
+        self._last_closed = self.new_closed()
 
     def use(self, definition: Definition) -> None:
         """Compile a definition and file every open leg under it.
@@ -80,7 +79,7 @@ class Book:
         #: Ages, in microseconds, at which a leg is looked at.
         self.looks: list[int] = sorted(settles | {window.wait_us})
         for closed in self.closed.values():
-            closed.spent.clear()
+            closed.spent[:] = self.new_closed().spent
             closed.rivals.clear()
         tenant, reconciliation = definition.tenant_id, definition.reconciliation_id
         for side in self.known:
@@ -151,6 +150,10 @@ class Book:
         assert isinstance(leg, Leg), f"{transaction_id} is closed, yet an event takes it"
         return leg
 
+    def new_closed(self) -> Closed:
+        """A day without anything closed."""
+        return Closed(([], []), [[] for _ in range(2 * len(self.rules))], [])
+
     def closed_on(self, occurred_at: int) -> Closed:
         """What is kept of the closed transactions of a day of event time."""
         day = occurred_at // _DAY_US
@@ -158,7 +161,7 @@ class Book:
             return self._last_closed
         closed = self.closed.get(day)
         if closed is None:
-            closed = self.closed[day] = Closed(([], []), {}, [])
+            closed = self.closed[day] = self.new_closed()
         self._last_day, self._last_closed = day, closed
         return closed
 
@@ -167,17 +170,33 @@ class Book:
         self.known[leg.side][leg.transaction_id] = xxh3_64_intdigest(leg.packed)
         closed.ids[leg.side].append(leg.transaction_id)
 
-    def close_unfiled(
-        self, side: int, transaction_id: str, packed: bytes, occurred_at: int, key: Any
+    def pair_off(
+        self, other: Leg, transaction_id: str, packed: bytes, occurred_at: int, key: Any
     ) -> None:
-        """Close a transaction that the first rule, a unique one, matched before it was filed."""
-        self.known[side][transaction_id] = xxh3_64_intdigest(packed)
-        closed = self.closed_on(occurred_at)
-        closed.ids[side].append(transaction_id)
+        """Close a leg and its counterpart that was never filed: a match by the unique first rule.
+
+        The same as filing the counterpart and taking both out, without the detour.
+        """
+        mine, theirs = 1 - other.side, other.side
         pool = self.pools[0]
         assert isinstance(pool, UniquePool)
-        pool.sides[side][key] = transaction_id
-        closed.spent.setdefault((0, side), []).append(key)
+        closed = self.closed_on(occurred_at)
+        self.known[mine][transaction_id] = xxh3_64_intdigest(packed)
+        pool.sides[mine][key] = transaction_id
+        closed.ids[mine].append(transaction_id)
+        closed.spent[mine].append(key)
+        other_id = other.transaction_id
+        closed = self.closed_on(other.occurred_at)
+        self.known[theirs][other_id] = xxh3_64_intdigest(other.packed)
+        pool.sides[theirs][key] = other_id
+        closed.ids[theirs].append(other_id)
+        closed.spent[theirs].append(key)
+        self.due.forget(other)
+        other.rule = 0
+        other.disposition = MATCHED
+        other.packed = b""
+        for later in self.pools[1:]:
+            later.discard(other)
 
     def take_out(self, leg: Leg, by_rule: int) -> None:
         """Close a leg that rule number `by_rule` matched."""
@@ -194,7 +213,7 @@ class Book:
                 key = leg.keys[rule.slot]
                 if key is not None:
                     pool.spend(leg, key)
-                    closed.spent.setdefault((index, leg.side), []).append(key)
+                    closed.spent[2 * index + leg.side].append(key)
             elif index < by_rule and rule.remembers_rivals:
                 stays = True
             else:
@@ -253,11 +272,11 @@ class Book:
                 for transaction_id in ids:
                     if isinstance(known.get(transaction_id), int):
                         del known[transaction_id]
-            for (index, side), keys in closed.spent.items():
-                pool = self.pools[index]
-                assert isinstance(pool, UniquePool)
-                for key in keys:
-                    pool.forget(side, key)
+            for place, keys in enumerate(closed.spent):
+                pool = self.pools[place // 2]
+                if isinstance(pool, UniquePool):
+                    for key in keys:
+                        pool.forget(place % 2, key)
             for leg in closed.rivals:
                 for rule, pool in zip(self.rules, self.pools, strict=True):
                     if rule.index < leg.rule and rule.remembers_rivals:
