@@ -125,17 +125,17 @@ def some_definition(
     )
 
 
-def some_transactions(rng: random.Random, count: int) -> list[Transaction]:
-    transactions = []
+def some_records(rng: random.Random, count: int) -> list[tuple[int, dict[str, object]]]:
+    """(side, fields) of that many records, ids unique."""
+    records = []
     for number in range(count):
-        side = rng.randint(0, 1)
         minute = rng.randint(0, 60)
         occurred = (
             f"2026-01-0{rng.randint(5, 6)}"
             if rng.random() < 0.1
             else f"2026-01-05T{12 + minute // 60:02d}:{minute % 60:02d}:{rng.randint(0, 59):02d}Z"
         )
-        fields = {
+        fields: dict[str, object] = {
             "tenant_id": "acme",
             "reconciliation_id": "orders",
             "transaction_id": f"{rng.choice('abc')}{number}",
@@ -151,6 +151,14 @@ def some_transactions(rng: random.Random, count: int) -> list[Transaction]:
                 fields[name] = rng.choice(values)
         if rng.random() < 0.8:
             fields["attributes"] = {"batch": rng.choice(["x", "y"])}
+        records.append((rng.randint(0, 1), fields))
+    return records
+
+
+def some_transactions(rng: random.Random, count: int) -> list[Transaction]:
+    """That many valid transactions, ids unique."""
+    transactions = []
+    for side, fields in some_records(rng, count):
         built = build_transaction(fields, side, None)
         assert isinstance(built, Transaction), built
         transactions.append(built)
