@@ -8,6 +8,7 @@ import sys
 import typer
 
 from deploy.cli import (
+    bench,
     dead_letters,
     definitions,
     events,
@@ -36,6 +37,7 @@ app.add_typer(roles.run, name="run")
 app.command()(roles.up)
 reconcile.register(app)
 generate.register(app)
+bench.register(app)
 app.add_typer(topics.topics, name="topics")
 app.add_typer(tenants.tenants, name="tenants")
 app.add_typer(tenants.keys, name="keys")

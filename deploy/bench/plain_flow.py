@@ -1,0 +1,116 @@
+"""A peer: the Bytewax flow anyone would write first.
+
+Bytewax's own `KafkaSource` on both topics, a key per message, `op.join`, and a sink that inserts a
+row a match in batches. No recovery: what it had joined is lost when it ends.
+
+    python -m deploy.bench.plain_flow '{"servers": …}'
+"""
+
+import time
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import bytewax.operators as op
+import psycopg
+from bytewax.connectors.kafka import KafkaSource
+from bytewax.dataflow import Dataflow
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.testing import run_main
+from typing_extensions import override
+
+from deploy.bench.peer import COLUMNS, Record, Task, decode, read_task, report
+
+ROWS = 1_000
+INSERT = f"INSERT INTO peer_matches ({COLUMNS}) VALUES ({', '.join(['%s'] * 12)})"  # noqa: S608
+
+
+class Clock:
+    """When the first record was taken in."""
+
+    started_at = 0.0
+    cpu_at_start = 0.0
+
+
+def keyed(message: Any) -> tuple[str, Record]:
+    """Decode a message and key it by what both legs share."""
+    if not Clock.started_at:
+        Clock.started_at, Clock.cpu_at_start = time.time(), time.process_time()
+    one = decode(message.value)
+    return f"{one.tenant_id}:{one.reconciliation_id}:{one.reference}", one
+
+
+def row(joined: tuple[str, tuple[Record, Record]]) -> tuple[object, ...]:
+    """Make the row of a match."""
+    source, target = joined[1]
+    return (
+        uuid.uuid4(), source.tenant_id, source.reconciliation_id, "order-reference", "confirmed",
+        [source.transaction_id], [target.transaction_id], source.currency, source.amount,
+        target.amount, Decimal(target.amount) - Decimal(source.amount), datetime.now(UTC),
+    )  # fmt: skip
+
+
+class MatchesPart(StatelessSinkPartition[tuple[object, ...]]):
+    """Collects rows and inserts them by the thousand."""
+
+    def __init__(self, task: Task) -> None:
+        self._connection = psycopg.connect(task.database_url)
+        self._rows: list[tuple[object, ...]] = []
+        self.written = 0
+
+    @override
+    def write_batch(self, items: list[tuple[object, ...]]) -> None:
+        self._rows += items
+        if len(self._rows) >= ROWS:
+            self._insert()
+
+    @override
+    def close(self) -> None:
+        self._insert()
+        self._connection.close()
+
+    def _insert(self) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(INSERT, self._rows)
+        self._connection.commit()
+        self.written += len(self._rows)
+        self._rows.clear()
+
+
+class MatchesSink(DynamicSink[tuple[object, ...]]):
+    """The table of matches."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.parts: list[MatchesPart] = []
+
+    @override
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> MatchesPart:
+        self.parts.append(MatchesPart(self._task))
+        return self.parts[-1]
+
+
+def build_flow(task: Task, sink: MatchesSink) -> Dataflow:
+    """Wire the flow; it ends at the end of the topics."""
+    flow = Dataflow("plain")
+    sides = []
+    for name, topic in zip(("source", "target"), task.topics, strict=True):
+        messages = op.input(name, flow, KafkaSource([task.servers], [topic], tail=False))
+        sides.append(op.map(f"key_{name}", messages, keyed))
+    joined = op.join("join", *sides)
+    op.output("matches", op.map("row", joined, row), sink)
+    return flow
+
+
+def main() -> None:
+    """Read both topics to their end and write every match."""
+    task = read_task()
+    sink = MatchesSink(task)
+    run_main(build_flow(task, sink))
+    ended_at = time.time()
+    report(Clock.started_at, ended_at, Clock.cpu_at_start, sum(part.written for part in sink.parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""`settler bench NAME`: how fast, how late, how large, each beside its peers in the same run."""
+
+from typing import Annotated
+
+import typer
+
+from deploy.cli.console import Json, load_settings, print_json, say
+
+bench = typer.Typer(no_args_is_help=True, help="Benchmarks, each with its peer in the same run.")
+
+QUICK_TRANSACTIONS = 20_000
+QUICK_OPEN = 10_000
+QUICK_SECONDS = 2.0
+
+
+@bench.callback()
+def benchmarks() -> None:
+    """Benchmarks, each with its peer in the same run.
+
+    Example: settler bench pipeline --runs 5
+    """
+
+
+@bench.command("pipeline")
+def pipeline(
+    transactions: Annotated[int, typer.Option(min=2, help="Records to reconcile.")] = 600_000,
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Prints medians over them.")] = 1,
+    open_transactions: Annotated[
+        int, typer.Option("--open", min=0, help="Open ones for the memory; 0 leaves it out.")
+    ] = 1_000_000,
+    latency_seconds: Annotated[
+        float, typer.Option(min=0, help="How long the steady half load lasts; 0 leaves it out.")
+    ] = 20.0,
+    quick: Annotated[bool, typer.Option(help="Small numbers: shows that it works.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure Kafka to committed events to readable matches, on an embedded stack of its own.
+
+    Beside it, on the same records: the plain Bytewax flow (KafkaSource, op.join, batched INSERT)
+    and a hand-written loop without durable state (msgspec, one dict, COPY).
+
+    Example: settler bench pipeline --json
+    """
+    load_settings()
+    from deploy.bench.pipeline import PipelineBench, Plan
+    from deploy.bench.report import lines, summarize
+
+    plan = Plan(transactions, open_transactions, latency_seconds)
+    if quick:
+        plan = Plan(QUICK_TRANSACTIONS, min(open_transactions, QUICK_OPEN), QUICK_SECONDS)
+    measuring = PipelineBench(plan, lambda text: say(f"bench: {text}"))
+    done = []
+    memory: dict[str, float] = {}
+    with measuring.prepared():
+        for number in range(runs):
+            say(f"bench: run {number + 1} of {runs}")
+            done.append(measuring.run())
+        if plan.open_transactions:
+            memory = measuring.run_open()
+    figures = summarize(plan, done, memory)
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(lines(figures)))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the `settler` command."""
+    app.add_typer(bench, name="bench")
