@@ -4,9 +4,9 @@ Every accepted transaction counts in exactly one place: pending, matched, sugges
 duplicate or superseded. Pending is what the others leave over, a column the database computes.
 
 Events of the matching say which transactions they concern and their sum per side, so everything
-here is addition. Two things need memory: what a suggestion took out of pending, to give it back
-(`open_suggestions`), and where an exception stood before (the read model `exceptions`). A
-transaction stands in at most one open suggestion, and never in one while its exception is open.
+here is addition. Two things need memory: which transactions stand in suggestions
+(`projections.suggested`), and where an exception stood before (the read model `exceptions`). A
+suggested transaction has no open exception: the suggestion resolves it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,8 @@ from domain.events import (
 )
 from domain.identity import match_id
 from domain.transactions import SIDE_NAMES, SOURCE
-from projections.copy_text import instant, line, storable
+from projections import suggested
+from projections.copy_text import instant, storable
 from projections.exceptions import Case, CaseChange
 from projections.log import LogBatch
 from projections.queries import load_queries
@@ -74,32 +75,16 @@ class Total(msgspec.Struct):
     duplicate_minor: int = 0
 
 
-class Suggestion(msgspec.Struct, frozen=True, gc=False):
-    """A row of `open_suggestions`, its columns in the order of the `.sql` file."""
-
-    match_id: str
-    tenant_id: str
-    reconciliation_id: str
-    currency: str
-    source_count: int
-    target_count: int
-    source_minor: int
-    target_minor: int
-
-
 Key = tuple[str, str]
 TotalKey = tuple[str, str, str, str]
 
 
 class Ledger(NamedTuple):
-    """A fold: what is added to both tables, and the suggestions that came and went, in order.
-
-    A suggestion that went is its id alone.
-    """
+    """A fold: what is added to both tables, and the suggestions that came and went, in order."""
 
     summaries: dict[Key, Summary]
     totals: dict[TotalKey, Total]
-    suggestions: list[Suggestion | str]
+    suggestions: list[suggested.Step]
 
     def total(self, key: Key, side: str, currency: str) -> Total:
         """Return the row of totals to add to."""
@@ -173,54 +158,35 @@ def _add_event(ledger: Ledger, key: Key, summary: Summary, event: Event) -> None
         summary.name = storable(name) if isinstance(name, str) else key[1]
         summary.definition_version = event.definition_version
     elif isinstance(event, MatchSuggested):
-        ledger.suggestions.append(
-            Suggestion(
-                match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms),
-                *key,
-                event.currency,
-                len(event.source_ids),
-                len(event.target_ids),
-                event.source_minor,
-                event.target_minor,
-            )
-        )
+        identity = match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms)
+        ledger.suggestions.append(suggested.Step(*key, identity, event))
     elif isinstance(event, MatchSuperseded):
-        ledger.suggestions.append(event.match_id)
+        ledger.suggestions.append(suggested.Step(*key, event.match_id, event))
 
 
-def add_suggestions(ledger: Ledger, standing: Mapping[str, Suggestion]) -> dict[str, Suggestion]:
-    """Count suggestions in as they come and out as they go.
+def add_suggestions(
+    ledger: Ledger, standing: Mapping[suggested.MemberKey, suggested.Member]
+) -> dict[suggested.MemberKey, suggested.Member]:
+    """Count suggestions and their members in as they come and out as they go.
 
     Args:
         ledger: Is added to.
-        standing: The rows of `open_suggestions` the ledger speaks of, by id.
+        standing: The rows of `suggested_transactions` the ledger speaks of.
 
     Returns:
-        Of all suggestions concerned, those that stand in the end.
+        Of all members concerned, those that stand in the end.
     """
-    now = dict(standing)
-    for step in ledger.suggestions:
-        if isinstance(step, str):
-            gone = now.pop(step, None)
-            if gone is not None:
-                _count_suggestion(ledger, gone, -1)
-        elif step.match_id not in now:
-            now[step.match_id] = step
-            _count_suggestion(ledger, step, 1)
-    return now
 
+    def on_member(key: suggested.MemberKey, member: suggested.Member, sign: int) -> None:
+        ledger.summaries[key[:2]].transactions_suggested += sign
+        total = ledger.total(key[:2], key.side, member.currency)
+        total.suggested_count += sign
+        total.suggested_minor += sign * member.amount_minor
 
-def _count_suggestion(ledger: Ledger, suggestion: Suggestion, sign: int) -> None:
-    key = (suggestion.tenant_id, suggestion.reconciliation_id)
-    summary = ledger.summaries[key]
-    summary.suggestions_open += sign
-    summary.transactions_suggested += sign * (suggestion.source_count + suggestion.target_count)
-    source = ledger.total(key, "source", suggestion.currency)
-    source.suggested_count += sign * suggestion.source_count
-    source.suggested_minor += sign * suggestion.source_minor
-    target = ledger.total(key, "target", suggestion.currency)
-    target.suggested_count += sign * suggestion.target_count
-    target.suggested_minor += sign * suggestion.target_minor
+    def on_suggestion(step: suggested.Step, sign: int) -> None:
+        ledger.summaries[step[:2]].suggestions_open += sign
+
+    return suggested.fold_steps(standing, ledger.suggestions, on_member, on_suggestion)
 
 
 def add_changes(ledger: Ledger, changes: Iterable[CaseChange]) -> None:
@@ -270,28 +236,28 @@ def write(conn: Connection[Any], folded: Ledger, answers: Mapping[str, Any]) -> 
 
 
 def _write_suggestions(conn: Connection[Any], ledger: Ledger) -> None:
-    concerned = {step if isinstance(step, str) else step.match_id for step in ledger.suggestions}
-    asked = {"match_ids": list(concerned)}
-    rows = [Suggestion(*row) for row in conn.execute(_SQL["read_suggestions"], asked)]
+    concerned = {key for step in ledger.suggestions for keys, _ in step.sides() for key in keys}
+    asked = suggested.columns(list(concerned))
     before = {
-        row.match_id: msgspec.structs.replace(
-            row, source_minor=int(row.source_minor), target_minor=int(row.target_minor)
-        )
-        for row in rows
+        suggested.MemberKey(*row[:4]): suggested.Member(row[4], int(row[5]), tuple(row[6]))
+        for row in conn.execute(_SQL["read_suggested"], asked)
     }
     after = add_suggestions(ledger, before)
-    gone = [suggestion_id for suggestion_id in before if suggestion_id not in after]
-    conn.execute(_SQL["delete_suggestions"], {"match_ids": gone})
-    come = [row for suggestion_id, row in after.items() if suggestion_id not in before]
-    with conn.cursor().copy(_SQL["copy_suggestions"]) as copy:
-        copy.write("".join(line(msgspec.structs.astuple(row)) for row in come))
+    changed = [key for key, member in before.items() if after.get(key) != member]
+    if changed:
+        conn.execute(_SQL["delete_suggested"], suggested.columns(changed))
+    rows = [
+        suggested.row(key, member) for key, member in after.items() if before.get(key) != member
+    ]
+    with conn.cursor().copy(_SQL["copy_suggested"]) as copy:
+        copy.write("".join(rows))
 
 
 _fields: Callable[[Any], dict[str, Any]] = msgspec.structs.asdict
 
 RECONCILIATION_SUMMARY = ReadModel(
     "reconciliation_summary",
-    ("reconciliation_summary", "reconciliation_totals", "open_suggestions"),
+    ("reconciliation_summary", "reconciliation_totals", "suggested_transactions"),
     ("exceptions",),
     fold,
     write,

@@ -52,15 +52,24 @@ ON CONFLICT ON CONSTRAINT reconciliation_totals_pkey DO UPDATE SET
     duplicate_count = kept.duplicate_count + excluded.duplicate_count,
     duplicate_minor = kept.duplicate_minor + excluded.duplicate_minor;
 
--- read_suggestions --
-SELECT match_id::text, tenant_id, reconciliation_id, currency, source_count, target_count,
-       source_minor, target_minor
-FROM open_suggestions WHERE match_id = ANY (%(match_ids)s::uuid[]);
+-- read_suggested --
+SELECT tenant_id, reconciliation_id, side, transaction_id, currency, amount_minor,
+       suggestion_ids::text[]
+FROM suggested_transactions
+JOIN unnest(%(tenant_ids)s::text[], %(reconciliation_ids)s::text[], %(sides)s::text[],
+            %(transaction_ids)s::text[])
+    AS asked (tenant_id, reconciliation_id, side, transaction_id)
+    USING (tenant_id, reconciliation_id, side, transaction_id);
 
--- delete_suggestions --
-DELETE FROM open_suggestions WHERE match_id = ANY (%(match_ids)s::uuid[]);
+-- delete_suggested --
+DELETE FROM suggested_transactions AS kept
+USING unnest(%(tenant_ids)s::text[], %(reconciliation_ids)s::text[], %(sides)s::text[],
+             %(transaction_ids)s::text[])
+    AS asked (tenant_id, reconciliation_id, side, transaction_id)
+WHERE (kept.tenant_id, kept.reconciliation_id, kept.side, kept.transaction_id)
+    = (asked.tenant_id, asked.reconciliation_id, asked.side, asked.transaction_id);
 
--- copy_suggestions --
-COPY open_suggestions (match_id, tenant_id, reconciliation_id, currency, source_count,
-                       target_count, source_minor, target_minor)
+-- copy_suggested --
+COPY suggested_transactions (tenant_id, reconciliation_id, side, transaction_id, currency,
+                             amount_minor, suggestion_ids)
 FROM STDIN;

@@ -487,18 +487,21 @@ CREATE TABLE reconciliation_totals (
         PRIMARY KEY (tenant_id, reconciliation_id, side, currency)
 ) WITH (fillfactor = 50);
 
--- The suggestions that stand, with what they take out of pending: the summary's own memory.
-CREATE TABLE open_suggestions (
-    match_id uuid NOT NULL,
+-- The transactions that stand in suggestions: the summary's own memory of what they took out of
+-- pending.  One may stand in several, of different rules, and counts once.
+CREATE TABLE suggested_transactions (
     tenant_id text NOT NULL,
     reconciliation_id text NOT NULL,
+    side text NOT NULL,
+    transaction_id text NOT NULL,
     currency text NOT NULL,
-    source_count bigint NOT NULL,
-    target_count bigint NOT NULL,
-    source_minor numeric NOT NULL,
-    target_minor numeric NOT NULL,
-    CONSTRAINT open_suggestions_pkey PRIMARY KEY (match_id)
+    amount_minor numeric NOT NULL,
+    suggestion_ids uuid[] NOT NULL,
+    CONSTRAINT suggested_transactions_pkey
+        PRIMARY KEY (tenant_id, reconciliation_id, side, transaction_id)
 );
+COMMENT ON COLUMN suggested_transactions.amount_minor IS
+    'its share of the sum of its side: exact when it is alone there, else only all of them together';
 
 -- Every version of every definition.
 CREATE TABLE definitions (
@@ -554,16 +557,16 @@ SELECT protect_tenant_table('matches');
 SELECT protect_tenant_table('exceptions');
 SELECT protect_tenant_table('reconciliation_summary');
 SELECT protect_tenant_table('reconciliation_totals');
-SELECT protect_tenant_table('open_suggestions');
+SELECT protect_tenant_table('suggested_transactions');
 SELECT protect_tenant_table('definitions');
 SELECT protect_tenant_table('tenant_usage_view');
 SELECT protect_tenant_table('error_hotspots_view');
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON matches, exceptions, reconciliation_summary,
-    reconciliation_totals, open_suggestions, definitions, tenant_usage_view, error_hotspots_view
-    TO settler_projections;
-GRANT SELECT ON matches, exceptions, reconciliation_summary, reconciliation_totals, open_suggestions,
-    definitions, tenant_usage_view, error_hotspots_view TO settler_api;
+    reconciliation_totals, suggested_transactions, definitions, tenant_usage_view,
+    error_hotspots_view TO settler_projections;
+GRANT SELECT ON matches, exceptions, reconciliation_summary, reconciliation_totals,
+    suggested_transactions, definitions, tenant_usage_view, error_hotspots_view TO settler_api;
 
 -- Where a rebuild makes the tables of the same names before it switches them in.
 CREATE SCHEMA settler_rebuild;

@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from domain import events as ev
 from domain.identity import match_id
 from projections.log import LogBatch, decode_batch
@@ -42,7 +44,7 @@ class Pile:
     name: str
     odd: tuple[str, ...]
     cards: list[Card] = field(default_factory=list)
-    suggestions: dict[str, list[Card]] = field(default_factory=dict)
+    suggestions: dict[str, tuple[ev.MatchSuggested, list[Card]]] = field(default_factory=dict)
     version: int = 0
     matches: int = 0
 
@@ -150,7 +152,7 @@ def _ids(cards: list[Card]) -> list[str]:
 
 
 def _match(rng, pile) -> list[ev.Event]:
-    found = _members(rng, pile, ("pending", "exception"))
+    found = _members(rng, pile, ("pending", "exception", "suggested"))
     if found is None:
         return []
     source, target, currency = found
@@ -170,40 +172,80 @@ def _match(rng, pile) -> list[ev.Event]:
             )
             card.case = "resolved"
         card.place = "matched"
+    gone = [
+        identity
+        for identity, (_, cards) in pile.suggestions.items()
+        if any(card.place == "matched" for card in cards)
+    ]
+    events += [_withdraw(pile, identity) for identity in gone]
     pile.matches += 1
     return events
 
 
 def _suggest(rng, pile) -> list[ev.Event]:
-    found = _members(rng, pile, ("pending",))
-    if found is None:
-        return []
-    source, target, currency = found
-    suggested = ev.MatchSuggested(
-        "by-amount", "one_to_one", 1, _ids(source), _ids(target), currency,
-        sum(card.amount for card in source), sum(card.amount for card in target),
-        1_767_600_000_000, "several fit",
-    )  # fmt: skip
+    """Suggest a new set, or what another rule suggests already, or a pair that overlaps pairs."""
+    kind = rng.choice(("new", "again", "overlap"))
+    if kind == "again" and pile.suggestions:
+        first, cards = rng.choice(list(pile.suggestions.values()))
+        suggested = msgspec.structs.replace(first, rule=f"{first.rule}+")
+    else:
+        found = _members(rng, pile, ("pending",)) if kind == "new" else _pair(rng, pile)
+        if found is None:
+            return []
+        source, target, currency = found
+        cards = source + target
+        suggested = ev.MatchSuggested(
+            f"by-amount-{len(pile.suggestions)}", "one_to_one", 1, _ids(source), _ids(target),
+            currency, sum(card.amount for card in source), sum(card.amount for card in target),
+            1_767_600_000_000, "several fit",
+        )  # fmt: skip
     identity = match_id(
         pile.tenant, pile.name, suggested.rule, suggested.source_ids, suggested.target_ids,
         suggested.newest_ms,
     )  # fmt: skip
-    pile.suggestions[identity] = source + target
-    for card in source + target:
+    if identity in pile.suggestions:
+        return []
+    pile.suggestions[identity] = (suggested, cards)
+    events: list[ev.Event] = [suggested]
+    for card in cards:
+        if card.place == "exception":
+            events.append(
+                ev.ExceptionResolved(card.side, card.transaction_id, "late_match", identity)
+            )
+            card.case = "resolved"
         card.place = "suggested"
-    return [suggested]
+    return events
+
+
+def _pair(rng, pile) -> tuple[list[Card], list[Card], str] | None:
+    """Find a pair of which no member stands in anything larger than a pair."""
+    grouped = {
+        id(card) for _, cards in pile.suggestions.values() if len(cards) > 2 for card in cards
+    }
+    currency = rng.choice(("EUR", "JPY"))
+    free = [
+        card
+        for card in pile.at("pending", "suggested", "exception")
+        if card.currency == currency and id(card) not in grouped
+    ]
+    source = [card for card in free if card.side == 0]
+    target = [card for card in free if card.side == 1]
+    return ([rng.choice(source)], [rng.choice(target)], currency) if source and target else None
 
 
 def _supersede(rng, pile) -> list[ev.Event]:
-    if not pile.suggestions:
-        return []
-    identity = rng.choice(list(pile.suggestions))
-    cards = pile.suggestions.pop(identity)
+    return [_withdraw(pile, rng.choice(list(pile.suggestions)))] if pile.suggestions else []
+
+
+def _withdraw(pile, identity) -> ev.Event:
+    suggested, cards = pile.suggestions.pop(identity)
+    standing = {id(card) for _, others in pile.suggestions.values() for card in others}
     for card in cards:
-        card.place = "pending"
-    source = [card for card in cards if card.side == 0]
-    target = [card for card in cards if card.side == 1]
-    return [ev.MatchSuperseded(identity, "by-amount", _ids(source), _ids(target), "a rival came")]
+        if card.place == "suggested" and id(card) not in standing:
+            card.place = "pending"
+    return ev.MatchSuperseded(
+        identity, suggested.rule, suggested.source_ids, suggested.target_ids, "a rival came"
+    )
 
 
 def _candidates(rng, pile) -> list[ev.Candidate]:
