@@ -135,10 +135,11 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             return
         place = f"{arrivals.topic}/{arrivals.partition}"
         seen = -1 if arrivals.redriven else self._next_offset.get(place, -1)
-        if arrivals.next_offset <= seen:
-            return
-        if arrivals.first_offset < seen and not arrivals.redriven:
-            arrivals = _from_offset(arrivals, seen)
+        if not arrivals.redriven:
+            if arrivals.next_offset <= seen:
+                return
+            if arrivals.first_offset < seen:
+                arrivals = _from_offset(arrivals, seen)
         now_us, caught_up = self._around.clock_us(), self._around.caught_up()
         offsets = (
             {} if arrivals.redriven else {place: (arrivals.first_offset, arrivals.next_offset)}

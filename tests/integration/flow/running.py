@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from connectors.synthetic import broken
 from connectors.synthetic.facts import Facts
 from connectors.synthetic.topics import LoadProducer
-from connectors.synthetic.workload import Workload, ending_before
+from connectors.synthetic.workload import Rates, Workload, ending_before
 
 _PAUSE = threading.Event()
 
@@ -103,13 +103,21 @@ def wait_until_defined(conn: psycopg.Connection) -> None:
 class Load:
     """A generated workload, sent piece by piece, and its truth."""
 
-    def __init__(self, transactions: int, seed: int, config: dict[str, str], prefix: str) -> None:
+    def __init__(
+        self,
+        transactions: int,
+        seed: int,
+        config: dict[str, str],
+        prefix: str,
+        rates: Rates | None = None,
+    ) -> None:
         self.facts = Facts()
         self.workload = Workload(
             seed=seed,
             transactions=transactions,
             ending_at_us=ending_before(time.time_ns() // 1000),
             invalid_kinds=tuple(broken.KINDS),
+            rates=rates or Rates(),
         )
         self._blocks = self.workload.blocks(self.facts)
         self._producer = LoadProducer(config, prefix)
