@@ -7,6 +7,7 @@ a match. It checks nothing, remembers no ids, saves no offsets and writes no eve
 """
 
 import time
+import uuid
 
 import psycopg
 from confluent_kafka import Consumer, TopicPartition
@@ -49,10 +50,8 @@ def main() -> None:
             elif other.amount == one.amount and other.currency == one.currency:
                 is_source = message.topic() == source_topic
                 source, target = (one, other) if is_source else (other, one)
-                number = matches + len(lines)
-                # Ids in order of insertion: the cheapest a primary key can have.
                 lines.append(
-                    f"{number:032x}\t{one.tenant_id}\t{one.reconciliation_id}\torder-reference\t"
+                    f"{uuid.uuid4()}\t{one.tenant_id}\t{one.reconciliation_id}\torder-reference\t"
                     f"confirmed\t{{{source.transaction_id}}}\t{{{target.transaction_id}}}\t"
                     f"{one.currency}\t{source.amount}\t{target.amount}\t0\t{NOW}\n"
                 )

@@ -8,9 +8,10 @@ row a match in batches. No recovery: what it had joined is lost when it ends.
 
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import bytewax.operators as op
 import psycopg
@@ -41,7 +42,7 @@ def keyed(message: Any) -> tuple[str, Record]:
     return f"{one.tenant_id}:{one.reconciliation_id}:{one.reference}", one
 
 
-def row(joined: tuple[str, tuple[Record, Record]]) -> tuple[object, ...]:
+def row(joined: tuple[str, tuple[Record, ...]]) -> tuple[object, ...]:
     """Make the row of a match."""
     source, target = joined[1]
     return (
@@ -107,7 +108,7 @@ def main() -> None:
     """Read both topics to their end and write every match."""
     task = read_task()
     sink = MatchesSink(task)
-    run_main(build_flow(task, sink))
+    cast("Callable[..., None]", run_main)(build_flow(task, sink))  # Bytewax does not type it
     ended_at = time.time()
     report(Clock.started_at, ended_at, Clock.cpu_at_start, sum(part.written for part in sink.parts))
 
