@@ -11,6 +11,7 @@ from deploy.cli import (
     bench,
     dead_letters,
     definitions,
+    demo,
     events,
     generate,
     projections,
@@ -38,6 +39,7 @@ app.command()(roles.up)
 reconcile.register(app)
 generate.register(app)
 bench.register(app)
+demo.register(app)
 app.add_typer(topics.topics, name="topics")
 app.add_typer(tenants.tenants, name="tenants")
 app.add_typer(tenants.keys, name="keys")
