@@ -120,11 +120,17 @@ def _print_outcome(outcome: "Outcome") -> None:
         table.add_row(line.reconciliation, *map(_shown, line.found, line.expected))
     table.add_row("refused records", _shown(*outcome.dead_letters))
     Console().print(table, markup=False)
-    rate = outcome.sent / outcome.seconds
-    print(
-        f"{outcome.sent:,} transactions, all decided and readable after {outcome.seconds:.1f} s "
-        f"({rate:,.0f}/s, waiting for silence included)"
-    )
+    if outcome.decided:
+        rate = outcome.sent / outcome.seconds
+        print(
+            f"{outcome.sent:,} transactions, all decided and readable after "
+            f"{outcome.seconds:.1f} s ({rate:,.0f}/s, waiting for silence included)"
+        )
+    else:
+        print(
+            f"{outcome.sent:,} transactions, NOT all decided and readable within "
+            f"{outcome.seconds:.0f} s"
+        )
     if outcome.exact:
         print("exact: the result is the generator's truth, record for record")
         return

@@ -7,14 +7,16 @@ from typing import Any
 
 from connectors.synthetic.definitions import StreamSpec
 from connectors.synthetic.facts import Difference
-from deploy.demo.figures import Figures, Line, make_line, read_figures
+from deploy.demo.figures import Line, make_line, read_figures
 from deploy.demo.load import IDLE_SECONDS, Load, corrupt, make_workload
-from deploy.demo.product import DemoFailed, Product
+from deploy.demo.product import Product
 from deploy.demo.progress import display
 from deploy.verdict import differences
 
 POLL_SECONDS = 0.25
-DECIDED_SECONDS = 600.0
+# A machine a tenth as fast as a laptop still ends in time; what then is undecided is stuck.
+DECIDED_SECONDS = 60.0
+DECIDED_SECONDS_PER_TRANSACTION = 1 / 2_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,13 @@ class Outcome:
     """What a demo came to; exact when nothing differs from the generator's truth.
 
     Args:
-        seconds: From the first message sent to everything decided and shown.
+        decided: Whether everything sent was decided and shown in time.
+        seconds: From the first message sent until it was, or until time was up.
         dead_letters: Refused records, found and expected.
     """
 
     sent: int
+    decided: bool
     seconds: float
     lines: Sequence[Line]
     dead_letters: tuple[int, int]
@@ -35,28 +39,39 @@ class Outcome:
     @property
     def exact(self) -> bool:
         """Whether the result is the truth, record for record, and the API tells the same."""
-        return not self.differences and all(line.found == line.expected for line in self.lines)
+        agreed = all(line.found == line.expected for line in self.lines)
+        return self.decided and agreed and not self.differences
 
 
 def run_demo(
-    product: Product, transactions: int, seed: int, *, corrupt_truth: bool = False
+    product: Product,
+    transactions: int,
+    seed: int,
+    *,
+    corrupt_truth: bool = False,
+    seconds_max: float | None = None,
 ) -> Outcome:
     """Stream generated transactions through a running product and judge what came out.
 
     Args:
         corrupt_truth: Hold the result against a falsified truth, to see that it is noticed.
+        seconds_max: How long the roles may take; default a minute and more for more transactions.
+            What they have come to by then is judged.
 
     Raises:
-        DemoFailed: A role failed, or the flow did not come to an end.
+        DemoFailed: A role could not be kept running.
+        LoadNotSent: The broker did not take everything.
     """
     workload = make_workload(transactions, seed)
     for definition in workload.definitions(IDLE_SECONDS):
         product.define(definition)
     load = Load(workload, product.kafka_config, product.topic_prefix)
     begin = time.monotonic()
+    if seconds_max is None:
+        seconds_max = DECIDED_SECONDS + transactions * DECIDED_SECONDS_PER_TRANSACTION
     load.start()
     try:
-        _watch(product, load, transactions)
+        decided = _watch(product, load, transactions, begin + seconds_max)
         seconds = time.monotonic() - begin
         sent = load.finish()
     finally:
@@ -70,13 +85,11 @@ def run_demo(
         make_line(spec.stream_id, _summary(product, spec), load.truth.of_stream(spec.stream_id))
         for spec in workload.streams
     ]
-    return Outcome(sent, seconds, lines, dead_letters, found)
+    return Outcome(sent, decided, seconds, lines, dead_letters, found)
 
 
-def _watch(product: Product, load: Load, transactions: int) -> None:
-    """Show progress until everything sent is decided and readable."""
-    deadline = time.monotonic() + DECIDED_SECONDS
-    figures: Figures | None = None
+def _watch(product: Product, load: Load, transactions: int, deadline: float) -> bool:
+    """Show progress until everything sent is decided and readable; False when time is up."""
     with product.connect() as connection, display(transactions) as shown:
         while time.monotonic() < deadline:
             product.check()
@@ -86,9 +99,9 @@ def _watch(product: Product, load: Load, transactions: int) -> None:
             figures = read_figures(connection)
             shown.show(figures, load.sent)
             if done and figures.decided(load.sent):
-                return
+                return True
             time.sleep(POLL_SECONDS)
-    raise DemoFailed(f"not everything was decided within {DECIDED_SECONDS:.0f} s: {figures}")
+    return False
 
 
 def _summary(product: Product, spec: StreamSpec) -> dict[str, Any]:
@@ -105,6 +118,7 @@ def report(outcome: Outcome) -> dict[str, Any]:
     return {
         "transactions": outcome.sent,
         "seconds": round(outcome.seconds, 2),
+        "decided": outcome.decided,
         "exact": outcome.exact,
         "reconciliations": [
             {
