@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from api.event_names import name_events
 from api.operations import Call, Operation
 from api.pagination import Page, PageQuery, cut_page, decode_cursor
 from domain.identity import stream_id
+from domain.naming import name_events
 
 
 class StoredEvent(BaseModel):

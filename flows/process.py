@@ -2,10 +2,8 @@
 
 import os
 import signal
-import socket
 import threading
 import time
-import uuid
 
 import structlog
 from confluent_kafka import TopicPartition
@@ -14,12 +12,12 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from connectors.kafka import TopicIdentity, TopicPart, describe_topic
 from connectors.postgres.checkpoints import SourceCheckpoint
 from connectors.postgres.connections import connect, url_of
-from connectors.postgres.lease import wait_for_lease
 from connectors.postgres.store import PostgresStore
 from connectors.postgres.streams import due_streams
 from connectors.settings import Settings
 from flows.arrivals import clock_us
 from flows.control import ControlPart
+from flows.lease import Lease
 from flows.progress import Progress, ProgressThread
 from flows.storing import Writer
 from flows.surroundings import Surroundings
@@ -41,13 +39,6 @@ class FlowStore(PostgresStore):
             lambda conn: [one for one, _ in due_streams(conn, until_us, limit)],
         )
 
-    def wait_for_lease(self, name: str, holder: str, seconds: float) -> None:
-        """Stand by until the lease is ours, however often the line breaks."""
-        self._run(
-            "wait for the lease",
-            lambda conn: wait_for_lease(conn, name, holder, seconds, self._wait),
-        )
-
 
 class FlowProcess:
     """One process of the flow; everything is made at first need, on the process that needs it.
@@ -66,9 +57,7 @@ class FlowProcess:
         self._topics: dict[str, TopicIdentity] = {}
         self._offsets: dict[str, dict[int, int]] = {}
         self._progress: Progress | None = None
-        self._holder = settings.lease_holder or (
-            f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        )
+        self._lease = Lease(settings, "flow", settings.lease_name, self._stop, self._die)
 
     # -- stopping --
 
@@ -123,21 +112,11 @@ class FlowProcess:
 
     def hold_lease(self) -> None:
         """Stand by until the lease is ours, then keep it from a thread of its own."""
-        settings = self._settings
-        store = self._new_store("lease")
-        store.wait_for_lease(settings.lease_name, self._holder, settings.lease_seconds)
-        threading.Thread(target=self._keep_lease, args=(store,), name="lease", daemon=True).start()
-
-    def _keep_lease(self, store: FlowStore) -> None:
-        settings = self._settings
-        while True:
-            time.sleep(settings.lease_seconds / 3)
-            if not store.renew_lease(settings.lease_name, self._holder, settings.lease_seconds):
-                self._die(RuntimeError(f"the lease {settings.lease_name} is another's by now"))
+        self._lease.hold()
 
     def release_lease(self) -> None:
         """Let a standby take over at once."""
-        self._new_store("lease").release_lease(self._settings.lease_name, self._holder)
+        self._lease.release()
 
     # -- topics --
 

@@ -63,7 +63,7 @@ def _read(
 ) -> Iterator[dict[str, Any]]:
     from psycopg.rows import dict_row
 
-    from api.event_names import name_events
+    from domain.naming import name_events
 
     query = load_queries("events")["list_batches"]
     while True:

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from api.amounts import amount_text
 from domain.events import (
     EVENT_VERSION,
     DuplicateDetected,
@@ -19,7 +18,13 @@ from domain.events import (
     decode_events,
 )
 from domain.identity import event_id, exception_id, match_id
+from domain.money import CURRENCY_DIGITS, format_minor
 from domain.transactions import SIDE_NAMES
+
+
+def amount_text(minor: int, currency: str) -> str:
+    """Write minor units as the decimal string of their currency."""
+    return format_minor(minor, CURRENCY_DIGITS[currency])
 
 
 def _candidates(fields: dict[str, Any]) -> list[dict[str, Any]]:
