@@ -1,5 +1,6 @@
 """What a benchmark prints: medians over its runs, as one object or as lines for people."""
 
+import os
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
@@ -19,12 +20,19 @@ RATES: dict[str, Callable[[Run], float]] = {
 }
 
 
-def summarize(plan: Plan, runs: Sequence[Run], memory: dict[str, float]) -> dict[str, Any]:
-    """Return the medians of the runs; rates are transactions a second, of both sides together."""
+def summarize(
+    plan: Plan, runs: Sequence[Run], memory: dict[str, float], load_average: float
+) -> dict[str, Any]:
+    """Return the medians of the runs; rates are transactions a second, of both sides together.
+
+    Args:
+        load_average: What the machine was busy with before; above a few tenths, distrust the rest.
+    """
     return {
         "benchmark": "pipeline",
         "transactions": plan.transactions,
         "runs": len(runs),
+        "machine": {"cpus": os.cpu_count(), "load_average": round(load_average, 2)},
         "rates": {name: round(median(map(of, runs))) for name, of in RATES.items()},
         "ratios": {name: round(median(map(of, runs)), 3) for name, of in RATIOS.items()},
         "latency_ms": _latency(runs),

@@ -1,5 +1,6 @@
 """`settler bench NAME`: how fast, how late, how large, each beside its peers in the same run."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ bench = typer.Typer(no_args_is_help=True, help="Benchmarks, each with its peer i
 QUICK_TRANSACTIONS = 20_000
 QUICK_OPEN = 10_000
 QUICK_SECONDS = 2.0
+BUSY = 0.5
 
 
 @bench.callback()
@@ -48,6 +50,9 @@ def pipeline(
     plan = Plan(transactions, open_transactions, latency_seconds)
     if quick:
         plan = Plan(QUICK_TRANSACTIONS, min(open_transactions, QUICK_OPEN), QUICK_SECONDS)
+    load_average = os.getloadavg()[0]
+    if load_average > BUSY:
+        say(f"bench: the machine is busy already (load {load_average:.1f}); distrust the figures")
     measuring = PipelineBench(plan, lambda text: say(f"bench: {text}"))
     done = []
     memory: dict[str, float] = {}
@@ -57,7 +62,7 @@ def pipeline(
             done.append(measuring.run())
         if plan.open_transactions:
             memory = measuring.run_open()
-    figures = summarize(plan, done, memory)
+    figures = summarize(plan, done, memory, load_average)
     if as_json:
         print_json(figures)
     else:
