@@ -1,6 +1,6 @@
 """Stored events in their outward form: fields by name, sides as words, amounts as decimals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -98,8 +98,8 @@ def name_events(
     wanted: Callable[[Event], bool] = lambda _event: True,
     start: int = 0,
     stop: int | None = None,
-) -> list[dict[str, Any]]:
-    """Unfold a batch into events with their envelopes.
+) -> Iterator[dict[str, Any]]:
+    """Unfold a batch into events with their envelopes, one by one: a batch may hold thousands.
 
     Args:
         batch: A row of `event_store` without its journal.
@@ -114,24 +114,20 @@ def name_events(
         **batch["metadata"],
     }
     events = decode_events(batch["events"], batch["format"])
-    named = []
     for place, event in enumerate(events[start:stop], start):
         if not wanted(event):
             continue
         version = batch["base_version"] + 1 + place
-        named.append(
-            {
-                "event_id": event_id(batch["stream_id"], version),
-                "stream_id": batch["stream_id"],
-                "stream_version": version,
-                "global_position": batch["first_position"] + place,
-                "aggregate_id": aggregate_id,
-                "aggregate_type": "reconciliation",
-                "event_type": type(event).__name__,
-                "event_version": EVENT_VERSION,
-                "data": name_event(event, tenant_id, batch["reconciliation_id"]),
-                "metadata": metadata,
-                "created_at": batch["created_at"],
-            }
-        )
-    return named
+        yield {
+            "event_id": event_id(batch["stream_id"], version),
+            "stream_id": batch["stream_id"],
+            "stream_version": version,
+            "global_position": batch["first_position"] + place,
+            "aggregate_id": aggregate_id,
+            "aggregate_type": "reconciliation",
+            "event_type": type(event).__name__,
+            "event_version": EVENT_VERSION,
+            "data": name_event(event, tenant_id, batch["reconciliation_id"]),
+            "metadata": metadata,
+            "created_at": batch["created_at"],
+        }

@@ -35,6 +35,16 @@ class Selection(NamedTuple):
 EMPTY = Selection({}, {})
 
 
+def ids_of(legs: tuple[Leg, ...]) -> list[str]:
+    """Transaction ids, in the order of the legs."""
+    return [leg.transaction_id for leg in legs]
+
+
+def total_of(legs: tuple[Leg, ...]) -> int:
+    """The sum of the legs' amounts, in minor units."""
+    return sum(leg.amount_minor for leg in legs)
+
+
 def _match(sources: Sequence[Leg], targets: Sequence[Leg]) -> Match:
     return Match(tuple(sorted(sources, key=by_id)), tuple(sorted(targets, key=by_id)))
 

@@ -27,7 +27,15 @@ from domain.matching.due import SECOND_US
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, Leg, by_id, by_time
 from domain.matching.near_misses import Classification
 from domain.matching.pools import Bucket, UniquePool
-from domain.matching.selection import EMPTY, Match, Selection, connected, select
+from domain.matching.selection import (
+    EMPTY,
+    Match,
+    Selection,
+    connected,
+    ids_of,
+    select,
+    total_of,
+)
 
 
 class _Verdict(NamedTuple):
@@ -35,14 +43,6 @@ class _Verdict(NamedTuple):
 
     suggestion_id: str | None
     ask_at: int
-
-
-def _ids(legs: tuple[Leg, ...]) -> list[str]:
-    return [leg.transaction_id for leg in legs]
-
-
-def _total(legs: tuple[Leg, ...]) -> int:
-    return sum(leg.amount_minor for leg in legs)
 
 
 class Settling:
@@ -89,8 +89,7 @@ class Settling:
         """Look at the legs whose surroundings the step has changed."""
         again = self.book.again
         while again:
-            self._outcomes.clear()
-            self._judged.clear()
+            self._forget_outcomes()
             legs, again[:] = sorted(set(again), key=by_time), []
             for leg in legs:
                 if leg.rule == OPEN and leg.disposition != DUPLICATE:
@@ -98,9 +97,12 @@ class Settling:
 
     def arrived(self, leg: Leg) -> None:
         """Look at a leg that was just put in, for the rules that do not wait."""
+        self._forget_outcomes()
+        self.look(leg)
+
+    def _forget_outcomes(self) -> None:
         self._outcomes.clear()
         self._judged.clear()
-        self.look(leg)
 
     # -- following one leg through the rules --
 
@@ -188,7 +190,7 @@ class Settling:
     def confirm(self, rule: CompiledRule, match: Match) -> None:
         """Record a match as final and close its members."""
         sources, targets = match.sources, match.targets
-        source_ids, target_ids = _ids(sources), _ids(targets)
+        source_ids, target_ids = ids_of(sources), ids_of(targets)
         newest_ms = match.newest_at // 1000
         self.events.append(
             RecordMatched(
@@ -198,8 +200,8 @@ class Settling:
                 source_ids,
                 target_ids,
                 sources[0].currency,
-                _total(sources),
-                _total(targets),
+                total_of(sources),
+                total_of(targets),
                 newest_ms,
             )
         )
@@ -261,8 +263,7 @@ class Settling:
                 return False
             for one in mine[1:]:
                 self._set_aside(rule, one, mine[0].transaction_id)
-        self._outcomes.clear()
-        self._judged.clear()
+        self._forget_outcomes()
         return leg.disposition == DUPLICATE
 
     def _set_aside(self, rule: CompiledRule, leg: Leg, first: str) -> None:
@@ -351,7 +352,7 @@ class Settling:
             if self.book.suggestions[suggestion_id].rule_index < rule.index:
                 return _Verdict(suggestion_id, 0)  # an earlier rule has asked about all of them
         definition = self.book.definition
-        source_ids, target_ids = _ids(sources), _ids(targets)
+        source_ids, target_ids = ids_of(sources), ids_of(targets)
         newest_ms = max(leg.occurred_at for leg in members) // 1000
         identity = match_id(
             definition.tenant_id,
@@ -374,8 +375,8 @@ class Settling:
                 source_ids,
                 target_ids,
                 sources[0].currency,
-                _total(sources),
-                _total(targets),
+                total_of(sources),
+                total_of(targets),
                 newest_ms,
                 f"{len(sources)} source and {len(targets)} target transactions fit "
                 "in more than one way",
@@ -394,8 +395,8 @@ class Settling:
             MatchSuperseded(
                 suggestion_id,
                 suggestion.rule,
-                _ids(suggestion.sources),
-                _ids(suggestion.targets),
+                ids_of(suggestion.sources),
+                ids_of(suggestion.targets),
                 reason,
             )
         )
