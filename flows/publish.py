@@ -1,15 +1,15 @@
 """The dataflow that tells the outside: committed events and dead letters to Kafka.
 
-    event_store, in commit order ─┐
-                                  ├─▶ topic (envelopes, confirmed by the broker) ─▶ checkpoint
-    dead letters not yet sent ────┘
+                 ┌─ events ──▶ topic `events` ──────▶ checkpoint `publish`
+    committed ───┤
+                 └─ letters ─▶ topic `dead-letter` ─▶ published_at
 
 Guarantee: at least once, in stream order per key, every event under the same id each time. Only
-what is committed leaves. `python -m bytewax.run flows.publish:flow` runs it; `settler run publish`
-runs it with a lease, signals and metrics around it.
+what is committed leaves, and only what the broker has confirmed counts as sent. One publisher holds
+the lease, others stand by. `python -m bytewax.run flows.publish:flow` runs it; `settler run
+publish` runs it with signals and metrics around it.
 """
 
-import base64
 import os
 import signal
 import threading
@@ -18,113 +18,157 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import bytewax.operators as op
-import msgspec
 import structlog
-from bytewax.dataflow import Dataflow
+from bytewax.dataflow import Dataflow, Stream
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import cluster_main
-from confluent_kafka import KafkaError, Producer
-from prometheus_client import Counter, Gauge
-from typing_extensions import override
+from prometheus_client import Counter, Gauge, Histogram
+from typing_extensions import TypeGuard, override
 
-from connectors.postgres.checkpoints import (
-    advance_projection_checkpoint,
-    read_projection_checkpoint,
-)
-from connectors.postgres.connections import connect, url_of
-from connectors.postgres.dead_letters import StoredDeadLetter, mark_published, read_unpublished
-from connectors.postgres.reading import read_batches, read_head
+from connectors.kafka_sending import ConfirmedTopic, SendInterrupted
+from connectors.postgres.connections import WaitInterrupted, url_of
+from connectors.postgres.dead_letters import StoredDeadLetter
+from connectors.postgres.errors import CheckpointMoved
+from connectors.postgres.publishing import PublishingStore, connect_migrated
 from connectors.postgres.records import Batch
-from connectors.postgres.store import PostgresStore
 from connectors.settings import Settings
-from connectors.telemetry import (
-    TRACEPARENT,
-    configure_logging,
-    configure_tracing,
-    start_metrics_server,
-)
-from domain.naming import name_events
-from domain.transactions import SIDE_NAMES
+from connectors.telemetry import configure_logging, configure_tracing, start_metrics_server
 from flows.lease import Lease
+from flows.publications import event_messages, letter_messages
 
 log = structlog.get_logger(__name__)
 
-CHECKPOINT = "publish"
+LEASE = "publish"
 EPOCH = timedelta(seconds=0.5)
-_BATCHES_MAX = 20
-_LETTERS_MAX = 500
+# What is sent between two checkpoints, and sent again after a crash: about a tenth of a second.
+_EVENTS_MAX = 5_000
+_LETTERS_MAX = 100
 _POLL = timedelta(milliseconds=100)
-_FLUSH_SECONDS = 2.0
-_EXIT_LEASE_LOST = 3
+_LAG_SECONDS = 1.0
+_EXIT_FENCED = 3
 
-SENT = Counter("settler_publish_sent_total", "Messages the broker has confirmed", ["topic"])
-LAG = Gauge("settler_publish_lag_events", "Committed events not published yet")
+EVENTS = Counter("settler_publish_events_total", "Events the broker has confirmed")
+LETTERS = Counter("settler_publish_dead_letters_total", "Dead letters the broker has confirmed")
+POSITION = Gauge("settler_publish_position", "Position of the last event published")
+LAG_EVENTS = Gauge("settler_publish_lag_events", "Committed events not published yet")
+SECONDS = Histogram(
+    "settler_publish_seconds",
+    "Seconds from sending events to the checkpoint behind them",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
 
 Item = Batch | StoredDeadLetter
 
 
-class PublishStore(PostgresStore):
-    """What publishing reads and writes. Not for several threads at once."""
+class Publisher:
+    """What the process holds besides the dataflow: lease, stores, and whether it has given up."""
 
-    def position(self) -> int:
-        """The last position published."""
-        return self._run(
-            "read the publisher's checkpoint",
-            lambda conn: read_projection_checkpoint(conn, CHECKPOINT),
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stop = threading.Event()
+        #: Told to stop before something could be sent: nothing after it is sent either.
+        self.abandoned = threading.Event()
+        #: Dead letters given out and not marked yet.
+        self.letters_on_the_way: set[str] = set()
+        self._lease = Lease(settings, "projections", LEASE, self.stop, self.die)
+
+    def stop_on_signals(self) -> None:
+        """Drain on SIGTERM and Ctrl-C: what is read is sent, if the broker is there."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop.set())
+
+    def hold_lease(self) -> bool:
+        """Stand by until publishing is ours; False when told to stop before."""
+        try:
+            self._lease.hold()
+        except WaitInterrupted:
+            return False
+        threading.Thread(target=self._watch_lag, name="lag", daemon=True).start()
+        log.info("publish.started")
+        return True
+
+    def release_lease(self) -> None:
+        """Let a standby take over at once; without a database it does when the lease runs out."""
+        try:
+            self._lease.release()
+        except WaitInterrupted as exc:
+            log.warning("lease.not_released", lease=LEASE, problem=str(exc))
+
+    def new_store(self) -> PublishingStore:
+        """A store for one part of the dataflow."""
+        url = url_of(self.settings, "projections")
+        return PublishingStore(lambda: connect_migrated(url, "settler-publish"), self.stop.wait)
+
+    def new_topic(self, name: str) -> ConfirmedTopic:
+        """A topic to send to."""
+        settings = self.settings
+        return ConfirmedTopic(settings.kafka_config(), settings.topic(name), self.stop)
+
+    def abandon(self, problem: Exception) -> None:
+        """Leave the rest for the next start."""
+        self.abandoned.set()
+        log.warning(
+            "publish.unfinished",
+            problem=str(problem),
+            hint="nothing is lost: the next start sends it under the same ids",
         )
 
-    def advance(self, expected: int, position: int) -> None:
-        """Note that everything up to `position` is published."""
-        self._run(
-            "move the publisher's checkpoint",
-            lambda conn: advance_projection_checkpoint(conn, CHECKPOINT, expected, position),
-        )
+    def die(self, error: BaseException) -> None:
+        """End at once: another publisher goes on from here."""
+        log.error("publish.ended", problem=str(error), kind=type(error).__name__)
+        os._exit(_EXIT_FENCED)
 
-    def head(self) -> int:
-        """The log's last position."""
-        return self._run("read the log's head", read_head)
-
-    def batches(self, after: int) -> list[Batch]:
-        """The next batches, without their journals."""
-        return self._run(
-            "read the log",
-            lambda conn: read_batches(conn, after, _BATCHES_MAX, with_journal=False),
-        )
-
-    def letters(self) -> list[StoredDeadLetter]:
-        """Dead letters not sent yet, oldest first."""
-        return self._run("read dead letters", lambda conn: read_unpublished(conn, _LETTERS_MAX))
-
-    def mark(self, letters: list[StoredDeadLetter]) -> None:
-        """Note that dead letters are sent."""
-        self._run("mark dead letters", lambda conn: mark_published(conn, letters))
+    def _watch_lag(self) -> None:
+        # From a thread of its own, so that the lag grows while an absent broker holds the flow up.
+        store = self.new_store()
+        try:
+            while not self.stop.wait(_LAG_SECONDS):
+                LAG_EVENTS.set(store.read_lag())
+        except WaitInterrupted:
+            return
 
 
-def _store(settings: Settings, stop: threading.Event) -> PublishStore:
-    url = url_of(settings, "projections")
-    return PublishStore(lambda: connect(url, "projections", "settler-publish"), stop.wait)
+class CommittedPart(StatefulSourcePartition[Item, None]):
+    """The log after the checkpoint in commit order, and dead letters not published; one reader."""
 
-
-class LogPart(StatefulSourcePartition[Item, None]):
-    """The log from the checkpoint on, and dead letters; one reader for all."""
-
-    def __init__(self, store: PublishStore, stop: threading.Event) -> None:
-        self._store = store
-        self._stop = stop
-        self._position = store.position()
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._store = publisher.new_store()
+        self._position: int | None = None
         self._next_awake: datetime | None = None
 
     @override
     def next_batch(self) -> list[Item]:
-        if self._stop.is_set():
+        try:
+            items = self._read()
+        except WaitInterrupted as exc:
+            log.info("publish.stopping", problem=str(exc))
+            items = []
+        if self._publisher.stop.is_set():
             raise StopIteration
-        batches = self._store.batches(self._position)
+        self._next_awake = None if items else datetime.now(UTC) + _POLL
+        return items
+
+    def _read(self) -> list[Item]:
+        if self._publisher.stop.is_set():
+            return []
+        if self._position is None:
+            # Held before the checkpoint is read, so that nobody moves it afterwards.
+            if not self._publisher.hold_lease():
+                return []
+            self._position = self._store.read_position()
+            POSITION.set(self._position)
+        batches = self._store.read_unsent(self._position, _EVENTS_MAX)
         if batches:
             self._position = batches[-1].last_position
-        letters = self._store.letters()
-        LAG.set(self._store.head() - self._position)
-        self._next_awake = None if batches or letters else datetime.now(UTC) + _POLL
+        on_the_way = self._publisher.letters_on_the_way
+        letters = [
+            letter
+            for letter in self._store.read_unsent_letters(_LETTERS_MAX)
+            if letter.dead_letter_id not in on_the_way
+        ]
+        on_the_way.update(letter.dead_letter_id for letter in letters)
         return [*batches, *letters]
 
     @override
@@ -135,176 +179,137 @@ class LogPart(StatefulSourcePartition[Item, None]):
     def snapshot(self) -> None:
         return None
 
+    @override
+    def close(self) -> None:
+        self._store.close()
 
-class LogSource(FixedPartitionedSource[Item, None]):
-    """What is committed and not yet told."""
 
-    def __init__(self, part: Callable[[], LogPart]) -> None:
-        self._part = part
+class CommittedSource(FixedPartitionedSource[Item, None]):
+    """What is committed and not told yet. One partition, for the log has one order."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
 
     @override
     def list_parts(self) -> list[str]:
-        return ["log"]
+        return ["committed"]
 
     @override
-    def build_part(self, step_id: str, for_part: str, resume_state: None) -> LogPart:
-        return self._part()
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> CommittedPart:
+        return CommittedPart(self._publisher)
 
 
-def envelopes(batch: Batch) -> list[tuple[dict[str, Any], list[tuple[str, bytes]]]]:
-    """A batch's events as messages: the envelope and the headers of each."""
-    traceparent = batch.metadata.get(TRACEPARENT)
-    messages = []
-    for envelope in name_events(msgspec.structs.asdict(batch)):
-        headers = [
-            ("event_type", envelope["event_type"].encode()),
-            ("event_id", envelope["event_id"].encode()),
-        ]
-        if isinstance(traceparent, str):
-            headers.append((TRACEPARENT, traceparent.encode()))
-        messages.append((envelope, headers))
-    return messages
+class EventsPart(StatelessSinkPartition[Batch]):
+    """Sends events, waits for the broker's word, then moves the checkpoint."""
 
-
-def letter_message(letter: StoredDeadLetter) -> dict[str, Any]:
-    """A dead letter as it is published; `raw` is base64, for the bytes may be anything."""
-    return {
-        "dead_letter_id": letter.dead_letter_id,
-        "tenant_id": letter.tenant_id,
-        "reconciliation_id": letter.reconciliation_id,
-        "transaction_id": letter.transaction_id,
-        "side": SIDE_NAMES[letter.side],
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "code": letter.code,
-        "message": letter.message,
-        "raw": base64.b64encode(letter.raw).decode(),
-        "received_at": letter.received_at,
-    }
-
-
-class TopicPart(StatelessSinkPartition[Item]):
-    """Sends, waits for the broker's word, then moves the checkpoint."""
-
-    def __init__(self, settings: Settings, store: PublishStore, stop: threading.Event) -> None:
-        self._store = store
-        self._stop = stop
-        self._events = settings.topic("events")
-        self._letters = settings.topic("dead-letter")
-        self._position = store.position()
-        self._failures: list[KafkaError] = []
-        self._producer = Producer(
-            {
-                **settings.kafka_config(),
-                "acks": "all",
-                # One request at a time keeps a key's order through retries, also with a broker
-                # that knows no idempotent producers.
-                "max.in.flight": 1,
-                "message.timeout.ms": 0,
-                "linger.ms": 5,
-                "queue.buffering.max.messages": 200_000,
-            }
-        )
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._store = publisher.new_store()
+        self._topic = publisher.new_topic("events")
 
     @override
-    def write_batch(self, items: list[Item]) -> None:
-        letters: list[StoredDeadLetter] = []
-        position = self._position
-        for item in items:
-            if isinstance(item, Batch):
-                for envelope, headers in envelopes(item):
-                    self._send(self._events, item.stream_id, envelope, headers)
-                position = item.last_position
-            else:
-                key = f"{item.tenant_id or ''}/{item.reconciliation_id or ''}"
-                self._send(self._letters, key, letter_message(item), [("code", item.code.encode())])
-                letters.append(item)
-        self._confirm()
-        if position != self._position:
-            self._store.advance(self._position, position)
-            self._position = position
-        if letters:
-            self._store.mark(letters)
-
-    def _send(
-        self, topic: str, key: str, message: dict[str, Any], headers: list[tuple[str, bytes]]
-    ) -> None:
-        value = msgspec.json.encode(message)
-        while True:
-            try:
-                self._producer.produce(
-                    topic,
-                    value,
-                    key=key.encode(),
-                    headers=cast("Any", headers),
-                    on_delivery=self._delivered,
-                )
-            except BufferError:
-                self._producer.poll(0.1)
-            else:
-                return
-
-    def _delivered(self, error: KafkaError | None, message: Any) -> None:
-        if error is None:
-            SENT.labels(message.topic()).inc()
+    def write_batch(self, items: list[Batch]) -> None:
+        if self._publisher.abandoned.is_set():
+            return
+        try:
+            with SECONDS.time():
+                sent = self._topic.send(lambda: event_messages(items))
+                self._store.advance(items[0].first_position - 1, items[-1].last_position)
+        except (SendInterrupted, WaitInterrupted) as exc:
+            self._publisher.abandon(exc)
+        except CheckpointMoved as exc:
+            self._publisher.die(exc)
         else:
-            self._failures.append(error)
-
-    def _confirm(self) -> None:
-        """Wait for every message; nothing is noted as sent before."""
-        while left := self._producer.flush(_FLUSH_SECONDS):
-            log.warning("publish.waiting", messages=left, hint="the broker has not confirmed them")
-            if self._stop.is_set():
-                raise InterruptedError("told to stop while the broker is away; nothing is noted")
-        if self._failures:
-            raise RuntimeError(f"the broker refused messages: {self._failures[0]}")
-
-
-class TopicSink(DynamicSink[Item]):
-    """The topics of events and dead letters."""
-
-    def __init__(self, part: Callable[[], TopicPart]) -> None:
-        self._part = part
+            EVENTS.inc(sent)
+            POSITION.set(items[-1].last_position)
 
     @override
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> TopicPart:
-        return self._part()
+    def close(self) -> None:
+        self._topic.close()
+        self._store.close()
 
 
-def build_flow(settings: Settings, stop: threading.Event) -> Dataflow:
-    """Wire the dataflow; one worker does it all, for the log has one order."""
+class LettersPart(StatelessSinkPartition[StoredDeadLetter]):
+    """Sends dead letters, waits for the broker's word, then marks them."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._store = publisher.new_store()
+        self._topic = publisher.new_topic("dead-letter")
+
+    @override
+    def write_batch(self, items: list[StoredDeadLetter]) -> None:
+        if self._publisher.abandoned.is_set():
+            return
+        try:
+            sent = self._topic.send(lambda: letter_messages(items))
+            self._store.mark_letters(items)
+        except (SendInterrupted, WaitInterrupted) as exc:
+            self._publisher.abandon(exc)
+        else:
+            LETTERS.inc(sent)
+            self._publisher.letters_on_the_way.difference_update(
+                letter.dead_letter_id for letter in items
+            )
+
+    @override
+    def close(self) -> None:
+        self._topic.close()
+        self._store.close()
+
+
+class EventsSink(DynamicSink[Batch]):
+    """The topic of events; used by the one worker that reads."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    @override
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> EventsPart:
+        return EventsPart(self._publisher)
+
+
+class LettersSink(DynamicSink[StoredDeadLetter]):
+    """The topic of dead letters; used by the one worker that reads."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    @override
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> LettersPart:
+        return LettersPart(self._publisher)
+
+
+def is_batch(item: Item) -> TypeGuard[Batch]:
+    """Say whether it is events rather than a dead letter."""
+    return isinstance(item, Batch)
+
+
+def build_flow(publisher: Publisher) -> Dataflow:
+    """Wire the dataflow.
+
+    Args:
+        publisher: What its parts share.
+    """
     flow = Dataflow("settler_publish")
-    told = op.input("log", flow, LogSource(lambda: LogPart(_store(settings, stop), stop)))
-    sink = TopicSink(lambda: TopicPart(settings, _store(settings, stop), stop))
-    op.output("topics", told, sink)
+    committed = op.input("committed", flow, CommittedSource(publisher))
+    kinds = op.branch("kinds", committed, is_batch)
+    op.output("events", kinds.trues, EventsSink(publisher))
+    letters = cast("Stream[StoredDeadLetter]", kinds.falses)
+    op.output("dead_letters", letters, LettersSink(publisher))
     return flow
 
 
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
-
-
-def _lost(error: BaseException) -> None:
-    log.error("publish.ended", problem=str(error), hint="another publisher goes on from here")
-    os._exit(_EXIT_LEASE_LOST)
-
-
 def main(settings: Settings) -> int:
-    """Publish until SIGTERM; return the exit code."""
+    """Publish until SIGTERM or Ctrl-C; return the exit code."""
     configure_logging(settings, "publish")
     configure_tracing(settings, "publish")
     start_metrics_server(settings.metrics_port_for("publish"), settings.metrics_host)
-    stop = _stop_on_signals()
-    lease = Lease(settings, "projections", "publish", stop, _lost)
-    lease.hold()
-    log.info("publish.started")
+    publisher = Publisher(settings)
+    publisher.stop_on_signals()
     run = cast("Callable[..., None]", cluster_main)  # Bytewax does not type it
-    run(build_flow(settings, stop), [], 0, epoch_interval=EPOCH)
-    lease.release()
+    run(build_flow(publisher), [], 0, epoch_interval=EPOCH)
+    publisher.release_lease()
     log.info("publish.stopped")
     return 0
 
@@ -315,4 +320,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     settings = Settings.load()
     configure_logging(settings, "publish")
-    return build_flow(settings, _stop_on_signals())
+    configure_tracing(settings, "publish")
+    publisher = Publisher(settings)
+    publisher.stop_on_signals()
+    return build_flow(publisher)
