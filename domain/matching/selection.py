@@ -32,6 +32,13 @@ class Selection(NamedTuple):
     ambiguous: dict[Leg, list[Match]]
 
 
+class Verdict(NamedTuple):
+    """What judging an ambiguous set said for one leg: a suggestion's id, or when to ask again."""
+
+    suggestion_id: str | None
+    ask_at: int
+
+
 EMPTY = Selection({}, {})
 
 

@@ -8,7 +8,7 @@ and whoever gains one is found by that look. So the cost of an arrival is its ow
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from domain.events import (
     DuplicateDetected,
@@ -31,18 +31,12 @@ from domain.matching.selection import (
     EMPTY,
     Match,
     Selection,
+    Verdict,
     connected,
     ids_of,
     select,
     total_of,
 )
-
-
-class _Verdict(NamedTuple):
-    """What judging an ambiguous set said for one leg: a suggestion's id, or when to ask again."""
-
-    suggestion_id: str | None
-    ask_at: int
 
 
 class Settling:
@@ -65,7 +59,7 @@ class Settling:
         self.definition_version = definition_version
         self.cases = Cases(book, self.events, definition_version, watermark_us)
         self._outcomes: dict[tuple[int, Any], Selection] = {}
-        self._judged: dict[int, tuple[list[Match], dict[Leg, _Verdict]]] = {}
+        self._judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
 
     def passed(self, instant_us: int) -> bool:
         """Whether event time has passed an instant (in whole seconds, as `DueQueue` counts)."""
@@ -302,12 +296,12 @@ class Settling:
 
     # -- suggesting --
 
-    def _judge(self, rule: CompiledRule, group: list[Match]) -> dict[Leg, _Verdict]:
+    def _judge(self, rule: CompiledRule, group: list[Match]) -> dict[Leg, Verdict]:
         """Make suggestions of an ambiguous set, without what is or would be matched otherwise."""
         judged = self._judged.get(id(group))
         if judged is not None:
             return judged[1]
-        verdicts: dict[Leg, _Verdict] = {}
+        verdicts: dict[Leg, Verdict] = {}
         for candidates in self._remaining(rule, group):
             legs = {leg for match in candidates for leg in (*match.sources, *match.targets)}
             sources = tuple(sorted((leg for leg in legs if leg.side == 0), key=by_id))
@@ -341,16 +335,16 @@ class Settling:
 
     def _stand(
         self, rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...]
-    ) -> _Verdict:
+    ) -> Verdict:
         """Put one connected set before a person, once it is final."""
         members = (*sources, *targets)
         final_at = max(leg.occurred_at for leg in members) + rule.settle_us
         if not (rule.immediate or self.passed(final_at)):
-            return _Verdict(None, final_at)
+            return Verdict(None, final_at)
         shared = set.intersection(*(set(leg.suggestions) for leg in members))
         for suggestion_id in shared:
             if self.book.suggestions[suggestion_id].rule_index < rule.index:
-                return _Verdict(suggestion_id, 0)  # an earlier rule has asked about all of them
+                return Verdict(suggestion_id, 0)  # an earlier rule has asked about all of them
         definition = self.book.definition
         source_ids, target_ids = ids_of(sources), ids_of(targets)
         newest_ms = max(leg.occurred_at for leg in members) // 1000
@@ -363,7 +357,7 @@ class Settling:
             newest_ms,
         )
         if identity in self.book.suggestions:
-            return _Verdict(identity, 0)
+            return Verdict(identity, 0)
         for other in sorted({one for leg in members for one in leg.suggestions}):
             if self.book.suggestions[other].rule == rule.name:
                 self._withdraw(other, "the set of candidates changed")
@@ -387,7 +381,7 @@ class Settling:
         self.events += [
             ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity) for leg in late
         ]
-        return _Verdict(identity, 0)
+        return Verdict(identity, 0)
 
     def _withdraw(self, suggestion_id: str, reason: str) -> None:
         suggestion = self.book.withdraw(suggestion_id)
