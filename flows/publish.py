@@ -15,7 +15,7 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import bytewax.operators as op
 import structlog
@@ -24,7 +24,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import cluster_main
 from prometheus_client import Counter, Gauge, Histogram
-from typing_extensions import TypeGuard, override
+from typing_extensions import override
 
 from connectors.kafka_sending import ConfirmedTopic, SendInterrupted
 from connectors.postgres.connections import WaitInterrupted, url_of
