@@ -17,7 +17,7 @@ from typing import Any, cast
 import bytewax.operators as op
 import structlog
 from bytewax.dataflow import Dataflow
-from bytewax.testing import cluster_main
+from bytewax.testing import cluster_main, run_main
 
 from connectors.kafka import TopicSource
 from connectors.settings import Settings
@@ -83,8 +83,13 @@ def main(settings: Settings, addresses: list[str] | None = None, index: int = 0)
         process.hold_lease()
     process.watch_progress()
     log.info("flow.started", processes=len(addresses or [""]), index=index)
-    run = cast("Callable[..., None]", cluster_main)  # Bytewax does not type it
-    run(build_flow(process), addresses or [], index, epoch_interval=EPOCH)
+    flow = build_flow(process)
+    if addresses:
+        run = cast("Callable[..., None]", cluster_main)  # Bytewax does not type these
+        run(flow, addresses, index, epoch_interval=EPOCH)
+    else:
+        # Alone, the one worker runs in this thread: no other has to be woken for signals.
+        cast("Callable[..., None]", run_main)(flow, epoch_interval=EPOCH)
     process.writer().drain()
     if index == 0:
         process.release_lease()

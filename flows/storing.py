@@ -20,7 +20,7 @@ from connectors.postgres.store import Store
 
 log = structlog.get_logger(__name__)
 
-_QUEUE_BATCHES_MAX = 8
+_QUEUE_BATCHES_MAX = 24
 _DONE_TIMEOUT_SECONDS = 1.0
 
 QUEUED = Gauge("settler_flow_write_queue_batches", "Batches decided and not yet committed")

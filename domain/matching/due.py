@@ -77,10 +77,14 @@ class DueQueue:
         """The event time at which the next leg is due, None when none waits."""
         while self._seconds:
             second = self._seconds[0]
-            if any(leg.due == second for leg in self._legs[second]):
+            legs = self._legs[second]
+            # Stale entries at the end go as they are met, so that asking often stays cheap.
+            while legs and legs[-1].due != second:
+                legs.pop()
+                self._entries -= 1
+                self._stale -= 1
+            if legs:
                 return second * SECOND_US
             heappop(self._seconds)
-            entries = len(self._legs.pop(second))
-            self._entries -= entries
-            self._stale -= entries
+            del self._legs[second]
         return None
