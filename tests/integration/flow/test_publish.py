@@ -3,13 +3,16 @@
 import base64
 import itertools
 import json
+import threading
 import time
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from connectors.kafka_sending import ConfirmedTopic, Outgoing
 from connectors.postgres.connections import connect
 from connectors.postgres.writing import commit_flush
+from deploy.embedded import EmbeddedStack
 from domain.events import TransactionsAccepted
 from tests.integration.flow.running import Role, eventually
 from tests.integration.postgres.commits import claim, commit_of, letter
@@ -167,9 +170,9 @@ def test_a_publisher_killed_again_and_again_leaves_nothing_out(log, publisher, r
     numbers = itertools.cycle(("shop", "payouts", "fees"))
     with publisher.running():
         for _ in range(3):
+            told = len(read_topic("events"))
             for _ in range(30):
                 log.commit(100, next(numbers))
-            told = len(read_topic("events"))
             eventually(20, "more is told", lambda told=told: len(read_topic("events")) > told)
             publisher.kill()
             log.commit(50, next(numbers))
@@ -223,16 +226,38 @@ def test_a_second_publisher_stands_by_and_goes_on(
     assert first_told(messages) == by_stream(log.stored())
 
 
-def test_a_topic_that_comes_late_is_waited_for(log, environment, tmp_path, broker):
-    environment["SETTLER_TOPIC_PREFIX"] = late = f"{environment['SETTLER_TOPIC_PREFIX']}-late"
-    publisher = Role(environment, tmp_path / "publish.log", "publish")
-    log.commit(10, letters=[letter(1)])
-    with publisher.running():
-        eventually(20, "it says what it waits for", lambda: "kafka.waiting" in publisher.log())
-        assert log.one("SELECT count(*) FROM projection_checkpoints") == 0
-        broker.create_topics([f"{late}.events", f"{late}.dead-letter"], partitions=2)
-        eventually(20, "all is published", log.is_published)
-        assert publisher.stop() == 0, publisher.log()[-2000:]
+def test_a_broker_that_goes_away_is_waited_for(log, environment, tmp_path):
+    with EmbeddedStack(postgres=False, valkey=False, topic_prefix=None) as stack:
+        environment["SETTLER_KAFKA_BOOTSTRAP_SERVERS"] = stack.broker.bootstrap_servers
+        publisher = Role(environment, tmp_path / "publish.log", "publish")
+        log.commit(10)
+        with publisher.running():
+            eventually(20, "all is published", log.is_published)
+            stack.broker.kill()
+            log.commit(10, letters=[letter(1)])
+            eventually(20, "it says that it waits", lambda: "kafka.error" in publisher.log())
+            assert not log.is_published()
+            stack.broker.start()
+            eventually(30, "all is published", log.is_published)
+            assert publisher.stop() == 0, publisher.log()[-2000:]
+
+
+def test_what_the_broker_refuses_is_sent_again_from_the_first_on(settings, read_topic):
+    attempts = []
+
+    def messages():
+        attempts.append(len(attempts))
+        yield Outgoing(b"k", b"first", [])
+        yield Outgoing(b"k", b"x" * (17 * 1024 * 1024 if len(attempts) == 1 else 1), [])
+        yield Outgoing(b"k", b"last", [])
+
+    topic = ConfirmedTopic(settings.kafka_config(), settings.topic("events"), threading.Event())
+    assert topic.send(messages) == 3
+    topic.close()
+    assert len(attempts) == 2
+    values = [message.value() for message in read_topic("events")]
+    assert values[-3:] == [b"first", b"x", b"last"]
+    assert set(values[:-3]) <= {b"first"}, "nothing behind the refused one came before it"
 
 
 def test_without_a_broker_it_says_so_and_stops_when_told(log, environment, tmp_path):
