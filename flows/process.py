@@ -194,6 +194,9 @@ class FlowProcess:
         """Whether the flow has caught up with its topics."""
         return self._progress is not None and self._progress.caught_up()
 
+    def _behind_us(self) -> int:
+        return 0 if self._progress is None else self._progress.behind_us()
+
     # -- parts of the dataflow --
 
     def surroundings(self) -> Surroundings:
@@ -201,7 +204,7 @@ class FlowProcess:
         around: Surroundings | None = getattr(self._local, "around", None)
         if around is None:
             around = self._local.around = Surroundings(
-                self.store(), self.caught_up, clock_us, time.monotonic
+                self.store(), self.caught_up, clock_us, time.monotonic, self._behind_us
             )
         return around
 

@@ -84,6 +84,11 @@ class Progress:
         at = self._caught_up_at
         return at is not None and self._clock() - at <= self._hold_seconds
 
+    def behind_us(self) -> int:
+        """Microseconds since the moment the flow is known to have caught up with; 0 if unknown."""
+        at = self._caught_up_at
+        return 0 if at is None else int((self._clock() - at) * 1e6)
+
 
 def _reached(committed: Offsets, ends: Offsets) -> bool:
     return all(end <= committed.get(place, 0) for place, end in ends.items())

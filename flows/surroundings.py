@@ -23,6 +23,7 @@ class Surroundings:
         caught_up: Whether the flow has caught up with its topics.
         clock_us: The clock, microseconds since the epoch.
         clock: Seconds, monotonic.
+        behind_us: How long ago the moment is that the flow is known to have caught up with.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class Surroundings:
         caught_up: Callable[[], bool],
         clock_us: Callable[[], int],
         clock: Callable[[], float],
+        behind_us: Callable[[], int] = lambda: 0,
     ) -> None:
         self.store = store
         self.caught_up = caught_up
         self.clock_us = clock_us
         self._clock = clock
+        self.behind_us = behind_us
         self._unknown: dict[str, float] = {}
 
     def is_unknown(self, stream: str) -> bool:

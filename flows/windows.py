@@ -249,7 +249,9 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             return
         caught_up = self._around.caught_up()
         base = state.version
-        decision = state.tick(Tick(tick.now_us, caught_up))
+        # Silence and the clock count only up to the moment we know to have caught up with: a
+        # broker that cannot be asked may hold what ends the silence.
+        decision = state.tick(Tick(tick.now_us - self._around.behind_us(), caught_up))
         self._observe(state, tick.now_us)
         commit = self._commit(state, base, decision, tick.now_us)
         commit.metadata = {"correlation_id": f"tick@{tick.now_us}"}
