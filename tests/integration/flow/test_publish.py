@@ -11,6 +11,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from connectors.kafka_sending import ConfirmedTopic, Outgoing
 from connectors.postgres.connections import connect
+from connectors.postgres.errors import CheckpointMoved
+from connectors.postgres.publishing import PublishingStore, connect_migrated
 from connectors.postgres.writing import commit_flush
 from deploy.embedded import EmbeddedStack
 from domain.events import TransactionsAccepted
@@ -240,6 +242,32 @@ def test_a_broker_that_goes_away_is_waited_for(log, environment, tmp_path):
             stack.broker.start()
             eventually(30, "all is published", log.is_published)
             assert publisher.stop() == 0, publisher.log()[-2000:]
+
+
+def test_reading_is_bounded_in_events(log, database):
+    log.commit(9)
+    for _ in range(3):
+        log.commit(3)
+    store = PublishingStore(lambda: connect_migrated(database.url, "test"))
+    assert [b.event_count for b in store.read_unsent(0, 5)] == [9], "a larger one comes alone"
+    assert [b.event_count for b in store.read_unsent(9, 6)] == [3, 3]
+    assert [b.event_count for b in store.read_unsent(9, 5_000)] == [3, 3, 3]
+    assert store.read_unsent(32_000, 5_000) == []
+    assert store.read_unsent(2**40, 5_000) == []
+    assert store.read_lag() == 18
+    store.close()
+
+
+def test_the_checkpoint_moves_once(log, database):
+    log.commit(9)
+    store = PublishingStore(lambda: connect_migrated(database.url, "test"))
+    store.advance(0, 4)
+    store.advance(0, 4)  # its first answer was lost
+    assert store.read_position() == 4
+    with pytest.raises(CheckpointMoved):
+        store.advance(0, 9)
+    assert store.read_position() == 4
+    store.close()
 
 
 def test_what_the_broker_refuses_is_sent_again_from_the_first_on(settings, read_topic):
