@@ -103,7 +103,13 @@ class UniquePool(KeyedPool):
     def add(self, leg: Leg) -> None:
         """See `Pool.add`; a leg whose value is spent is not filed, its look sets it aside."""
         key = leg.keys[self._slot]
-        if key is not None and type(self.sides[leg.side].get(key)) is not str:
+        if key is None:
+            return
+        side = self.sides[leg.side]
+        found = side.get(key)
+        if found is None:
+            side[key] = leg
+        elif type(found) is not str:
             super().add(leg)
 
     def spend(self, leg: Leg, key: Any) -> None:
