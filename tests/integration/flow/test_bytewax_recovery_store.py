@@ -25,8 +25,8 @@ ITEMS = 8
 class Part(StatefulSourcePartition):
     """Items one by one from where the recovery store says; idle first, if told so."""
 
-    def __init__(self, idle, until, resume):
-        self._idle, self._until, self._next = idle, until, resume or 0
+    def __init__(self, idle, until, start):
+        self._idle, self._until, self._next = idle, until, start
 
     def next_batch(self):
         if self._idle:
@@ -50,9 +50,10 @@ class Source(FixedPartitionedSource):
     def list_parts(self):
         return ["only"]
 
-    def build_part(self, step_id, for_part, resume_state):
+    def build_part(self, _step_id, _for_part, resume_state):
         idle, until = self._plan
-        return Part(idle, resume_state if until is None else until, resume_state)
+        start = resume_state or 0
+        return Part(idle, start if until is None else until, start)
 
 
 def execute(folder, idle, until):
