@@ -207,15 +207,7 @@ class Settling:
             self.book.take_out(leg, rule.index)
             self.stood_beside(leg, rule.index + 1)
         if late:
-            definition = self.book.definition
-            identity = match_id(
-                definition.tenant_id,
-                definition.reconciliation_id,
-                rule.name,
-                source_ids,
-                target_ids,
-                newest_ms,
-            )
+            identity = self._identity(rule, source_ids, target_ids, newest_ms)
             self.events += [
                 ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity)
                 for leg in late
@@ -345,17 +337,9 @@ class Settling:
         for suggestion_id in shared:
             if self.book.suggestions[suggestion_id].rule_index < rule.index:
                 return Verdict(suggestion_id, 0)  # an earlier rule has asked about all of them
-        definition = self.book.definition
         source_ids, target_ids = ids_of(sources), ids_of(targets)
         newest_ms = max(leg.occurred_at for leg in members) // 1000
-        identity = match_id(
-            definition.tenant_id,
-            definition.reconciliation_id,
-            rule.name,
-            source_ids,
-            target_ids,
-            newest_ms,
-        )
+        identity = self._identity(rule, source_ids, target_ids, newest_ms)
         if identity in self.book.suggestions:
             return Verdict(identity, 0)
         for other in sorted({one for leg in members for one in leg.suggestions}):
@@ -382,6 +366,14 @@ class Settling:
             ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity) for leg in late
         ]
         return Verdict(identity, 0)
+
+    def _identity(
+        self, rule: CompiledRule, source_ids: list[str], target_ids: list[str], newest_ms: int
+    ) -> str:
+        one = self.book.definition
+        return match_id(
+            one.tenant_id, one.reconciliation_id, rule.name, source_ids, target_ids, newest_ms
+        )
 
     def _withdraw(self, suggestion_id: str, reason: str) -> None:
         suggestion = self.book.withdraw(suggestion_id)
