@@ -48,7 +48,7 @@ def snapshot(state: Reconciliation) -> bytes:
     book = state.book
     closed = []
     for day, one in sorted(book.closed.items()):
-        one.spread()
+        one.spread(book.pools[0])
         ids = [
             [
                 known_id

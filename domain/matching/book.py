@@ -31,8 +31,8 @@ class Suggestion(NamedTuple):
 class Closed(NamedTuple):
     """What has to be forgotten of a day's closed transactions when ids of its age are.
 
-    `pairs` has the matches of a unique first rule whose members are both of that day: source id,
-    target id and value by turns, until `spread` sorts them where the rest stands.
+    `pairs` has the values of matches by a unique first rule whose members are both of that day;
+    the rule's pool knows whose they were.
     """
 
     ids: tuple[list[str], list[str]]
@@ -40,11 +40,14 @@ class Closed(NamedTuple):
     rivals: list[Leg]
     pairs: list[Any]
 
-    def spread(self) -> None:
-        """Turn pairs into ids and spent values."""
+    def spread(self, pool: Pool) -> None:
+        """Turn pairs, made in the first rule's pool, into ids and spent values."""
+        if not self.pairs:
+            return
+        assert isinstance(pool, UniquePool), "only a unique rule pairs off"
         for side in (0, 1):
-            self.ids[side].extend(self.pairs[side::3])
-            self.spent[side].extend(self.pairs[2::3])
+            self.ids[side].extend(filter(None, (pool.spent_by(side, key) for key in self.pairs)))
+            self.spent[side].extend(self.pairs)
         self.pairs.clear()
 
 
@@ -75,6 +78,8 @@ class Book:
 
         Rivals and spent values belonged to the rules before and are dropped.
         """
+        for closed in self.closed.values():
+            closed.spread(self.pools[0])
         self.definition = definition
         self.rules: list[CompiledRule] = compile_rules(definition)
         self.pools: list[Pool] = [make_pool(rule) for rule in self.rules]
@@ -92,7 +97,6 @@ class Book:
         #: Ages, in microseconds, at which a leg is looked at.
         self.looks: list[int] = sorted(settles | {window.wait_us})
         for closed in self.closed.values():
-            closed.spread()
             closed.spent[:] = self.new_closed().spent
             closed.rivals.clear()
         tenant, reconciliation = definition.tenant_id, definition.reconciliation_id
@@ -211,9 +215,7 @@ class Book:
         closed, other_at = self._last_closed, other.occurred_at
         begin, end = self._last_day_us
         if begin <= occurred_at < end and begin <= other_at < end:
-            closed.pairs.extend(
-                (other_id, transaction_id, key) if mine else (transaction_id, other_id, key)
-            )
+            closed.pairs.append(key)
         else:
             for side, one_id, instant in (
                 (mine, transaction_id, occurred_at),
@@ -297,7 +299,7 @@ class Book:
         self._last_day_us = 0, 0
         for day in [day for day in self.closed if day < last_day]:
             closed = self.closed.pop(day)
-            closed.spread()
+            closed.spread(self.pools[0])
             for side, ids in enumerate(closed.ids):
                 known = self.known[side]
                 for transaction_id in ids:

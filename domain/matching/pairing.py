@@ -1,8 +1,8 @@
-"""The short way of most records where the first rule is unique: each meets its counterpart, or
-nobody yet.
+"""The short way of most records where the first rule is unique.
 
-What is done in short here is what `Settling` does at length, one to one. Whoever needs more than
-that, a redelivery, a duplicate, a difference, goes the long way.
+Each meets its counterpart, or nobody yet. What is done in short here is what `Settling` does at
+length, one to one. Whoever needs more than that, a redelivery, a duplicate, a difference, goes the
+long way.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,9 @@ class Pairing:
             return None
         return cls(book, settling, pool, forgotten_before)
 
-    def take_in(self, transactions: list[Transaction], begin: int, note: Note) -> int:
+    def take_in(  # noqa: C901 - one loop over every record there is: a call each would cost a fifth
+        self, transactions: list[Transaction], begin: int, note: Note
+    ) -> int:
         """Take records in, from place `begin` on, up to the first that goes the long way.
 
         Returns:
