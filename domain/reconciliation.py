@@ -4,6 +4,8 @@
 gives the same state. Clock, ids and definitions come in as arguments.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from domain.definition_parsing import parse_definition
@@ -46,7 +48,7 @@ class Chunk(msgspec.Struct):
         caught_up: Nothing has been waiting unread for more than a few seconds.
     """
 
-    transactions: list[Transaction]
+    transactions: Sequence[Transaction]
     raws: list[bytes] = []
     offsets: dict[str, tuple[int, int]] = {}
     rejected: int = 0
