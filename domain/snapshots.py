@@ -48,6 +48,7 @@ def snapshot(state: Reconciliation) -> bytes:
     book = state.book
     closed = []
     for day, one in sorted(book.closed.items()):
+        one.spread(book.pools[0])
         ids = [
             [
                 known_id
@@ -78,7 +79,7 @@ def snapshot(state: Reconciliation) -> bytes:
             state.watermark_us,
             state.recorded_watermark_us,
             sorted(state.commands),
-            [(leg.packed, leg.due) for leg in legs],
+            [(leg.packed, book.due_second(leg)) for leg in legs],
             [
                 (leg.side, leg.transaction_id, category, list(ids))
                 for leg, (category, ids) in book.exceptions.items()

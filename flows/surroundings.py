@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
+from connectors.postgres.journal import decode_journal
 from connectors.postgres.records import Claim
 from connectors.postgres.store import Store
 from domain.definition_parsing import parse_definition
 from domain.events import ReconciliationDefined, decode_events
-from domain.journal import decode_journal
 from domain.reconciliation import Reconciliation
 from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
 from domain.snapshots import restore

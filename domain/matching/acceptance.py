@@ -1,29 +1,14 @@
 """Taking transactions in: what is new, what is a redelivery, what contradicts what is known."""
 
-from typing import Any, NamedTuple
-
 from xxhash import xxh3_64_intdigest
 
-from domain.events import RecordMatched
 from domain.matching.book import Book
-from domain.matching.compiled import CompiledRule, KeyOf
-from domain.matching.legs import PENDING, Leg
-from domain.matching.pools import UniquePool
+from domain.matching.legs import Leg
+from domain.matching.pairing import Pairing
 from domain.matching.settling import Settling
 from domain.transactions import SIDE_NAMES, Rejection, Transaction
 
 _LONG_AGO = -(1 << 62)
-
-
-class _Quick(NamedTuple):
-    """The first rule, when it is unique: then most records meet their counterpart or nobody.
-
-    What is done in short here is what `Settling` would do at length, one to one.
-    """
-
-    rule: CompiledRule
-    pool: UniquePool
-    keys_of: tuple[KeyOf, KeyOf]
 
 
 class Acceptance:
@@ -43,9 +28,7 @@ class Acceptance:
         self._settling = settling
         self._forgotten_before = _LONG_AGO if forgotten_before is None else forgotten_before
         self._counts: dict[tuple[int, str], list[int]] = {}
-        self._quick = _quick(book)
-        # A record that meets nobody by the first rule needs no look of its own then and there.
-        self._looks_at_once = any(rule.immediate for rule in book.rules[1 if self._quick else 0 :])
+        self._looks_at_once = any(rule.immediate for rule in book.rules)
         self.redelivered = 0
         self.newest: list[int | None] = [None, None]
         self.rejections: list[Rejection] = []
@@ -63,123 +46,53 @@ class Acceptance:
         Returns:
             The packed content of what was accepted, in order.
         """
-        book = self._book
-        known = book.known
-        journal: list[bytes] = []
-        accepted = journal.append
-        newest = [_LONG_AGO, _LONG_AGO]
-        forgotten_before = self._forgotten_before
-        quick = self._quick
-        count: list[int] = [0, 0]
-        counted_side, counted_currency = -1, ""
-        for index, transaction in enumerate(transactions):
-            side = transaction.side
-            prior = known[side].get(transaction.transaction_id)
-            if prior is not None:
-                self._meet(prior, transaction, raws[index] if raws else b"")
-                continue
-            occurred_at = transaction.occurred_at
-            if transaction.is_date:
-                occurred_at = book.event_time(transaction)
-            if occurred_at < forgotten_before:
-                self._refuse_old(transaction, raws[index] if raws else b"")
-                continue
-            accepted(transaction.packed)
-            if occurred_at > newest[side]:
-                newest[side] = occurred_at
-            if side != counted_side or transaction.currency != counted_currency:
-                counted_side, counted_currency = side, transaction.currency
-                count = self._counts.setdefault((side, counted_currency), [0, 0])
-            count[0] += 1
-            count[1] += transaction.amount_minor
-            if quick is None or not self._take_in_quickly(quick, transaction, side, occurred_at):
-                self._take_in(transaction, side, occurred_at)
-        self.newest = [None if one == _LONG_AGO else one for one in newest]
+        pairing = Pairing.of(self._book, self._settling, self._forgotten_before)
+        left_out: list[int] = []
+        index = 0
+        while index < len(transactions):
+            if pairing is not None:
+                index = pairing.take_in(transactions, index, self._note)
+                if index == len(transactions):
+                    break
+            transaction = transactions[index]
+            occurred_at = self._book.event_time(transaction)
+            if self._is_new(transaction, occurred_at, raws[index] if raws else b""):
+                self._take_in(transaction, occurred_at)
+            else:
+                left_out.append(index)
+            index += 1
+        journal = [transaction.packed for transaction in transactions]
+        for index in reversed(left_out):
+            del journal[index]
         return journal
 
-    def _leg(self, transaction: Transaction, side: int, occurred_at: int) -> Leg:
-        return Leg(
-            transaction.transaction_id,
-            side,
-            transaction.amount_minor,
-            transaction.currency,
-            occurred_at,
-            self._book.keys_of(transaction),
-            transaction.packed,
-        )
-
-    def _take_in(self, transaction: Transaction, side: int, occurred_at: int) -> None:
-        leg = self._leg(transaction, side, occurred_at)
-        self._book.put_in(leg)
-        if self._looks_at_once or self._quick is not None:
-            self._settling.arrived(leg)
-            if self._book.again:
-                self._settling.look_again()
-
-    def _take_in_quickly(
-        self, quick: _Quick, transaction: Transaction, side: int, occurred_at: int
-    ) -> bool:
-        """Pair a record off by the first rule, or file it where nobody waits for it.
-
-        Returns:
-            False, with nothing done, when the case is not as plain as that.
-        """
-        pool = quick.pool
-        key = quick.keys_of[side](transaction)
-        if key is None or key in pool.sides[side]:
+    def _is_new(self, transaction: Transaction, occurred_at: int, raw: bytes) -> bool:
+        prior = self._book.known[transaction.side].get(transaction.transaction_id)
+        if prior is not None:
+            self._meet(prior, transaction, raw)
             return False
-        other = pool.sides[1 - side].get(key)
-        if other is None:
-            if self._looks_at_once:
-                return False
-            self._book.put_in(self._leg(transaction, side, occurred_at))
-            return True
-        if type(other) is not Leg or other.disposition != PENDING:
+        if occurred_at < self._forgotten_before:
+            self._refuse_old(transaction, raw)
             return False
-        if quick.rule.plain:
-            if (
-                other.amount_minor != transaction.amount_minor
-                or other.currency != transaction.currency
-            ):
-                return False
-        else:
-            leg = self._leg(transaction, side, occurred_at)
-            if not (quick.rule.admits(leg, other) if side == 0 else quick.rule.admits(other, leg)):
-                return False
-        self._pair_off(quick, transaction, side, occurred_at, key, other)
         return True
 
-    def _pair_off(
-        self,
-        quick: _Quick,
-        transaction: Transaction,
-        side: int,
-        occurred_at: int,
-        key: Any,
-        other: Leg,
-    ) -> None:
-        """Match a record that was never filed with the leg that waited for it."""
-        transaction_id, other_id = transaction.transaction_id, other.transaction_id
-        newest_at = max(occurred_at, other.occurred_at)
-        amount, other_amount = transaction.amount_minor, other.amount_minor
-        self._settling.events.append(
-            RecordMatched(
-                quick.rule.name,
-                "one_to_one",
-                self._settling.definition_version,
-                [transaction_id] if side == 0 else [other_id],
-                [other_id] if side == 0 else [transaction_id],
-                other.currency,
-                amount if side == 0 else other_amount,
-                other_amount if side == 0 else amount,
-                newest_at // 1000,
-            )
-        )
-        book = self._book
-        book.pair_off(other, transaction_id, transaction.packed, occurred_at, key)
-        if len(book.rules) > 1:
-            self._settling.stood_beside(other, 1)
-            if book.again:
+    def _note(self, side: int, currency: str, count: int, total: int, newest: int) -> None:
+        """Count what was accepted; `newest` is its newest event time."""
+        counted = self._counts.setdefault((side, currency), [0, 0])
+        counted[0] += count
+        counted[1] += total
+        known = self.newest[side]
+        if known is None or newest > known:
+            self.newest[side] = newest
+
+    def _take_in(self, transaction: Transaction, occurred_at: int) -> None:
+        side = transaction.side
+        self._note(side, transaction.currency, 1, transaction.amount_minor, occurred_at)
+        leg = self._book.leg_of(transaction)
+        self._book.put_in(leg)
+        if self._looks_at_once:
+            self._settling.arrived(leg)
+            if self._book.again:
                 self._settling.look_again()
 
     def _meet(self, prior: Leg | int, transaction: Transaction, raw: bytes) -> None:
@@ -222,10 +135,3 @@ class Acceptance:
                 transaction.offset,
             )
         )
-
-
-def _quick(book: Book) -> _Quick | None:
-    rule, pool = book.rules[0], book.pools[0]
-    if not isinstance(pool, UniquePool) or (book.exceptions and len(book.rules) > 1):
-        return None
-    return _Quick(rule, pool, rule.index_keys)

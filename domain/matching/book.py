@@ -11,7 +11,7 @@ from xxhash import xxh3_64_intdigest
 from domain.definitions import Definition
 from domain.matching.calendar import Calendar
 from domain.matching.compiled import CompiledRule, KeyOf, compile_rules
-from domain.matching.due import SECOND_US, DueQueue
+from domain.matching.due import FIRST_LOOK, SECOND_US, DueQueue
 from domain.matching.legs import DUPLICATE, EXCEPTION, MATCHED, OPEN, PENDING, SUGGESTED, Leg
 from domain.matching.pools import Pool, UniquePool, make_pool
 from domain.transactions import Transaction, unpack_transaction
@@ -29,11 +29,26 @@ class Suggestion(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """What has to be forgotten of a day's closed transactions when ids of its age are."""
+    """What has to be forgotten of a day's closed transactions when ids of its age are.
+
+    `pairs` has the values of matches by a unique first rule whose members are both of that day;
+    the rule's pool knows whose they were.
+    """
 
     ids: tuple[list[str], list[str]]
     spent: list[list[Any]]  # at 2 x rule + side: values used up
     rivals: list[Leg]
+    pairs: list[Any]
+
+    def spread(self, pool: Pool) -> None:
+        """Turn pairs, made in the first rule's pool, into ids and spent values."""
+        if not self.pairs:
+            return
+        assert isinstance(pool, UniquePool), "only a unique rule pairs off"
+        for side in (0, 1):
+            self.ids[side].extend(filter(None, (pool.spent_by(side, key) for key in self.pairs)))
+            self.spent[side].extend(self.pairs)
+        self.pairs.clear()
 
 
 class Book:
@@ -53,7 +68,8 @@ class Book:
         self.suggestions: dict[str, Suggestion] = {}
         self.again: list[Leg] = []
         self.closed: dict[int, Closed] = {}
-        self._last_day = self._kept_from = -1 << 62
+        self._kept_from = -1 << 62
+        self._last_day_us = 0, 0
         self.use(definition)
         self._last_closed = self.new_closed()
 
@@ -62,6 +78,8 @@ class Book:
 
         Rivals and spent values belonged to the rules before and are dropped.
         """
+        for closed in self.closed.values():
+            closed.spread(self.pools[0])
         self.definition = definition
         self.rules: list[CompiledRule] = compile_rules(definition)
         self.pools: list[Pool] = [make_pool(rule) for rule in self.rules]
@@ -116,6 +134,12 @@ class Book:
             pool.add(leg)
         self.due.plan(leg, leg.occurred_at + self.looks[0])
 
+    def due_second(self, leg: Leg) -> int:
+        """The second of event time a leg's next look is planned for, 0 if none."""
+        if leg.due == FIRST_LOOK:
+            return (leg.occurred_at + self.looks[0]) // SECOND_US + 1
+        return leg.due
+
     def put_back(self, leg: Leg, due: int) -> None:
         """File a leg of a snapshot, due in that second of event time (0: in none)."""
         self.known[leg.side][leg.transaction_id] = leg
@@ -152,17 +176,19 @@ class Book:
 
     def new_closed(self) -> Closed:
         """A day without anything closed."""
-        return Closed(([], []), [[] for _ in range(2 * len(self.rules))], [])
+        return Closed(([], []), [[] for _ in range(2 * len(self.rules))], [], [])
 
     def closed_on(self, occurred_at: int) -> Closed:
         """What is kept of the closed transactions of a day of event time."""
-        day = occurred_at // _DAY_US
-        if day == self._last_day:
+        begin, end = self._last_day_us
+        if begin <= occurred_at < end:
             return self._last_closed
+        day = occurred_at // _DAY_US
         closed = self.closed.get(day)
         if closed is None:
             closed = self.closed[day] = self.new_closed()
-        self._last_day, self._last_closed = day, closed
+        self._last_day_us = day * _DAY_US, (day + 1) * _DAY_US
+        self._last_closed = closed
         return closed
 
     def _close_known(self, leg: Leg, closed: Closed) -> None:
@@ -175,23 +201,29 @@ class Book:
     ) -> None:
         """Close a leg and its counterpart that was never filed: a match by the unique first rule.
 
-        The same as filing the counterpart and taking both out, without the detour.
+        The same as filing the counterpart and taking both out, without the detour; `other.due`
+        is left to the caller.
         """
         mine, theirs = 1 - other.side, other.side
         pool = self.pools[0]
         assert isinstance(pool, UniquePool)
-        closed = self.closed_on(occurred_at)
         self.known[mine][transaction_id] = xxh3_64_intdigest(packed)
         pool.sides[mine][key] = transaction_id
-        closed.ids[mine].append(transaction_id)
-        closed.spent[mine].append(key)
         other_id = other.transaction_id
-        closed = self.closed_on(other.occurred_at)
         self.known[theirs][other_id] = xxh3_64_intdigest(other.packed)
         pool.sides[theirs][key] = other_id
-        closed.ids[theirs].append(other_id)
-        closed.spent[theirs].append(key)
-        self.due.forget(other)
+        closed, other_at = self._last_closed, other.occurred_at
+        begin, end = self._last_day_us
+        if begin <= occurred_at < end and begin <= other_at < end:
+            closed.pairs.append(key)
+        else:
+            for side, one_id, instant in (
+                (mine, transaction_id, occurred_at),
+                (theirs, other_id, other_at),
+            ):
+                closed = self.closed_on(instant)
+                closed.ids[side].append(one_id)
+                closed.spent[side].append(key)
         other.rule = 0
         other.disposition = MATCHED
         other.packed = b""
@@ -264,9 +296,10 @@ class Book:
         if not self.closed or last_day <= self._kept_from:
             return
         self._kept_from = last_day
-        self._last_day = -1 << 62
+        self._last_day_us = 0, 0
         for day in [day for day in self.closed if day < last_day]:
             closed = self.closed.pop(day)
+            closed.spread(self.pools[0])
             for side, ids in enumerate(closed.ids):
                 known = self.known[side]
                 for transaction_id in ids:

@@ -26,7 +26,8 @@ class Leg(msgspec.Struct, gc=False, eq=False):
         packed: The whole record (`domain.transactions.pack`), for whoever needs the rest.
         disposition: PENDING, SUGGESTED, EXCEPTION, MATCHED or DUPLICATE.
         rule: Index of the rule that matched it, OPEN while none has.
-        due: The second of event time its next look is planned for, 0 if none.
+        due: The second of event time its next look is planned for, 0 if none; `FIRST_LOOK` while
+            nobody has worked the second of its first look out.
         suggestions: Ids of the suggestions it stands in.
     """
 

@@ -23,7 +23,7 @@ from domain.identity import match_id
 from domain.matching.book import Book, Suggestion
 from domain.matching.cases import Cases
 from domain.matching.compiled import CompiledRule
-from domain.matching.due import SECOND_US
+from domain.matching.due import FIRST_LOOK, SECOND_US
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, Leg, by_id, by_time
 from domain.matching.near_misses import Classification
 from domain.matching.pools import Bucket, UniquePool
@@ -230,7 +230,8 @@ class Settling:
                         leg
                         for leg in side
                         if leg.rule == OPEN
-                        and leg.due != (leg.occurred_at + looks[0]) // SECOND_US + 1
+                        and leg.due
+                        not in (FIRST_LOOK, (leg.occurred_at + looks[0]) // SECOND_US + 1)
                     ]
 
     def _set_duplicates_aside(self, rule: CompiledRule, leg: Leg, bucket: Bucket) -> bool:

@@ -10,11 +10,11 @@ from connectors.postgres.checkpoints import SourceCheckpoint
 from connectors.postgres.connections import connect
 from connectors.postgres.errors import Fenced, TopicReplaced
 from connectors.postgres.inbox import Command
+from connectors.postgres.journal import decode_journal
 from connectors.postgres.records import CommandOutcome, dead_letter_id
 from connectors.postgres.store import PostgresStore, Store
 from connectors.postgres.store_memory import MemoryStore
 from domain.events import decode_events
-from domain.journal import decode_journal
 from tests.integration.postgres.commits import commit_of, letter, matched
 
 STREAM = ("acme/shop", "acme", "shop")
