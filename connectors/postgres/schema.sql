@@ -357,7 +357,7 @@ GRANT UPDATE (revoked_at) ON api_keys TO settler_operator;
 GRANT UPDATE (topic, redrive_requested_at, redriven_at) ON dead_letter_queue TO settler_operator;
 GRANT UPDATE (next_offset, fence, updated_at) ON streams TO settler_operator;
 GRANT DELETE ON source_checkpoints, projection_checkpoints TO settler_operator;
-GRANT INSERT ON topic_resets TO settler_operator;
+GRANT SELECT, INSERT ON topic_resets TO settler_operator;
 GRANT SELECT ON schema_migrations TO settler_flow, settler_projections, settler_api, settler_operator;
 
 -- Read models -------------------------------------------------------------------------------------

@@ -56,7 +56,6 @@ def snapshot(conn: Connection[Any]) -> Iterator[None]:
     conn.read_only = True
     try:
         with conn.transaction():
-            conn.execute(_SQL["hold_still"])
             yield
     finally:
         conn.isolation_level = conn.read_only = None
@@ -83,7 +82,7 @@ def read_places(conn: Connection[Any]) -> Iterator[BatchPlace]:
     """Read where every batch of the log stands, in order of position."""
     with conn.cursor("places", scrollable=False) as cursor:
         cursor.itersize = _POSITIONS_AT_ONCE
-        cursor.execute(_SQL["read_positions"], binary=True)
+        cursor.execute(_SQL["read_places"], binary=True)
         for row in cursor:
             yield BatchPlace(*row)
 

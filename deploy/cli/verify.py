@@ -6,6 +6,7 @@ import typer
 
 from deploy.cli.console import (
     DOES_NOT_HOLD,
+    UNUSABLE,
     Json,
     fail,
     load_settings,
@@ -18,12 +19,15 @@ from deploy.cli.database import operator
 
 if TYPE_CHECKING:
     from deploy.verification.run import Verified
+    from domain.verification.difference import Difference
     from domain.verification.totals import Totals
 
 PLACES = ("matched", "suggested", "exception", "duplicate", "superseded", "pending")
 COLUMNS = (
-    "reconciliation", "side", "currency", "consumed", "accepted", "rejected", *PLACES,
-)  # fmt: skip
+    *("reconciliation", "side", "currency"),
+    *("consumed", "accepted", "redelivered", "rejected"),
+    *PLACES,
+)
 
 
 def verify(
@@ -37,8 +41,11 @@ def verify(
     """Recompute all totals from the log and from what Kafka still has, and compare.
 
     Every accepted transaction must stand in exactly one place, each sum must tie out, no version
-    and no position may be missing, and every committed message must be accepted, redelivered or a
-    dead letter. A flow may be running meanwhile. Exit 1 with the first difference.
+    and no position may be missing, the read models must show what the log says, and every committed
+    message must be accepted, redelivered or a dead letter. A flow may be running meanwhile.
+
+    Exit 0: all of it holds. 1: it does not; each line says what, where, and what to do. 2: it could
+    not be checked.
 
     Example: settler verify --tenant acme
     """
@@ -69,38 +76,41 @@ def verify(
     else:
         rows = [row for name, totals in verified.streams.items() for row in _rows(name, totals)]
         print_rows(rows, COLUMNS, as_json=False)
-        _say_words(verified)
-    if verified.difference is not None:
+        say_words(verified)
+    if not verified.holds:
         raise typer.Exit(DOES_NOT_HOLD)
+    if verified.kafka.problem is not None:
+        raise typer.Exit(UNUSABLE)
 
 
 def report(verified: "Verified") -> dict[str, Any]:
     """Return what was found as plain values for JSON."""
-    difference = verified.difference
+    kafka = verified.kafka
     return {
         "holds": verified.holds,
-        "difference": difference
-        and {
-            "kind": difference.kind,
-            **difference.where._asdict(),
-            "problem": difference.problem,
-            "hint": difference.hint,
-        },
+        "differences": [_plain(one) for one in verified.differences],
         "log": {"position": verified.head, "batches": verified.batches},
-        "read_models": {
-            "state": verified.read_models,
-            "events_behind": verified.read_models_behind,
-        },
+        "read_models": {"events_behind": verified.read_models_behind},
         "kafka": {
-            "state": verified.kafka.state,
-            "notes": verified.kafka.notes,
-            "messages": verified.kafka.messages,
-            **verified.kafka.outcomes,
-            "offsets": verified.kafka.partitions,
+            "state": kafka.state,
+            "problem": kafka.problem,
+            "notes": kafka.notes,
+            "messages": kafka.messages,
+            **kafka.outcomes,
+            "offsets": kafka.partitions,
         },
         "streams": [
             {"stream_id": name, **totals.plain()} for name, totals in verified.streams.items()
         ],
+    }
+
+
+def _plain(difference: "Difference") -> dict[str, Any]:
+    return {
+        "kind": difference.kind,
+        **difference.where._asdict(),
+        "problem": difference.problem,
+        "hint": difference.hint,
     }
 
 
@@ -113,6 +123,7 @@ def _rows(name: str, totals: "Totals") -> list[dict[str, Any]]:
         "reconciliation": name,
         "consumed": totals.consumed,
         "accepted": totals.accepted(),
+        "redelivered": totals.redelivered,
         "rejected": totals.rejected,
     }
     rows = [whole | {place: totals.standing(place) for place in PLACES}]
@@ -133,21 +144,24 @@ def _rows(name: str, totals: "Totals") -> list[dict[str, Any]]:
     return rows
 
 
-def _say_words(verified: "Verified") -> None:
+def say_words(verified: "Verified") -> None:
+    """Say what was found, a line for each difference, and what could not be asked."""
     kafka = verified.kafka
     for note in kafka.notes:
         say(f"verify: {note}")
-    if verified.read_models != "agree":
-        say(f"verify: read models {verified.read_models}")
-    elif verified.read_models_behind:
+    for name, events in verified.read_models_behind.items():
+        if events:
+            say(f"verify: {name} is {events:,} events behind and was compared as of before them")
+    for difference in verified.differences:
+        say(f"verify: DOES NOT HOLD: {difference}")
+    if kafka.problem is not None:
         say(
-            f"verify: read models are {verified.read_models_behind:,} events behind and were "
-            "compared as of where they stand"
+            f"verify: Kafka could not be read: {kafka.problem}. Run it again when Kafka answers, "
+            "or with --no-kafka for everything else."
         )
-    if verified.difference is not None:
-        say(f"verify: DOES NOT HOLD: {verified.difference}")
-        return
-    say(
-        f"verify: holds: {verified.head:,} events in {verified.batches:,} batches, "
-        f"{kafka.messages:,} messages of Kafka accounted for"
-    )
+    if verified.holds:
+        what = "" if kafka.problem is None else "what could be checked "
+        say(
+            f"verify: {what}holds: {verified.head:,} events in {verified.batches:,} batches, "
+            f"{kafka.messages:,} messages of Kafka accounted for"
+        )

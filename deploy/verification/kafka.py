@@ -1,6 +1,5 @@
 """What Kafka can still be asked about, and asking it."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,20 +30,24 @@ class KafkaFound(msgspec.Struct):
     """What Kafka was asked, and what it had.
 
     Attributes:
-        notes: What could not be asked, and why.
+        notes: What Kafka has no longer, or never had: no reason for doubt.
+        problem: Why Kafka could not be asked what it should have; None if it could.
         partitions: topic/partition → the offsets read, first and following.
         messages: Committed messages of the reconciliations verified.
         outcomes: accepted, redelivered, dead_letter → how many of them.
     """
 
     notes: list[str]
+    problem: str | None = None
     partitions: dict[str, tuple[int, int]] = {}
     messages: int = 0
     outcomes: dict[str, int] = {}
 
     @property
     def state(self) -> str:
-        """Whether everything, a part, or nothing was compared with Kafka."""
+        """Whether everything, a part, or nothing was compared with Kafka, or it is unreadable."""
+        if self.problem is not None:
+            return "unreadable"
         if not self.partitions:
             return "not_compared"
         return "partly" if self.notes else "agrees"
@@ -86,8 +89,8 @@ class KafkaSide:
                     {**self._config, "log_level": "0"}, topic, lambda _seconds: True
                 )
             except InterruptedError:
-                self._note(f"{topic}: Kafka does not answer, or has no such topic")
-                continue
+                self.give_up(f"{topic}: Kafka does not answer, or has no such topic")
+                return
             if any((one.cluster_id, one.topic_id) != identity[:2] for one in rows):
                 self._note(f"{topic} is not the topic that was read, but another of its name")
                 continue
@@ -97,6 +100,8 @@ class KafkaSide:
         self, reader: TopicReader, sources: Sequence[SourceCheckpoint], streams: Sequence[StreamRow]
     ) -> None:
         """Settle what is to be read: from the first message there is to the last committed."""
+        if self.found.problem is not None:
+            return
         committed = {(one.topic, one.partition): one.next_offset for one in sources}
         ends = dict(committed)
         for stream in streams:
@@ -108,7 +113,7 @@ class KafkaSide:
         try:
             first_offsets = reader.first_offsets(wanted)
         except KafkaUnreadable as exc:
-            self._note(f"Kafka does not answer ({exc})")
+            self.give_up(f"Kafka does not answer ({exc})")
             return
         for partition, first in first_offsets.items():
             if first > 0:
@@ -151,10 +156,10 @@ class KafkaSide:
             for (topic, number), span in self.spans.items()
         }
 
+    def give_up(self, problem: str) -> None:
+        """Note why Kafka cannot be asked any further; nothing it said counts."""
+        self.found.problem = problem
+        self.spans = {}
+
     def _note(self, problem: str) -> None:
         self.found.notes.append(f"{problem}; that part is {JOURNAL_ALONE}")
-
-
-def clock_us() -> int:
-    """The clock, microseconds since the epoch."""
-    return time.time_ns() // 1000

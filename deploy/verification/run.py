@@ -1,26 +1,32 @@
 """Verification: one moment of the database, then Kafka up to the offsets committed in it."""
 
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import closing, contextmanager
 from typing import Any
 
 import msgspec
 from psycopg import Connection
 
-from connectors.kafka_reading import TopicReader
+from connectors.kafka_reading import KafkaUnreadable, Partition, TopicReader
 from connectors.postgres import verification as stored
+from connectors.postgres.journal import decode_journal
 from connectors.postgres.reading import read_head
 from connectors.postgres.verification import StreamRow
 from connectors.settings import Settings
-from deploy.verification.kafka import KafkaFound, KafkaSide, clock_us
+from deploy.verification.kafka import KafkaFound, KafkaSide
 from domain.errors import SettlerError
 from domain.verification.difference import Difference, Where
 from domain.verification.letters import Letters, TopicReset
 from domain.verification.recount import Reach, Recount, StreamRecount
 from domain.verification.stream import StreamAudit, check_follows
 from domain.verification.totals import Totals
-from projections.agreement import Agreement, read_positions
+from projections.agreement import ReadModels, Shown, compare, read_models
 
+REBUILD_ALL = (
+    "The log was restored to an earlier moment than its read models: rebuild them with settler "
+    "projections rebuild --all."
+)
 #: Told how many events and messages are read, and how many there are.
 OnProgress = Callable[[int, int], None]
 
@@ -35,25 +41,24 @@ class Verified(msgspec.Struct):
     """What verification came to.
 
     Attributes:
-        difference: The first thing that does not hold; None when everything does.
+        differences: What does not hold, of each stream the first thing its log contradicts.
         head: The position of the newest event.
-        read_models: "agree", or why they were not compared.
-        read_models_behind: Events they had not taken in; they were compared as of before those.
-        streams: Totals by stream, of those read before a difference was found.
+        read_models_behind: Of each read model, the events it had not taken in; it was compared as
+            of before those.
+        streams: Totals by stream, of those whose log holds.
     """
 
     kafka: KafkaFound
     head: int = 0
     batches: int = 0
-    read_models: str = "agree"
-    read_models_behind: int = 0
+    read_models_behind: dict[str, int] = {}
     streams: dict[str, Totals] = {}
-    difference: Difference | None = None
+    differences: list[Difference] = []
 
     @property
     def holds(self) -> bool:
         """Whether nothing was found wrong."""
-        return self.difference is None
+        return not self.differences
 
 
 def verify(
@@ -68,7 +73,8 @@ def verify(
     """Recompute every total from the log and from Kafka, and compare.
 
     A flow may be running: everything in the database is read as of one moment, and Kafka up to the
-    offsets committed then.
+    offsets committed then. Memory is that of the largest stream's ids, and 9 bytes a transaction
+    where Kafka is asked.
 
     Args:
         conn: Of role settler_operator, in autocommit.
@@ -76,20 +82,16 @@ def verify(
 
     Raises:
         StreamUnknown: There is no such stream.
-        KafkaUnreadable: Kafka stopped giving what it had.
     """
     topics = [settings.topic(f"transactions.{side}") for side in ("source", "target")]
     config = settings.kafka_config() if with_kafka else None
     kafka = KafkaSide(config, topics)
     kafka.identify(stored.list_sources(conn, topics))
-    run = _Run(conn, kafka, topics, on_progress)
+    run = _Run(conn, kafka, topics, (tenant_id, reconciliation_id), on_progress)
     with _reader(config) as reader:
-        try:
-            run.database(reader, tenant_id, reconciliation_id)
-            if reader is not None and kafka.spans:
-                run.recount(reader, every=tenant_id is None and reconciliation_id is None)
-        except Difference as exc:
-            run.verified.difference = exc
+        run.database(reader)
+        if reader is not None and kafka.spans:
+            run.recount(reader)
     return run.verified
 
 
@@ -108,28 +110,29 @@ class _Run:
         conn: Connection[Any],
         kafka: KafkaSide,
         topics: list[str],
+        asked: tuple[str | None, str | None],
         on_progress: OnProgress,
     ) -> None:
         self._conn = conn
         self._kafka = kafka
         self._topics = topics
+        self._asked = asked
         self._on_progress = on_progress
         self._done = self._total = 0
         self._resets: list[TopicReset] = []
-        self._recounts: dict[str, StreamRecount] = {}
-        self._letters: dict[tuple[str, int], Any] = {}
+        self._recounts: dict[str, StreamRecount | None] = {}
+        self._letters: Mapping[Partition, array[int]] = {}
         self.verified = Verified(kafka.found)
 
-    def database(
-        self, reader: TopicReader | None, tenant_id: str | None, reconciliation_id: str | None
-    ) -> None:
+    def database(self, reader: TopicReader | None) -> None:
         """Read log, streams, dead letters and read models as of one moment."""
         conn, verified = self._conn, self.verified
         with stored.snapshot(conn):
+            models = read_models(conn, *self._asked)
             verified.head = read_head(conn)
-            streams = stored.list_streams(conn, tenant_id, reconciliation_id)
-            if not streams and (tenant_id or reconciliation_id):
-                named = "/".join(one or "*" for one in (tenant_id, reconciliation_id))
+            streams = stored.list_streams(conn, *self._asked)
+            if not streams and any(self._asked):
+                named = "/".join(one or "*" for one in self._asked)
                 raise StreamUnknown(
                     f"there is no stream {named}; `settler definitions list` shows what there is"
                 )
@@ -138,40 +141,69 @@ class _Run:
                 sources = stored.list_sources(conn, self._topics)
                 self._kafka.plan(reader, sources, stored.list_streams(conn, None, None))
             self._total = sum(max(0, one.version) for one in streams) + self._kafka.messages
-            verified.batches = _check_positions(conn, verified.head)
-            shown_to = self._read_models_position(conn)
+            self._check_positions()
+            self._check_read_models(models, {one.stream_id for one in streams})
             for stream in streams:
-                if stream.is_reconciliation:
-                    verified.streams[stream.stream_id] = self._stream(stream, shown_to)
-                else:
-                    self._beside(stream)
+                try:
+                    if stream.is_reconciliation:
+                        self._recounts[stream.stream_id] = None
+                        self._stream(stream, models)
+                    else:
+                        self._beside(stream)
+                except Difference as exc:
+                    verified.differences.append(exc)
             self._letters = stored.list_letter_offsets(conn, self._topics)
 
-    def recount(self, reader: TopicReader, *, every: bool) -> None:
+    def recount(self, reader: TopicReader) -> None:
         """Account for every committed message Kafka still has."""
         recount = Recount(
-            self._recounts, self._letters, self._kafka.committed, every=every, now_us=clock_us()
+            self._recounts, self._letters, self._kafka.committed, every=not any(self._asked)
         )
-        self._kafka.read(reader, recount, self._progress)
-        for stream in self._recounts.values():
-            stream.end()
+        try:
+            self._kafka.read(reader, recount, self._progress)
+        except KafkaUnreadable as exc:
+            self._kafka.give_up(str(exc))
+        except Difference as exc:
+            self.verified.differences.append(exc)
+        else:
+            self.verified.differences.extend(recount.differences())
 
     def _progress(self, count: int) -> None:
         self._done += count
         self._on_progress(self._done, max(self._done, self._total))
 
-    def _read_models_position(self, conn: Connection[Any]) -> int | None:
-        """The position the read models have all come to; None when they have not."""
-        positions = read_positions(conn)
-        lowest = min(positions.values())
-        self.verified.read_models_behind = self.verified.head - lowest
-        if lowest != max(positions.values()):
-            self.verified.read_models = "not compared: they stand at different positions"
-            return None
-        return lowest
+    def _check_positions(self) -> None:
+        try:
+            self.verified.batches = _count_batches(self._conn, self.verified.head)
+        except Difference as exc:
+            self.verified.differences.append(exc)
 
-    def _stream(self, stream: StreamRow, shown_to: int | None) -> Totals:
-        """Verify a reconciliation's stream, and its read models as of their position."""
+    def _check_read_models(self, models: ReadModels, stream_ids: Set[str]) -> None:
+        """Note how far behind the log each read model is; none can be ahead, or know of more."""
+        head, differences = self.verified.head, self.verified.differences
+        for stream_id in sorted(models.shown.keys() - stream_ids):
+            differences.append(
+                Difference(
+                    "read_models",
+                    "the read models show it, the log has nothing of it",
+                    Where(stream_id),
+                    REBUILD_ALL,
+                )
+            )
+        for name, position in models.positions.items():
+            self.verified.read_models_behind[name] = max(0, head - position)
+            if position > head:
+                differences.append(
+                    Difference(
+                        "read_models",
+                        f"{name} shows events up to position {position}, the log ends at {head}",
+                        Where(),
+                        REBUILD_ALL,
+                    )
+                )
+
+    def _stream(self, stream: StreamRow, models: ReadModels) -> None:
+        """Verify a reconciliation's stream, and its read models as of their positions."""
         if stream.version < 0:
             raise Difference(
                 "log", "the log has batches of a stream without a row", Where(stream.stream_id)
@@ -180,19 +212,25 @@ class _Run:
         letters = Letters(stored.list_letters(self._conn, *scope), self._resets)
         reach = Reach(self._kafka.first_offsets, self._resets)
         recount = StreamRecount(stream.stream_id, reach)
-        audit = StreamAudit(*scope, letters, self._resets, recount.take_in)
-        shown: Totals | None = None
+        audit = StreamAudit(*scope, decode_journal, letters, self._resets, recount.take_in)
+        shown_to = sorted(set(models.positions.values()))
+        at: dict[int, Totals] = {}
         for batch in stored.read_stream(self._conn, stream.stream_id):
-            if shown is None and shown_to is not None and batch.first_position > shown_to:
-                shown = audit.totals()
+            while shown_to and batch.first_position > shown_to[0]:
+                at[shown_to.pop(0)] = audit.totals()
             audit.read(batch)
             self._progress(batch.event_count)
         totals = audit.end(stream.version, stream.next_offsets)
         recount.seal(stream.next_offsets)
         self._recounts[stream.stream_id] = recount
-        if shown_to is not None:
-            Agreement(self._conn, *scope, shown or totals).check()
-        return totals
+        self.verified.streams[stream.stream_id] = totals
+        logged = {
+            name: at.get(position, totals)
+            for name, position in models.positions.items()
+            if position <= self.verified.head
+        }
+        shown = models.shown.get(stream.stream_id, Shown())
+        self.verified.differences.extend(compare(stream.stream_id, shown, logged))
 
     def _beside(self, stream: StreamRow) -> None:
         """Verify that a stream of another kind follows on; what it says concerns no totals."""
@@ -209,8 +247,12 @@ class _Run:
             )
 
 
-def _check_positions(conn: Connection[Any], head: int) -> int:
-    """Check that positions follow on from 1 to the head; returns the number of batches."""
+def _count_batches(conn: Connection[Any], head: int) -> int:
+    """Count the batches of the log, whose positions follow on from 1 to the head.
+
+    Raises:
+        Difference: They do not.
+    """
     position = batches = 0
     for place in stored.read_places(conn):
         if place.first_position != position + 1:

@@ -1,13 +1,12 @@
 """One stream's batches read in order: does the log follow on, and does it say what it holds."""
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, NoReturn, Protocol
 
 import msgspec
 
 from domain.events import Event, ReconciliationDefined, TransactionsAccepted, decode_events
-from domain.journal import decode_journal
 from domain.transactions import SIDE_NAMES, Transaction, unpack_transaction
 from domain.verification.difference import KEEP_AND_REPORT, RESTORE_LOG, Difference, Where
 from domain.verification.ledger import Ledger
@@ -18,8 +17,17 @@ RESTORE_LETTERS = (
     "Records that were refused must be kept: restore dead_letter_queue from the backup the log "
     "belongs to."
 )
-# What undoing zlib, MessagePack, JSON and our own formats says of bytes that are damaged.
-_DAMAGED = (ValueError, IndexError, zlib.error, msgspec.DecodeError, UnicodeError, RecursionError)
+# What undoing compression, MessagePack, JSON and our own formats says of bytes that are damaged; a
+# damaged length can ask for more memory than there is.
+_DAMAGED = (
+    ValueError,
+    IndexError,
+    OSError,
+    MemoryError,
+    RecursionError,
+    zlib.error,
+    msgspec.DecodeError,
+)
 
 
 class StoredBatch(NamedTuple):
@@ -60,6 +68,7 @@ class StreamAudit:
     """Reads a reconciliation's stream from its first batch on.
 
     Args:
+        decode_journal: Gives back the packed transactions of a batch's journal.
         letters: The stream's dead letters.
         resets: Where topics began anew, so that offsets may go back.
         taken_in: Told of every chunk.
@@ -69,12 +78,14 @@ class StreamAudit:
         self,
         tenant_id: str,
         reconciliation_id: str,
+        decode_journal: Callable[[bytes], list[bytes]],
         letters: Letters,
         resets: Iterable[TopicReset] = (),
         taken_in: TakenIn = ignore,
     ) -> None:
         self._tenant_id, self._reconciliation_id = tenant_id, reconciliation_id
         self.stream_id = f"{tenant_id}/{reconciliation_id}"
+        self._decode_journal = decode_journal
         self._letters = letters
         self._resets = list(resets)
         self._taken_in = taken_in
@@ -159,7 +170,7 @@ class StreamAudit:
         try:
             return events, [
                 unpack_transaction(packed, self._tenant_id, self._reconciliation_id)
-                for packed in decode_journal(batch.journal)
+                for packed in self._decode_journal(batch.journal)
             ]
         except _DAMAGED as exc:
             raise Difference("journal", f"the journal cannot be read: {exc}", where) from exc

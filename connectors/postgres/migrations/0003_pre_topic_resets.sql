@@ -8,4 +8,4 @@ CREATE TABLE topic_resets (
     reset_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT topic_resets_pkey PRIMARY KEY (topic, letters_topic)
 );
-GRANT INSERT ON topic_resets TO settler_operator;
+GRANT SELECT, INSERT ON topic_resets TO settler_operator;

@@ -1,8 +1,3 @@
--- hold_still --
--- Before the first query, which fixes the snapshot: a rebuild may not switch tables under it.
-LOCK TABLE event_store, streams, dead_letter_queue, matches, exceptions, reconciliation_summary,
-    reconciliation_totals IN ACCESS SHARE MODE;
-
 -- list_streams --
 -- Every stream that has a row or a batch; a batch without its stream's row is version -1.
 SELECT stream_id, tenant_id, reconciliation_id, version, next_offset
@@ -22,12 +17,9 @@ SELECT first_position, last_position, base_version, event_count, format, events,
 FROM event_store WHERE stream_id = %(stream_id)s
 ORDER BY base_version;
 
--- read_positions --
+-- read_places --
 SELECT first_position, last_position, stream_id, base_version FROM event_store
 ORDER BY last_position;
-
--- read_head --
-SELECT position FROM log_head;
 
 -- list_resets --
 SELECT topic, letters_topic, position FROM topic_resets ORDER BY position, topic;

@@ -3,8 +3,8 @@
 import random
 from dataclasses import dataclass, field
 
+from connectors.postgres.journal import decode_journal, encode_journal
 from domain.events import Event, encode_events
-from domain.journal import encode_journal
 from domain.reconciliation import Chunk, Reconciliation
 from domain.verification.letters import Letters
 from domain.verification.stream import StoredBatch, StreamAudit
@@ -72,7 +72,7 @@ class Log:
 
 def audit(log: Log, batches: list[StoredBatch] | None = None, version: int | None = None) -> Totals:
     """Verify a log that ends at a version, its own unless told; raises what is found."""
-    of_stream = StreamAudit(log.tenant_id, log.reconciliation_id, Letters([]))
+    of_stream = StreamAudit(log.tenant_id, log.reconciliation_id, decode_journal, Letters([]))
     for batch in log.batches() if batches is None else batches:
         of_stream.read(batch)
     ending = of_stream.version if version is None else version

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.postgres.journal import decode_journal, encode_journal
 from domain.events import (
     DuplicateDetected,
     Event,
@@ -23,7 +24,6 @@ from domain.events import (
     WatermarkAdvanced,
     encode_events,
 )
-from domain.journal import encode_journal
 from domain.transactions import unpack_transaction
 from domain.verification.difference import Difference
 from domain.verification.ledger import Ledger
@@ -268,24 +268,28 @@ def test_a_count_of_events_that_is_not_theirs_is_named():
         audit(log, batches)
 
 
-def test_every_byte_of_a_journal_counts():
+def test_every_bit_of_a_journal_counts():
     log, batches = batches_of()
     at = next(place for place, batch in enumerate(batches) if batch.journal)
     journal = batches[at].journal
-    for place in range(len(journal)):
+    noticed = 0
+    for bit in range(8 * len(journal)):
         damaged = bytearray(journal)
-        damaged[place] ^= 0x10
+        damaged[bit // 8] ^= 1 << bit % 8
         changed = [*batches]
         changed[at] = batches[at]._replace(journal=bytes(damaged))
-        # The window size in zlib's header may differ: what it holds is the same then.
-        if place not in (1, 2):
-            with pytest.raises(Difference):
-                audit(log, changed)
+        try:
+            audit(log, changed)
+        except Difference:
+            noticed += 1
+        else:  # bits of a frame's header that mean nothing
+            assert decode_journal(bytes(damaged)) == decode_journal(journal)
+    assert noticed > 7.5 * len(journal)
 
 
 def test_the_end_of_the_log_is_the_stream_s_row():
     log, state = engine_log(3)
-    of_stream = StreamAudit("acme", "orders", Letters([]))
+    of_stream = StreamAudit("acme", "orders", decode_journal, Letters([]))
     for batch in log.batches():
         of_stream.read(batch)
     with pytest.raises(Difference, match="the row of streams is at version"):
@@ -305,7 +309,7 @@ def rejecting(first: int, following: int, rejected: int, position: int = 2) -> S
 
 def audit_letters(letters: Letters, batches: list[StoredBatch], resets=()) -> None:
     log, _ = engine_log(3)
-    of_stream = StreamAudit("acme", "orders", letters, resets)
+    of_stream = StreamAudit("acme", "orders", decode_journal, letters, resets)
     of_stream.read(log.batches()[0]._replace(events=_defined(log), event_count=1, last_position=1))
     for batch in batches:
         of_stream.read(batch)
