@@ -1,7 +1,7 @@
 """Verification: one moment of the database, then Kafka up to the offsets committed in it."""
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -178,18 +178,18 @@ class _Run:
         except Difference as exc:
             self.verified.differences.append(exc)
 
-    def _check_read_models(self, models: ReadModels, stream_ids: Set[str]) -> None:
+    def _check_read_models(self, models: ReadModels, stream_ids: set[str]) -> None:
         """Note how far behind the log each read model is; none can be ahead, or know of more."""
         head, differences = self.verified.head, self.verified.differences
-        for stream_id in sorted(models.shown.keys() - stream_ids):
-            differences.append(
-                Difference(
-                    "read_models",
-                    "the read models show it, the log has nothing of it",
-                    Where(stream_id),
-                    REBUILD_ALL,
-                )
+        differences.extend(
+            Difference(
+                "read_models",
+                "the read models show it, the log has nothing of it",
+                Where(stream_id),
+                REBUILD_ALL,
             )
+            for stream_id in sorted(models.shown.keys() - stream_ids)
+        )
         for name, position in models.positions.items():
             self.verified.read_models_behind[name] = max(0, head - position)
             if position > head:
