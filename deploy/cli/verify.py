@@ -55,16 +55,17 @@ def verify(
     from connectors.telemetry import redact_text
     from deploy.verification.run import verify as run
     from domain.errors import SettlerError
+    from domain.transactions import SIDE_NAMES
 
     # What keeps verification from its work is no difference: exit 1 says that something is wrong.
     try:
         with operator(settings) as connection, progress_bar("events and messages") as on_progress:
             verified = run(
                 connection,
-                settings,
+                [settings.topic(f"transactions.{side}") for side in SIDE_NAMES],
+                None if no_kafka else settings.kafka_config(),
                 tenant,
                 reconciliation,
-                with_kafka=not no_kafka,
                 on_progress=on_progress,
             )
     except SettlerError as exc:

@@ -1,7 +1,7 @@
 """Verification: one moment of the database, then Kafka up to the offsets committed in it."""
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ from connectors.postgres import verification as stored
 from connectors.postgres.journal import decode_journal
 from connectors.postgres.reading import read_head
 from connectors.postgres.verification import StreamRow
-from connectors.settings import Settings
 from deploy.verification.kafka import KafkaFound, KafkaSide
 from domain.errors import SettlerError
 from domain.verification.difference import Difference, Where
@@ -63,11 +62,11 @@ class Verified(msgspec.Struct):
 
 def verify(
     conn: Connection[Any],
-    settings: Settings,
+    topics: Sequence[str],
+    kafka_config: dict[str, str] | None,
     tenant_id: str | None = None,
     reconciliation_id: str | None = None,
     *,
-    with_kafka: bool = True,
     on_progress: OnProgress = lambda _done, _total: None,
 ) -> Verified:
     """Recompute every total from the log and from Kafka, and compare.
@@ -78,17 +77,17 @@ def verify(
 
     Args:
         conn: Of role settler_operator, in autocommit.
+        topics: Of the source and of the target side.
+        kafka_config: librdkafka settings of a client; None asks Kafka nothing.
         tenant_id, reconciliation_id: Only these; None means all.
 
     Raises:
         StreamUnknown: There is no such stream.
     """
-    topics = [settings.topic(f"transactions.{side}") for side in ("source", "target")]
-    config = settings.kafka_config() if with_kafka else None
-    kafka = KafkaSide(config, topics)
+    kafka = KafkaSide(kafka_config, topics)
     kafka.identify(stored.list_sources(conn, topics))
     run = _Run(conn, kafka, topics, (tenant_id, reconciliation_id), on_progress)
-    with _reader(config) as reader:
+    with _reader(kafka_config) as reader:
         run.database(reader)
         if reader is not None and kafka.spans:
             run.recount(reader)
@@ -109,7 +108,7 @@ class _Run:
         self,
         conn: Connection[Any],
         kafka: KafkaSide,
-        topics: list[str],
+        topics: Sequence[str],
         asked: tuple[str | None, str | None],
         on_progress: OnProgress,
     ) -> None:

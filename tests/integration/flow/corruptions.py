@@ -32,10 +32,18 @@ class Past:
         finally:
             self.administer("DROP DATABASE {} WITH (FORCE)", "verify_copy")
 
-    def verify(self, **options) -> Verified:
+    def verify(
+        self, tenant_id: str | None = None, reconciliation_id: str | None = None
+    ) -> Verified:
         """Verify the copy."""
         with connect(self.url_of("verify_copy"), "operator") as conn:
-            return verify(conn, self.settings, **options)
+            return verify(conn, *of_kafka(self.settings), tenant_id, reconciliation_id)
+
+
+def of_kafka(settings: Settings) -> tuple[list[str], dict[str, str]]:
+    """What verification needs to ask Kafka."""
+    topics = [settings.topic(f"transactions.{side}") for side in ("source", "target")]
+    return topics, settings.kafka_config()
 
 
 def send(settings: Settings, value: bytes) -> tuple[int, int]:

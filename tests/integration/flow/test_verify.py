@@ -14,7 +14,7 @@ from connectors.settings import Settings
 from deploy.verdict import differences
 from deploy.verification.run import StreamUnknown, verify
 from domain.verification.difference import Difference
-from tests.integration.flow.corruptions import WRONG, Past, send
+from tests.integration.flow.corruptions import WRONG, Past, of_kafka, send
 from tests.integration.flow.running import (
     Load,
     Role,
@@ -199,7 +199,7 @@ def test_it_holds_at_any_moment_of_a_running_flow(database, environment, setting
         heads = set()
 
         def held(operator: psycopg.Connection) -> bool:
-            verified = verify(operator, settings)
+            verified = verify(operator, *of_kafka(settings))
             assert verified.differences == []
             assert verified.kafka.problem is None
             heads.add(verified.head)
