@@ -71,13 +71,12 @@ class Accounts:
             self.differs(f"{named((side, transaction_id))} was never accepted")
         return known
 
-    def count_matched(self, side: int, currency: str, count: int, sum_minor: int) -> None:
+    def count_matched(self, side: int, currency: str, told: Tally) -> None:
         """Note what a match tells of one of its sides."""
         tally = self.matched.get((side, currency))
         if tally is None:
             tally = self.matched[(side, currency)] = Tally()
-        tally.count += count
-        tally.sum_minor += sum_minor
+        tally.add(told.count, told.sum_minor)
 
     def places(self) -> dict[SideKey, dict[str, Tally]]:
         """Count every transaction where it stands, and hold that against what the events told.

@@ -23,7 +23,7 @@ from domain.events import (
     WatermarkAdvanced,
 )
 from domain.identity import match_id
-from domain.transactions import SIDE_NAMES
+from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from domain.verification.accounts import Accounts
 from domain.verification.difference import Where
 from domain.verification.entries import (
@@ -42,6 +42,7 @@ from domain.verification.totals import (
     PENDING,
     SUGGESTED,
     MatchTally,
+    Tally,
     Totals,
 )
 
@@ -119,9 +120,7 @@ class Ledger:
             self.accounts.differs(f"the definition in force cannot be read: {exc}")
         return self._watermark_us + _UNRECORDED_US - window.remember_us
 
-    def _take(
-        self, event: RecordMatched | MatchSuggested, side: int, ids: list[str], told_minor: int
-    ) -> None:
+    def _take(self, event: RecordMatched | MatchSuggested, side: int, ids: list[str]) -> None:
         """Check one side of a match or suggestion against the transactions it names."""
         if not ids:
             self.accounts.differs(
@@ -129,25 +128,35 @@ class Ledger:
             )
         of_side = self.accounts.known[side]
         place = MATCHED if type(event) is RecordMatched else SUGGESTED
-        sum_minor = 0
+        told = _told(event, side, ids)
+        found: dict[str, Tally] = {}
         for transaction_id in ids:
             known = of_side.get(transaction_id)
             if known is None:
                 self.accounts.differs(f"{named((side, transaction_id))} was never accepted")
             if known.place != PENDING:
                 self._leave(event, side, transaction_id, known)
-            if known.currency != event.currency:
-                self.accounts.differs(
-                    f"{named((side, transaction_id))} is in {known.currency}, the match by "
-                    f"{event.rule} in {event.currency}"
-                )
             known.place = place
-            sum_minor += known.amount_minor
-        if sum_minor != told_minor:
-            self.accounts.differs(
-                f"the match by {event.rule} tells a {SIDE_NAMES[side]} sum of {told_minor} "
-                f"{event.currency} minor units, its members' sum is {sum_minor}"
-            )
+            tally = found.get(known.currency)
+            if tally is None:
+                if known.currency not in told:
+                    self.accounts.differs(
+                        f"{named((side, transaction_id))} is in {known.currency}, the match by "
+                        f"{event.rule} in {' and '.join(told)}"
+                    )
+                tally = found[known.currency] = Tally()
+            tally.count += 1
+            tally.sum_minor += known.amount_minor
+        for currency, tally in told.items():
+            if found.get(currency) != tally:
+                of_members = found.get(currency, Tally())
+                self.accounts.differs(
+                    f"the match by {event.rule} tells a {SIDE_NAMES[side]} sum of "
+                    f"{tally.sum_minor} {currency} minor units of {tally.count}, its members' sum "
+                    f"is {of_members.sum_minor} of {of_members.count}"
+                )
+            if place == MATCHED:
+                self.accounts.count_matched(side, currency, tally)
 
     def _leave(self, event: Event, side: int, transaction_id: str, known: Known) -> None:
         """Note what has to follow when a transaction leaves the place it stands in."""
@@ -169,16 +178,11 @@ class Ledger:
     # -- one method a type of event --
 
     def _matched_event(self, event: RecordMatched) -> None:
-        currency = event.currency
-        for side, ids, told_minor in (
-            (0, event.source_ids, event.source_minor),
-            (1, event.target_ids, event.target_minor),
-        ):
-            self._take(event, side, ids, told_minor)
-            self.accounts.count_matched(side, currency, len(ids), told_minor)
-        confirmed = self._confirmed.get(currency)
+        self._take(event, SOURCE, event.source_ids)
+        self._take(event, TARGET, event.target_ids)
+        confirmed = self._confirmed.get(event.currency)
         if confirmed is None:
-            confirmed = self._confirmed[currency] = MatchTally()
+            confirmed = self._confirmed[event.currency] = MatchTally()
         confirmed.add(event.source_minor, event.target_minor)
         if self._suggestions:
             suggestion = self._suggestions.get(self._match_id(event))
@@ -190,8 +194,8 @@ class Ledger:
         earlier = self._suggestions.get(identity)
         if earlier is not None and earlier.stands:
             self.accounts.differs(f"suggestion {identity} was made twice")
-        self._take(event, 0, event.source_ids, event.source_minor)
-        self._take(event, 1, event.target_ids, event.target_minor)
+        self._take(event, SOURCE, event.source_ids)
+        self._take(event, TARGET, event.target_ids)
         for member in members_of(event.source_ids, event.target_ids):
             self._standing.setdefault(member, set()).add(identity)
         self._suggestions[identity] = Suggestion(
@@ -343,3 +347,9 @@ class Ledger:
             self.accounts.places(),
             matches,
         )
+
+
+def _told(event: RecordMatched | MatchSuggested, side: int, ids: list[str]) -> dict[str, Tally]:
+    """Give by currency what a match tells of its members on one side."""
+    sum_minor = event.target_minor if side == TARGET else event.source_minor
+    return {event.currency: Tally(len(ids), sum_minor)}
