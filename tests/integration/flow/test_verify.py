@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from connectors.postgres.checkpoints import reset_offsets
 from connectors.postgres.connections import connect
 from connectors.settings import Settings
 from deploy.verdict import differences
@@ -209,3 +210,39 @@ def test_it_holds_at_any_moment_of_a_running_flow(database, environment, setting
         with connect(database.url, "operator") as operator:
             eventually(60, "the truth, having grown step by step", partial(held, operator))
         sending.join()
+
+
+def test_it_holds_after_the_topics_were_read_again_from_their_start(
+    database, environment, settings, tmp_path
+):
+    flow = Role(environment, tmp_path / "flow.log", "flow")
+    projections = Role(environment, tmp_path / "projections.log", "projections")
+    load = Load(3_000, 4, settings.kafka_config(), settings.topic_prefix)
+    letters = "SELECT count(*) FROM dead_letter_queue"
+    offsets = "SELECT sum(next_offset) FROM source_checkpoints"
+    with database.connect(autocommit=True) as conn, projections.running():
+        with flow.running():
+            for definition in load.workload.definitions(idle_seconds=1):
+                define(conn, definition)
+            wait_until_defined(conn)
+            load.finish()
+            eventually(60, "the truth", lambda: not differences(conn, load.facts))
+            assert flow.stop() == 0, flow.log()[-2000:]
+        refused, read_to = conn.execute(letters).fetchone()[0], conn.execute(offsets).fetchone()
+        topics, config = of_kafka(settings)
+        with connect(database.url, "operator") as operator:
+            before = verify(operator, topics, config)
+            assert reset_offsets(operator, topics).dead_letters == refused > 0
+            assert verify(operator, topics, config).differences == []
+            with flow.running():
+                eventually(
+                    60, "all read again", lambda: conn.execute(offsets).fetchone() == read_to
+                )
+                assert flow.stop() == 0, flow.log()[-2000:]
+            after = verify(operator, topics, config)
+        assert conn.execute(letters).fetchone()[0] == 2 * refused
+    assert after.differences == before.differences == []
+    assert after.kafka.state == "agrees", after.kafka
+    assert after.kafka.outcomes == before.kafka.outcomes
+    accepted = [sum(one.accepted() for one in found.streams.values()) for found in (before, after)]
+    assert accepted[0] == accepted[1]
