@@ -206,6 +206,17 @@ CREATE TABLE source_checkpoints (
     CONSTRAINT source_checkpoints_pkey PRIMARY KEY (topic, partition)
 );
 
+-- When `settler flow reset-offsets` let the offsets of a topic begin anew. Batches up to `position`
+-- speak of the topic as it was before, and so do the dead letters under `letters_topic`; without
+-- this, verification could not tell offsets that went back from records taken in twice.
+CREATE TABLE topic_resets (
+    topic text NOT NULL,
+    letters_topic text NOT NULL,
+    position bigint NOT NULL,
+    reset_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT topic_resets_pkey PRIMARY KEY (topic, letters_topic)
+);
+
 CREATE TABLE projection_checkpoints (
     name text CONSTRAINT projection_checkpoints_pkey PRIMARY KEY,
     position bigint NOT NULL,
@@ -346,6 +357,7 @@ GRANT UPDATE (revoked_at) ON api_keys TO settler_operator;
 GRANT UPDATE (topic, redrive_requested_at, redriven_at) ON dead_letter_queue TO settler_operator;
 GRANT UPDATE (next_offset, fence, updated_at) ON streams TO settler_operator;
 GRANT DELETE ON source_checkpoints, projection_checkpoints TO settler_operator;
+GRANT SELECT, INSERT ON topic_resets TO settler_operator;
 GRANT SELECT ON schema_migrations TO settler_flow, settler_projections, settler_api, settler_operator;
 
 -- Read models -------------------------------------------------------------------------------------
