@@ -24,7 +24,7 @@ Headers = list[tuple[str, bytes | None]]
 
 #: Messages a partition gives out at once: enough to spread the cost of a step over, few enough
 #: that both topics advance together and a step stays in the low milliseconds.
-BATCH_MESSAGES_MAX = 2_000
+BATCH_MESSAGES_MAX = 4_000
 _IDLE_POLL = timedelta(milliseconds=5)
 _METADATA_TIMEOUT_SECONDS = 10.0
 _QUEUED_KIB = 16_384
