@@ -54,7 +54,7 @@ class Records(msgspec.Struct, gc=False):
         side: 0 for the source topic, 1 for the target topic.
         values: The messages; a tombstone is the empty message.
         offsets: Their offsets; gaps are possible (compaction, transactions).
-        traceparent: W3C trace context of the first message that has one.
+        traces: W3C trace contexts of the messages that have one, by offset.
     """
 
     topic: str
@@ -62,7 +62,7 @@ class Records(msgspec.Struct, gc=False):
     side: int
     values: list[bytes]
     offsets: list[int]
-    traceparent: str | None
+    traces: dict[int, str]
 
 
 class TopicIdentity(NamedTuple):
@@ -200,7 +200,7 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         if offsets:
             self._next_offset = offsets[-1] + 1
         return Records(
-            self._topic, self._partition, self._side, values, offsets, _first_traceparent(messages)
+            self._topic, self._partition, self._side, values, offsets, _traces(messages, offsets)
         )
 
     def _judge(self, error: KafkaError) -> None:
@@ -240,12 +240,12 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         self._consumer.close()
 
 
-def _first_traceparent(messages: list[Message]) -> str | None:
+def _traces(messages: list[Message], offsets: list[int]) -> dict[int, str]:
     headers = list(map(Message.headers, messages))
     if headers.count(None) == len(headers):
-        return None
-    found = (traceparent_of(cast("Headers", one)) for one in headers if one)
-    return next((one for one in found if one is not None), None)
+        return {}
+    found = (traceparent_of(cast("Headers", one)) if one else None for one in headers)
+    return {offset: one for offset, one in zip(offsets, found, strict=True) if one is not None}
 
 
 class TopicSource(FixedPartitionedSource[Records, int]):

@@ -157,7 +157,7 @@ class MemoryPart(StatefulSourcePartition[Records, int]):
         if not read:
             return []
         self._next_offset = read[-1].offset + 1
-        traces = (traceparent_of(one.headers) for one in read)
+        traces = {one.offset: traceparent_of(one.headers) for one in read}
         return [
             Records(
                 self._topic,
@@ -165,7 +165,7 @@ class MemoryPart(StatefulSourcePartition[Records, int]):
                 self._side,
                 [one.value or b"" for one in read],
                 [one.offset for one in read],
-                next((trace for trace in traces if trace is not None), None),
+                {offset: trace for offset, trace in traces.items() if trace is not None},
             )
         ]
 

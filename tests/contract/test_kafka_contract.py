@@ -201,7 +201,7 @@ def test_offsets_may_have_gaps(kafka, part_of):
     assert offsets_of(read(part_of(kafka, 1, start=2), 1)) == [3], "from within a gap"
 
 
-def test_the_first_trace_of_what_was_read_together_is_told(kafka, part_of):
+def test_each_message_s_trace_is_told(kafka, part_of):
     named = [None, None, FIRST_TRACE, SECOND_TRACE, None]
     headers = [
         None,
@@ -212,10 +212,9 @@ def test_the_first_trace_of_what_was_read_together_is_told(kafka, part_of):
     ]
     kafka.put(0, *((b"%d" % number, one) for number, one in enumerate(headers)))
     for batch in read(part_of(kafka), 5):
-        traces = [named[offset] for offset in batch.offsets if named[offset]]
-        assert batch.traceparent == next(iter(traces), None)
+        assert batch.traces == {one: named[one] for one in batch.offsets if named[one]}
     (last,) = read(part_of(kafka, start=4), 1)
-    assert last.traceparent is None
+    assert last.traces == {}
 
 
 def test_a_batch_is_bounded(kafka, part_of):
@@ -366,7 +365,7 @@ def read_all(kafka, part_of, count):
 
     eventually(20, f"{count} messages arrived", has_read)
     assert sum(len(batch.values) for batch in batches) == count
-    assert {batch.traceparent for batch in batches} <= {FIRST_TRACE}
+    assert {trace for batch in batches for trace in batch.traces.values()} == {FIRST_TRACE}
     return [
         values_of(batch for batch in batches if batch.partition == partition)
         for partition in range(PARTITIONS)
