@@ -72,11 +72,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
             for condition in rule.conditions
         ],
         "amount": _amount(rule.amount),
-        "selection": (
-            {"tie_break": "lowest_id"}
-            if rule.selection == "lowest_id"
-            else {"ambiguity": rule.selection}
-        ),
+        "selection": _selection(rule),
         "outcome": "confirm",
         "settle": "immediate" if rule.immediate else format_duration(rule.settle_us),
     }
@@ -90,7 +86,17 @@ def _rule(rule: Rule) -> dict[str, Any]:
         plain["date"] = {name: value for name, value in window.items() if value is not None}
     if rule.whole_key is not None:
         plain["group"] = {"whole_key": rule.whole_key}
+    if rule.max_size is not None:
+        plain["group"] = {"max_size": rule.max_size}
     return plain
+
+
+def _selection(rule: Rule) -> dict[str, Any]:
+    if rule.selection == "prefer":
+        return {"prefer": list(rule.prefer)}
+    if rule.selection == "lowest_id":
+        return {"tie_break": "lowest_id"}
+    return {"ambiguity": rule.selection}
 
 
 def _amount(amount: AmountRule) -> dict[str, Any]:

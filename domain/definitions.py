@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-MatchType = Literal["one_to_one", "one_to_many", "many_to_one"]
+MatchType = Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many"]
 Operator = Literal["exact", "casefold", "alphanumeric"]
 AmountKind = Literal["equal", "tolerance", "bounds"]
 PercentOf = Literal["source", "target", "larger", "smaller", "average"]
 Combine = Literal["larger", "smaller"]
-Selection = Literal["suggest", "leave_unmatched", "lowest_id"]
+Selection = Literal["suggest", "leave_unmatched", "lowest_id", "prefer"]
+Preference = Literal["fewest_members", "closest_amount", "closest_date", "oldest", "newest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,13 @@ class Rule:
 
     Attributes:
         whole_key: The source-side field of the equality condition whose value gathers a group:
-            all that is open with one value, all or nothing. None for `one_to_one`.
+            all that is open with one value, all or nothing. None for `one_to_one` and for groups
+            by subset search.
         settle_us: Microseconds of event time past the newest member until a match is final.
         immediate: A match is final at once: `settle: immediate`, or a unique condition.
+        max_size: How many members each many side may have where groups are found by subset
+            search; None for other rules.
+        prefer: With selection `prefer`: what makes one candidate better than another, in order.
     """
 
     name: str
@@ -101,6 +106,8 @@ class Rule:
     selection: Selection
     settle_us: int
     immediate: bool
+    max_size: int | None = None
+    prefer: tuple[Preference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ that only states their default is accepted. Decisions where the contract leaves 
 - `percent_of` and `combine` default to `larger`; without a percentage they change nothing.
 - A definition that could admit no match at all, or every match, is a contradiction and refused.
 - At most one condition of a rule is `unique`; such a rule is always immediate.
+- A group rule without `group` searches subsets of up to 8 members a side.
 """
 
 from collections.abc import Mapping
 from typing import Final, cast, get_args
 
-from domain.definition_values import Section
+from domain.definition_values import Section, kind
 from domain.definitions import (
     AmountRule,
     Combine,
@@ -20,6 +21,7 @@ from domain.definitions import (
     MatchType,
     Operator,
     PercentOf,
+    Preference,
     Rule,
     Selection,
 )
@@ -41,6 +43,7 @@ _OPERATORS_LATER = (
 _OPERATOR_BOUNDS = ("maximum", "minimum", "pattern")
 _BASES_LATER = ("net", "gross", "fx", "base", "schedule")
 _DAYS_MAX = 36_500
+_GROUP_SIZE, _GROUP_SIZE_MAX = 8, 50
 _EXACT = AmountRule("equal", None, None, "larger", "larger", None, None, True)
 
 
@@ -68,7 +71,8 @@ def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str
         _condition(inner, inner_path, problems) for inner_path, inner in section.items("conditions")
     )
     section.choice("outcome", ("confirm",), "confirm", ("suggest",))
-    whole_key = _whole_key(section, match_type, conditions)
+    whole_key, max_size = _group(section, match_type, conditions)
+    selection, prefer = _selection(section)
     uniques = sum(condition.unique for condition in conditions)
     if uniques > 1:
         section.refuse("conditions", "have more than one unique condition; at most one is allowed")
@@ -84,9 +88,11 @@ def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str
         amount=_amount(section),
         date=_date(section, time_zone),
         whole_key=whole_key,
-        selection=_selection(section),
+        selection=selection,
         settle_us=settle_us,
         immediate=immediate,
+        max_size=max_size,
+        prefer=prefer,
     )
 
 
@@ -137,29 +143,24 @@ def _condition_field(section: Section, name: str) -> str:
     return ""
 
 
-def _whole_key(section: Section, match_type: str, conditions: tuple[Condition, ...]) -> str | None:
-    group = section.section("group", ("max_size", "whole_key"))
-    if match_type == "many_to_many":
-        section.refuse(
-            "match_type",
-            "many_to_many is not supported yet; supported: one_to_one, "
-            "one_to_many and many_to_one with group.whole_key",
-        )
-        return None
+def _group(
+    rule: Section, match_type: str, conditions: tuple[Condition, ...]
+) -> tuple[str | None, int | None]:
+    """Give the whole key and the largest size of a group; at most one of them is set."""
+    section = rule.section("group", ("max_size", "whole_key"))
     if match_type == "one_to_one":
-        if group.values:
-            section.refuse("group", "has no meaning for one_to_one")
-        return None
-    if "max_size" in group:
-        group.refuse("max_size", "groups by subset search are not supported yet; use whole_key")
-    named = group.values.get("whole_key")
-    if named is None:
-        section.refuse(
-            "group",
-            f"{match_type} without whole_key (subset search) is not supported yet; "
-            "name the field of an equality condition as group.whole_key",
-        )
-        return None
+        if section.values:
+            rule.refuse("group", "has no meaning for one_to_one")
+        return None, None
+    named = section.values.get("whole_key")
+    if named is not None:
+        if "max_size" in section:
+            section.refuse("max_size", "contradicts whole_key, which takes all or nothing")
+        return _whole_key(section, named, conditions), None
+    return None, section.integer("max_size", 1, _GROUP_SIZE_MAX) or _GROUP_SIZE
+
+
+def _whole_key(group: Section, named: object, conditions: tuple[Condition, ...]) -> str | None:
     # Whichever side the definition names it by, the engine looks for the source's field.
     for condition in conditions:
         if condition.source_field == named:
@@ -266,17 +267,39 @@ def _date(rule: Section, time_zone: str) -> DateWindow | None:
     return DateWindow(low, high, section.time_zone("time_zone", time_zone), inclusive)
 
 
-def _selection(rule: Section) -> Selection:
-    section = rule.section("selection", ("ambiguity", "tie_break", "prefer"))
-    if "prefer" in section:
-        section.refuse("prefer", "is not supported yet; supported: ambiguity, tie_break")
-    if "ambiguity" in section and "tie_break" in section:
-        section.refuse("tie_break", "contradicts ambiguity; give one of them")
+def _selection(rule: Section) -> tuple[Selection, tuple[Preference, ...]]:
+    names = ("ambiguity", "tie_break", "prefer")
+    section = rule.section("selection", names)
+    given = [name for name in names if name in section]
+    for name in given[1:]:
+        section.refuse(name, f"contradicts {given[0]}; give one of them")
     if "tie_break" in section:
         section.choice("tie_break", ("lowest_id",), "lowest_id")
-        return "lowest_id"
+        return "lowest_id", ()
+    if "prefer" in section:
+        return "prefer", _preferences(section)
     ambiguity = section.choice("ambiguity", ("suggest", "leave_unmatched"), "suggest")
-    return cast(Selection, ambiguity)
+    return cast(Selection, ambiguity), ()
+
+
+def _preferences(section: Section) -> tuple[Preference, ...]:
+    known = get_args(Preference)
+    named: list[str] = []
+    items = section.items("prefer")
+    for path, value in items:
+        if value not in known:
+            section.problems.append(
+                Problem(path, f"is {kind(value)}, must be one of {', '.join(known)}")
+            )
+        elif value in named:
+            section.problems.append(Problem(path, f"repeats {value}, which changes nothing"))
+        else:
+            named.append(str(value))
+    if not items and isinstance(section.values["prefer"], list | tuple):
+        section.refuse("prefer", f"is empty; name at least one of {', '.join(known)}")
+    if "oldest" in named and "newest" in named:
+        section.refuse("prefer", "names oldest and newest, which contradict each other")
+    return cast(tuple[Preference, ...], tuple(named))
 
 
 def _settle(rule: Section, unique: bool) -> tuple[int, bool]:

@@ -277,7 +277,6 @@ class Book:
         for leg in (*suggestion.sources, *suggestion.targets):
             leg.disposition = SUGGESTED
             leg.suggestions = (*leg.suggestions, suggestion_id)
-            self.due.forget(leg)
             self.exceptions.pop(leg, None)
 
     def withdraw(self, suggestion_id: str) -> Suggestion:

@@ -1,11 +1,15 @@
 """Exceptions: opening them, and keeping what they say true while they are open."""
 
+from collections.abc import Callable
+from typing import Any
+
 from domain.events import Event, ExceptionReclassified, RecordUnmatched
 from domain.matching.book import Book
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Leg
 from domain.matching.near_misses import Classification, classify, severity
-from domain.matching.pools import KeyedPool
+from domain.matching.pools import Bucket, KeyedPool
+from domain.matching.selection import Selection, Why
 
 # Open exceptions around one value that are classified anew when one of them changes; beyond it the
 # value is shared by so many that a change says nothing new about the others.
@@ -20,6 +24,7 @@ class Cases:
     Args:
         events: Where what is decided is told.
         watermark_us: Event time, microseconds; None while it is not known yet.
+        outcome: What a rule makes of legs found together.
     """
 
     def __init__(
@@ -28,11 +33,13 @@ class Cases:
         events: list[Event],
         definition_version: int,
         watermark_us: int | None,
+        outcome: Callable[[CompiledRule, tuple[Any, Bucket]], Selection],
     ) -> None:
         self.book = book
         self.events = events
         self.definition_version = definition_version
         self.watermark_us = watermark_us
+        self._outcome = outcome
 
     def unmatched(self, leg: Leg, what: Classification) -> RecordUnmatched:
         """Word the opening of an exception."""
@@ -62,13 +69,38 @@ class Cases:
         Args:
             left_ambiguous: The rule that left it alone among several candidates, if one did.
         """
-        what = classify(self.book, leg)
+        what = self._classify(leg)
         if left_ambiguous is not None and what.category != "ambiguous":
             reason = "more than one candidate fits, and the rule leaves such sets alone"
             what = Classification("ambiguous", left_ambiguous.name, reason, what.candidates)
         self.events.append(self.unmatched(leg, what))
         self.book.open_exception(leg, what.category, what.candidate_ids)
         self.reclassify(self.beside(leg))
+
+    def _classify(self, leg: Leg) -> Classification:
+        """Say why a leg has no match, also where a rule looked for a group with it in vain."""
+        what = classify(self.book, leg)
+        found = self._why(leg)
+        if found is None:
+            return what
+        rule, why = found
+        if why.kind == "several":
+            return Classification("ambiguous", rule.name, why.text, what.candidates)
+        if why.kind == "bound" or what.rule == rule.name:
+            return Classification(what.category, rule.name, why.text, what.candidates)
+        return what
+
+    def _why(self, leg: Leg) -> tuple[CompiledRule, Why] | None:
+        """Why no rule that tries several took an open leg: what says most, else the first."""
+        said: dict[str, tuple[CompiledRule, Why]] = {}
+        for rule, pool in zip(self.book.rules, self.book.pools, strict=True):
+            if rule.many_side is None and rule.policy != "prefer":
+                continue
+            found = pool.around(leg)
+            why = None if found is None else self._outcome(rule, found).reasons.get(leg)
+            if why is not None:
+                said.setdefault(why.kind, (rule, why))
+        return said.get("several") or said.get("bound") or said.get("none")
 
     def beside(self, leg: Leg) -> list[Leg]:
         """Open exceptions of the other side that share a key with `leg`."""
@@ -102,7 +134,7 @@ class Cases:
             noted = self.book.exceptions.get(leg)
             if noted is None:
                 continue
-            what = classify(self.book, leg)
+            what = self._classify(leg)
             if noted != (what.category, what.candidate_ids):
                 self.book.exceptions[leg] = (what.category, what.candidate_ids)
                 self.events.append(

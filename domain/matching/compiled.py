@@ -11,6 +11,10 @@ from domain.matching.legs import Leg
 from domain.money import currency_digits
 from domain.transactions import SOURCE, Transaction, field_value
 
+#: `CompiledRule.many_side` where both sides may have several members.
+BOTH = 2
+_MANY_SIDES = {"one_to_one": None, "one_to_many": 1, "many_to_one": 0, "many_to_many": BOTH}
+
 Key = Any
 #: Gives a transaction's key for one rule, None when a condition's value is absent.
 KeyOf = Callable[[Transaction], Key]
@@ -76,7 +80,8 @@ class CompiledRule:
         rest_slot: Place of the key of the conditions that are checked per pair, or None.
         day_slot: Place of the local day a date window compares, or None.
         unique: The rule has a unique condition; `slot` then holds that value alone.
-        many_side: For a whole-key rule, the side that is taken as a group; else None.
+        many_side: The side of which a match may take several: 0, 1, or BOTH; None for one to one.
+        greedy: Candidates are taken best first, so that none is ambiguous.
         plain: Equal key, currency and amount are all the rule asks.
         remembers_rivals: A leg that a later rule matches goes on to count among this rule's
             candidates. Whether a set is ambiguous, or a group whole, must not depend on when
@@ -91,10 +96,9 @@ class CompiledRule:
         self.settle_us = rule.settle_us
         self.policy = rule.selection
         self.unique = any(c.unique for c in rule.conditions)
-        self.many_side = (
-            None if rule.whole_key is None else (1 if rule.match_type == "one_to_many" else 0)
-        )
-        self.remembers_rivals = rule.selection != "lowest_id" or rule.whole_key is not None
+        self.many_side = _MANY_SIDES[rule.match_type]
+        self.greedy = rule.selection in ("lowest_id", "prefer")
+        self.remembers_rivals = not self.greedy or rule.whole_key is not None
         self._amount_tests: dict[str, AmountTest] = {}
         indexed, rest = self._divide(rule)
         self.conditions_rest = rest
@@ -156,6 +160,10 @@ class CompiledRule:
     def key_readers(self) -> tuple[KeyOf, KeyOf] | None:
         """What gives `keys`, by side, when the rule has a single place; else None."""
         return self._indexed if self.next_slot - self.slot == 1 else None
+
+    def value_of(self, leg: Leg) -> tuple[str, int] | None:
+        """What of a leg is compared: (currency, units); None if it lacks what is compared."""
+        return leg.currency, leg.amount_minor
 
     def amounts_agree(self, currency: str, source_minor: int, target_minor: int) -> bool:
         """Whether two sums in one currency are within the rule's limits."""

@@ -157,6 +157,41 @@ class EqualAmountPool:
         return key, (list(sources), list(targets))
 
 
+class CurrencyPool:
+    """Legs by currency, for a rule without conditions that looks for groups."""
+
+    def __init__(self, rule: CompiledRule) -> None:
+        self._rule = rule
+        self._sides: dict[str, tuple[dict[Leg, None], dict[Leg, None]]] = {}
+        # As lists, for as long as nobody comes or goes.
+        self._listed: dict[str, Bucket] = {}
+
+    def add(self, leg: Leg) -> None:
+        """See `Pool.add`."""
+        value = self._rule.value_of(leg)
+        if value is not None:
+            self._sides.setdefault(value[0], ({}, {}))[leg.side][leg] = None
+            self._listed.pop(value[0], None)
+
+    def discard(self, leg: Leg) -> None:
+        """See `Pool.discard`."""
+        value = self._rule.value_of(leg)
+        if value is not None and value[0] in self._sides:
+            self._sides[value[0]][leg.side].pop(leg, None)
+            self._listed.pop(value[0], None)
+
+    def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
+        """See `Pool.around`."""
+        value = self._rule.value_of(leg)
+        if value is None:
+            return None
+        listed = self._listed.get(value[0])
+        if listed is None:
+            sources, targets = self._sides.get(value[0], ({}, {}))
+            listed = self._listed[value[0]] = list(sources), list(targets)
+        return value[0], listed
+
+
 def _by_amount(leg: Leg) -> tuple[int, str]:
     return leg.amount_minor, leg.transaction_id
 
@@ -229,4 +264,6 @@ def make_pool(rule: CompiledRule) -> Pool:
         return UniquePool(rule)
     if rule.has_key:
         return KeyedPool(rule)
+    if rule.many_side is not None:
+        return CurrencyPool(rule)
     return EqualAmountPool() if rule.rule.amount.kind == "equal" else AmountRangePool(rule)

@@ -1,10 +1,14 @@
 """What a rule makes of the candidates it finds: matches to take, and sets a person must judge."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import OPEN, Leg, by_id, by_time
+from domain.matching.preference import rank
+
+# Pairs that are compared by what a rule prefers; it takes about a second.
+_RANKED_MAX = 500_000
 
 
 class Match(NamedTuple):
@@ -19,6 +23,13 @@ class Match(NamedTuple):
         return max(leg.occurred_at for leg in (*self.sources, *self.targets))
 
 
+class Why(NamedTuple):
+    """Why a rule that looks for groups took none with a leg, and a sentence on it."""
+
+    kind: Literal["none", "several", "bound"]
+    text: str
+
+
 class Selection(NamedTuple):
     """The outcome of one rule over one set of legs.
 
@@ -26,10 +37,13 @@ class Selection(NamedTuple):
         taken: Every leg of a match → that match.
         ambiguous: Every leg that stands among rival candidates → its set's candidates, each a
             Match, connected by shared members.
+        reasons: Of legs that are neither taken nor put before a person, as far as there is more to
+            say than that nothing fits.
     """
 
     taken: dict[Leg, Match]
     ambiguous: dict[Leg, list[Match]]
+    reasons: dict[Leg, Why]
 
 
 class Verdict(NamedTuple):
@@ -39,7 +53,7 @@ class Verdict(NamedTuple):
     ask_at: int
 
 
-EMPTY = Selection({}, {})
+EMPTY = Selection({}, {}, {})
 
 
 def ids_of(legs: tuple[Leg, ...]) -> list[str]:
@@ -52,17 +66,20 @@ def total_of(legs: tuple[Leg, ...]) -> int:
     return sum(leg.amount_minor for leg in legs)
 
 
-def _match(sources: Sequence[Leg], targets: Sequence[Leg]) -> Match:
+def make_match(sources: Sequence[Leg], targets: Sequence[Leg]) -> Match:
+    """A match of legs in any order."""
     return Match(tuple(sorted(sources, key=by_id)), tuple(sorted(targets, key=by_id)))
 
 
-def _is_open(match: Match) -> bool:
+def is_open(match: Match) -> bool:
+    """Whether no rule has matched any of the members."""
     return all(leg.rule == OPEN for leg in match.sources) and all(
         leg.rule == OPEN for leg in match.targets
     )
 
 
-def _take_all(selection: Selection, match: Match) -> None:
+def take_all(selection: Selection, match: Match) -> None:
+    """Note a match to take for each of its members."""
     for leg in match.sources:
         selection.taken[leg] = match
     for leg in match.targets:
@@ -93,8 +110,8 @@ def connected(candidates: Sequence[Match]) -> list[list[Match]]:
 def _select_unambiguous(candidates: Sequence[Match], selection: Selection) -> None:
     for group in connected(candidates):
         if len(group) == 1:
-            if _is_open(group[0]):
-                _take_all(selection, group[0])
+            if is_open(group[0]):
+                take_all(selection, group[0])
             continue
         for candidate in group:
             for leg in (*candidate.sources, *candidate.targets):
@@ -109,7 +126,7 @@ def _lowest_pairs(
     for source in sorted((leg for leg in sources if leg.rule == OPEN), key=by_id):
         for index, target in enumerate(free):
             if rule.admits(source, target):
-                _take_all(selection, Match((source,), (target,)))
+                take_all(selection, Match((source,), (target,)))
                 del free[index]
                 break
 
@@ -127,15 +144,41 @@ def _blocks(
     return [block for block in blocks.values() if block[0] and block[1]]
 
 
+def _preferred_pairs(
+    rule: CompiledRule, sources: list[Leg], targets: list[Leg], selection: Selection
+) -> None:
+    """Take the best pair there is, again and again."""
+    sources = [leg for leg in sources if leg.rule == OPEN]
+    targets = [leg for leg in targets if leg.rule == OPEN]
+    if len(sources) * len(targets) > _RANKED_MAX:
+        text = (
+            f"no pair was taken: the bound was hit by {len(sources)} source and {len(targets)} "
+            "target transactions that the rule finds together"
+        )
+        selection.reasons.update(dict.fromkeys((*sources, *targets), Why("bound", text)))
+        return
+    pairs = [
+        Match((source,), (target,))
+        for source in sources
+        for target in targets
+        if rule.admits(source, target)
+    ]
+    for pair in sorted(pairs, key=lambda one: rank(rule, one)):
+        if pair.sources[0] not in selection.taken and pair.targets[0] not in selection.taken:
+            take_all(selection, pair)
+
+
 def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
-    selection = Selection({}, {})
+    selection = Selection({}, {}, {})
     for some_sources, some_targets in _blocks(rule, sources, targets):
         if rule.policy == "lowest_id":
             _lowest_pairs(rule, some_sources, some_targets, selection)
+        elif rule.policy == "prefer":
+            _preferred_pairs(rule, some_sources, some_targets, selection)
         elif rule.plain and (len(some_sources) > 1 or len(some_targets) > 1):
             # Everything pairs with everything: one set, kept as the group it is rather than as
             # sources × targets pairs.
-            group = [_match(some_sources, some_targets)]
+            group = [make_match(some_sources, some_targets)]
             for leg in (*some_sources, *some_targets):
                 selection.ambiguous[leg] = group
         else:
@@ -151,50 +194,6 @@ def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
     return selection
 
 
-def _admits_group(rule: CompiledRule, group: Match) -> bool:
-    """Whether sums agree and every source-target pair is within the other conditions."""
-    legs = (*group.sources, *group.targets)
-    currency = legs[0].currency
-    return (
-        all(leg.currency == currency for leg in legs)
-        and rule.amounts_agree(
-            currency,
-            sum(leg.amount_minor for leg in group.sources),
-            sum(leg.amount_minor for leg in group.targets),
-        )
-        and all(rule.admits(source, target) for source in group.sources for target in group.targets)
-    )
-
-
-def _select_groups(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
-    """One side whole, all or nothing, against each single leg of the other."""
-    if not sources or not targets:
-        return EMPTY
-    candidates = [
-        group
-        for group in (
-            [_match(sources, (target,)) for target in targets]
-            if rule.many_side == 0
-            else [_match((source,), targets) for source in sources]
-        )
-        if _admits_group(rule, group)
-    ]
-    selection = Selection({}, {})
-    if rule.policy == "lowest_id":
-        open_ones = sorted(
-            (group for group in candidates if _is_open(group)),
-            key=lambda group: (
-                [leg.transaction_id for leg in group.sources],
-                group.targets[0].transaction_id,
-            ),
-        )
-        if open_ones:
-            _take_all(selection, open_ones[0])
-    else:
-        _select_unambiguous(candidates, selection)
-    return selection
-
-
 def _select_unique(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
     """The first of each side by event time; what came second is a duplicate, not a candidate."""
     open_sources = [leg for leg in sources if leg.rule == OPEN]
@@ -205,15 +204,13 @@ def _select_unique(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -
     if not rule.admits(source, target):
         return EMPTY
     match = Match((source,), (target,))
-    return Selection({source: match, target: match}, {})
+    return Selection({source: match, target: match}, {}, {})
 
 
 def select(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
-    """Apply a rule to one set of legs found together, rivals included."""
+    """Apply a one-to-one rule to one set of legs found together, rivals included."""
     if not sources or not targets:
         return EMPTY
     if rule.unique:
         return _select_unique(rule, sources, targets)
-    if rule.many_side is None:
-        return _select_pairs(rule, sources, targets)
-    return _select_groups(rule, sources, targets)
+    return _select_pairs(rule, sources, targets)

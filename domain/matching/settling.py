@@ -7,7 +7,6 @@ own look decides for a leg: whoever loses a tentative partner to a later arrival
 and whoever gains one is found by that look. So the cost of an arrival is its own neighbourhood.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from domain.events import (
@@ -24,6 +23,7 @@ from domain.matching.book import Book, Suggestion
 from domain.matching.cases import Cases
 from domain.matching.compiled import CompiledRule
 from domain.matching.due import FIRST_LOOK, SECOND_US
+from domain.matching.groups import left_of, select_groups
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, Leg, by_id, by_time
 from domain.matching.near_misses import Classification
 from domain.matching.pools import Bucket, UniquePool
@@ -32,7 +32,6 @@ from domain.matching.selection import (
     Match,
     Selection,
     Verdict,
-    connected,
     ids_of,
     select,
     total_of,
@@ -57,7 +56,7 @@ class Settling:
         self.watermark_us = watermark_us
         self._settles = settles and watermark_us is not None
         self.definition_version = definition_version
-        self.cases = Cases(book, self.events, definition_version, watermark_us)
+        self.cases = Cases(book, self.events, definition_version, watermark_us, self._outcome)
         self._outcomes: dict[tuple[int, Any], Selection] = {}
         self._judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
 
@@ -126,7 +125,7 @@ class Settling:
                 verdict = self._judge(rule, group).get(leg)
                 if verdict is not None and verdict.suggestion_id is None:
                     ask_at = verdict.ask_at if ask_at is None else min(ask_at, verdict.ask_at)
-            else:
+            elif rule.many_side is None:
                 left_ambiguous = left_ambiguous or rule
         self._leave_open(leg, ask_at, left_ambiguous)
 
@@ -159,7 +158,8 @@ class Settling:
             if rule.index:
                 sources = [leg for leg in sources if self._left_over(leg, rule.index)]
                 targets = [leg for leg in targets if self._left_over(leg, rule.index)]
-            outcome = self._outcomes[(rule.index, name)] = select(rule, sources, targets)
+            choose = select if rule.many_side is None else select_groups
+            outcome = self._outcomes[(rule.index, name)] = choose(rule, sources, targets)
         return outcome
 
     def _left_over(self, leg: Leg, rules: int) -> bool:
@@ -305,7 +305,7 @@ class Settling:
         self._judged[id(group)] = (group, verdicts)
         return verdicts
 
-    def _remaining(self, rule: CompiledRule, group: list[Match]) -> Iterator[list[Match]]:
+    def _remaining(self, rule: CompiledRule, group: list[Match]) -> list[list[Match]]:
         """The connected sets that are left of `group` without members that go elsewhere."""
 
         def stays(leg: Leg) -> bool:
@@ -314,17 +314,7 @@ class Settling:
             )
 
         staying = {leg for match in group for leg in (*match.sources, *match.targets) if stays(leg)}
-        whole = rule.many_side is None
-        left: list[Match] = []
-        for match in group:
-            sources = tuple(leg for leg in match.sources if leg in staying)
-            targets = tuple(leg for leg in match.targets if leg in staying)
-            # One to one, a candidate with many members stands for all their pairs, so what is
-            # left of it is still a candidate; a group without a member is not that group.
-            same = len(sources) == len(match.sources) and len(targets) == len(match.targets)
-            if sources and targets and (whole or same):
-                left.append(Match(sources, targets))
-        yield from connected(left)
+        return left_of(rule, group, staying)
 
     def _stand(
         self, rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...]
@@ -334,6 +324,7 @@ class Settling:
         final_at = max(leg.occurred_at for leg in members) + rule.settle_us
         if not (rule.immediate or self.passed(final_at)):
             return Verdict(None, final_at)
+        self._judge_earlier(rule, members)
         shared = set.intersection(*(set(leg.suggestions) for leg in members))
         for suggestion_id in shared:
             if self.book.suggestions[suggestion_id].rule_index < rule.index:
@@ -344,8 +335,13 @@ class Settling:
         if identity in self.book.suggestions:
             return Verdict(identity, 0)
         for other in sorted({one for leg in members for one in leg.suggestions}):
-            if self.book.suggestions[other].rule == rule.name:
+            standing = self.book.suggestions[other]
+            if standing.rule == rule.name:
                 self._withdraw(other, "the set of candidates changed")
+            elif standing.rule_index > rule.index and set(members).issuperset(
+                (*standing.sources, *standing.targets)
+            ):
+                self._withdraw(other, "an earlier rule asks about all of them")
         self.events.append(
             MatchSuggested(
                 rule.name,
@@ -367,6 +363,17 @@ class Settling:
             ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity) for leg in late
         ]
         return Verdict(identity, 0)
+
+    def _judge_earlier(self, rule: CompiledRule, members: tuple[Leg, ...]) -> None:
+        """Let earlier rules ask first about members that are ambiguous to them."""
+        for earlier in self.book.rules[: rule.index]:
+            if earlier.policy != "suggest" or earlier.unique:
+                continue
+            for leg in members:
+                found = self.book.pools[earlier.index].around(leg)
+                group = None if found is None else self._outcome(earlier, found).ambiguous.get(leg)
+                if group is not None:
+                    self._judge(earlier, group)
 
     def _identity(
         self, rule: CompiledRule, source_ids: list[str], target_ids: list[str], newest_ms: int

@@ -10,6 +10,7 @@ from domain.definitions import (
     Condition,
     DateWindow,
     Definition,
+    Preference,
     Rule,
     Severity,
     SideSpec,
@@ -62,7 +63,7 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
         ]
     )
     match_type = rng.choice(
-        ["one_to_one", "one_to_one", "one_to_one", "one_to_many", "many_to_one"]
+        ["one_to_one", "one_to_one", "one_to_one", "one_to_many", "many_to_one", "many_to_many"]
     )
     if unique:
         match_type = "one_to_one"
@@ -76,12 +77,13 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
         )
         for place, name in enumerate(fields)
     )
-    whole_key = None
+    whole_key = max_size = None
     if match_type != "one_to_one":
-        if not conditions:
-            match_type = "one_to_one"
-        else:
+        if conditions and rng.random() < 0.4:
             whole_key = conditions[0].source_field
+        else:
+            max_size = rng.choice([1, 2, 3, 4])
+    selection = rng.choice(["suggest", "leave_unmatched", "lowest_id", "prefer"])
     date = None
     if rng.random() < 0.3:
         low = rng.choice([None, -1, 0])
@@ -97,10 +99,17 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
         some_amount(rng),
         date,
         whole_key,
-        "lowest_id" if unique else rng.choice(["suggest", "leave_unmatched", "lowest_id"]),
+        "lowest_id" if unique else selection,
         rng.choice([0, 0, 5 * MINUTE]),
         unique,
+        max_size,
+        some_preferences(rng) if selection == "prefer" and not unique else (),
     )
+
+
+def some_preferences(rng: random.Random) -> tuple[Preference, ...]:
+    names = ["fewest_members", "closest_amount", "closest_date", rng.choice(["oldest", "newest"])]
+    return tuple(rng.sample(names, rng.randint(1, 4)))
 
 
 def some_definition(

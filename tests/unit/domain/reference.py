@@ -6,7 +6,7 @@ It shares nothing with the engine but the definition's data classes and the tran
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from itertools import product
+from itertools import combinations, product
 from zoneinfo import ZoneInfo
 
 from domain.definitions import AmountRule, Definition, Rule
@@ -108,9 +108,24 @@ def group_holds(rule: Rule, sources: list[Transaction], targets: list[Transactio
 def candidates(
     rule: Rule, sources: list[Transaction], targets: list[Transaction]
 ) -> list[tuple[tuple[Transaction, ...], tuple[Transaction, ...]]]:
+    if rule.max_size is not None:
+        return smallest_groups(rule, sources, targets)
     if rule.whole_key is None:
         return [((s,), (t,)) for s, t in product(sources, targets) if group_holds(rule, [s], [t])]
     condition = next(c for c in rule.conditions if c.source_field == rule.whole_key)
+    if rule.match_type == "many_to_many":
+        keys = {normal(condition.operator, field_value(s, rule.whole_key)) for s in sources}
+        wholes = [
+            tuple(
+                [one for one in side if normal(condition.operator, field_value(one, name)) == key]
+                for side, name in (
+                    (sources, condition.source_field),
+                    (targets, condition.target_field),
+                )
+            )
+            for key in keys - {None}
+        ]
+        return [(tuple(s), tuple(t)) for s, t in wholes if s and t and group_holds(rule, s, t)]
     many, one, field_name = (
         (targets, sources, condition.target_field)
         if rule.match_type == "one_to_many"
@@ -127,6 +142,65 @@ def candidates(
         if group_holds(rule, side_s, side_t):
             found.append((tuple(side_s), tuple(side_t)))
     return found
+
+
+def some_of(members: list[Transaction], most: int):
+    """Every choice of 1…most members."""
+    for size in range(1, most + 1):
+        yield from combinations(members, size)
+
+
+def smallest_groups(rule: Rule, sources: list[Transaction], targets: list[Transaction]):
+    """By subset search: the smallest groups of each single, or of what smaller ones leave over."""
+    if rule.match_type == "many_to_many":
+        every = [
+            (s, t)
+            for s in some_of(sources, rule.max_size)
+            for t in some_of(targets, rule.max_size)
+            if group_holds(rule, s, t)
+        ]
+        found, claimed = [], set()
+        for size in range(2, 2 * rule.max_size + 1):
+            fresh = [
+                (s, t)
+                for s, t in every
+                if len(s) + len(t) == size and not claimed & {*members_of((s, t))}
+            ]
+            found += fresh
+            claimed |= {one for candidate in fresh for one in members_of(candidate)}
+        return found
+    found = []
+    singles = sources if rule.match_type == "one_to_many" else targets
+    for single in singles:
+        fitting = [
+            candidate
+            for group in some_of(targets if singles is sources else sources, rule.max_size)
+            for candidate in [((single,), group) if singles is sources else (group, (single,))]
+            if group_holds(rule, *candidate)
+        ]
+        sizes = [len(s) + len(t) for s, t in fitting]
+        found += [one for one, size in zip(fitting, sizes, strict=True) if size == min(sizes)]
+    return found
+
+
+def members_of(candidate) -> list[tuple[int, str]]:
+    return [(one.side, one.transaction_id) for side in candidate for one in side]
+
+
+def best_first(definition: Definition, rule: Rule, candidate):
+    """The order in which a rule that prefers takes its candidates."""
+    s, t = candidate
+    times = [[event_time(definition, one) for one in side] for side in candidate]
+    keys = {
+        "fewest_members": len(s) + len(t),
+        "closest_amount": abs(sum(x.amount_minor for x in t) - sum(x.amount_minor for x in s)),
+        "closest_date": max(abs(a - b) for a, b in product(*times)),
+        "oldest": sorted(times[0] + times[1]),
+        "newest": sorted(-x for x in times[0] + times[1]),
+    }
+    # Many to many looks for the smallest groups first of all.
+    size = len(s) + len(t) if rule.match_type == "many_to_many" else 0
+    return (size, *(keys[name] for name in rule.prefer), ids(s), ids(t))
 
 
 def ids(members: tuple[Transaction, ...]) -> tuple[str, ...]:
@@ -180,18 +254,17 @@ def run(definition: Definition, transactions: list[Transaction]) -> Outcome:  # 
                             outcome.duplicates.add((side, one.transaction_id))
                             gone.add((side, one.transaction_id))
                         seen.add(value)
-        found = candidates(rule, left(0), left(1))
-        if rule.selection == "lowest_id" or unique is not None:
+        if rule.selection in ("lowest_id", "prefer") or unique is not None:
+            # A whole group is whole before the first is taken, or not at all.
+            whole = candidates(rule, left(0), left(1)) if rule.whole_key is not None else None
             while True:
-                free = [
-                    c
-                    for c in found
-                    if not any((x.side, x.transaction_id) in gone for s in c for x in s)
-                ]
+                found = candidates(rule, left(0), left(1)) if whole is None else whole
+                free = [c for c in found if not gone & {*members_of(c)}]
                 if not free:
                     break
-                take(rule, min(free, key=lambda c: (ids(c[0]), ids(c[1]))))
+                take(rule, min(free, key=lambda c: best_first(definition, rule, c)))
             continue
+        found = candidates(rule, left(0), left(1))
         groups = connected(found)
         for group in groups:
             if len(group) == 1:

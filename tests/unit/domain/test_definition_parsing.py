@@ -214,10 +214,7 @@ def test_any_plain_data_without_an_id_is_refused_in_words(raw):
 @pytest.mark.parametrize(
     ("rule", "path", "says"),
     [
-        ({"match_type": "many_to_many"}, "match_type", "many_to_many is not supported yet"),
-        ({"match_type": "one_to_many"}, "group", "without whole_key"),
         ({"outcome": "suggest"}, "outcome", "suggest is not supported yet; supported: confirm"),
-        ({"selection": {"prefer": ["oldest"]}}, "selection.prefer", "not supported yet"),
         ({"amount": {"sign": "opposite"}}, "amount.sign", "opposite is not supported yet"),
         ({"amount": {"round": {"scale": 2}}}, "amount.round", "not supported yet"),
         ({"amount": {"schedule": {"items": []}}}, "amount.schedule", "not supported yet"),
@@ -244,11 +241,18 @@ def test_what_is_not_built_yet_is_refused_by_name(rule, path, says):
     assert says in message
 
 
-def test_a_group_found_by_subset_search_is_refused_by_name():
-    problems = problems_of(
-        definition({"match_type": "one_to_many", "group": {"max_size": 8}}),
-    )
-    assert "not supported yet" in problems["rules[0].group.max_size"]
+@pytest.mark.parametrize("match_type", ["one_to_many", "many_to_one", "many_to_many"])
+def test_groups_are_found_by_search_or_taken_whole(match_type):
+    assert rule_of(match_type=match_type).max_size == 8
+    assert rule_of(match_type=match_type, group={"max_size": 3}).max_size == 3
+    whole = rule_of(match_type=match_type, conditions=[CONDITION], group={"whole_key": "reference"})
+    assert (whole.whole_key, whole.max_size) == ("reference", None)
+
+
+def test_preferences_are_kept_in_their_order():
+    rule = rule_of(selection={"prefer": ["closest_date", "oldest", "fewest_members"]})
+    assert rule.selection == "prefer"
+    assert rule.prefer == ("closest_date", "oldest", "fewest_members")
 
 
 @pytest.mark.parametrize(
@@ -278,6 +282,18 @@ def test_a_group_found_by_subset_search_is_refused_by_name():
         ({"match_type": "many_to_one", "conditions": [], "group": {"whole_key": "reference"}},
          "group.whole_key", "not the field of a condition"),
         ({"group": {"whole_key": "reference"}}, "group", "no meaning for one_to_one"),
+        ({"group": {"max_size": 3}}, "group", "no meaning for one_to_one"),
+        ({"match_type": "many_to_many", "group": {"max_size": 0}}, "group.max_size", "from 1 to"),
+        ({"match_type": "many_to_many", "group": {"max_size": 51}}, "group.max_size", "to 50"),
+        ({"match_type": "many_to_one", "group": {"whole_key": "reference", "max_size": 3},
+          "conditions": [CONDITION]}, "group.max_size", "contradicts whole_key"),
+        ({"selection": {"prefer": ["cheapest"]}}, "selection.prefer[0]", "fewest_members"),
+        ({"selection": {"prefer": ["oldest", "oldest"]}}, "selection.prefer[1]", "repeats"),
+        ({"selection": {"prefer": []}}, "selection.prefer", "is empty"),
+        ({"selection": {"prefer": "oldest"}}, "selection.prefer", "must be a list"),
+        ({"selection": {"prefer": ["oldest", "newest"]}}, "selection.prefer", "contradict"),
+        ({"selection": {"prefer": ["oldest"], "tie_break": "lowest_id"}},
+         "selection.prefer", "contradicts tie_break"),
         ({"amount": {"tolerance": {}}}, "amount.tolerance", "needs absolute"),
         ({"amount": {"tolerance": {"combine": "larger"}}}, "amount.tolerance", "needs absolute"),
         ({"amount": {"tolerance": {"absolute": 0.5}}}, "amount.tolerance.absolute", "in quotes"),

@@ -1,0 +1,162 @@
+"""What a rule with a many side makes of the legs found together.
+
+A rule takes groups whole by a key, or finds them by subset search. With one member on one side, the
+*single*, the candidates are the smallest groups that fit that single; with several on both, the
+smallest groups of all that is there, then the smallest of what these leave over.
+
+Candidates are not listed where legs can stand for each other, for they may be too many: a *block*
+has all the members that some of its candidates have, and stands for them all.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from domain.matching.block_groups import Block, crowded, decide
+from domain.matching.compiled import BOTH, CompiledRule
+from domain.matching.group_sums import range_of
+from domain.matching.groups_of_both import groups_left, select_of_both
+from domain.matching.groups_of_singles import group_left, select_of_singles
+from domain.matching.legs import Leg, by_id
+from domain.matching.preference import rank
+from domain.matching.profiles import Fitting
+from domain.matching.selection import (
+    EMPTY,
+    Match,
+    Selection,
+    Why,
+    connected,
+    is_open,
+    take_all,
+)
+
+# More pairs of profiles than this are not judged: it takes a tenth of a second.
+_PAIRS_MAX = 250_000
+# Candidates of a whole group with more members than this in all are not ranked.
+_RANKED_MEMBERS_MAX = 1_000_000
+
+
+def select_groups(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
+    """Apply a rule with a many side to one set of legs found together, rivals included."""
+    if not sources or not targets:
+        return EMPTY
+    sources, targets = sorted(sources, key=by_id), sorted(targets, key=by_id)
+    fitting = Fitting(rule, sources, targets)
+    if fitting.pairs > _PAIRS_MAX:
+        return crowded(sources, targets)
+    if rule.rule.whole_key is not None:
+        return _select_whole(rule, sources, targets, fitting)
+    if rule.many_side == BOTH:
+        return select_of_both(rule, sources, targets, fitting)
+    return select_of_singles(rule, sources, targets, fitting)
+
+
+def left_of(rule: CompiledRule, group: Sequence[Match], staying: set[Leg]) -> list[list[Match]]:
+    """The connected sets of candidates that are left of an ambiguous one, under any rule.
+
+    Args:
+        staying: Its members that no other rule takes.
+    """
+    left: list[Match] = []
+    for block in group:
+        sources = tuple(leg for leg in block.sources if leg in staying)
+        targets = tuple(leg for leg in block.targets if leg in staying)
+        if len(sources) + len(targets) == len(block.sources) + len(block.targets):
+            left.append(block)
+        elif sources and targets:
+            left += _left_of_block(rule, block, Match(sources, targets))
+    return connected(left)
+
+
+def _left_of_block(rule: CompiledRule, block: Match, staying: Match) -> Iterator[Match]:
+    if rule.many_side is None:
+        yield staying  # it stood for all pairs of its members, and so does what is left
+    elif rule.rule.whole_key is not None:
+        many = rule.many_side
+        if many != BOTH and len(staying[many]) == len(block[many]):
+            yield staying  # a group is whole or not at all; any single stays a candidate
+    elif rule.many_side == BOTH:
+        yield from groups_left(rule, block, staying)
+    else:
+        yield from group_left(rule, block, staying)
+
+
+# -- whole groups --
+
+
+def _select_whole(
+    rule: CompiledRule, sources: list[Leg], targets: list[Leg], fitting: Fitting
+) -> Selection:
+    """One side or both whole, all or nothing."""
+    if rule.many_side == BOTH:
+        whole = Match(tuple(sources), tuple(targets))
+        candidates = [whole] if _sums_agree(rule, whole) and fitting.all_fit() else []
+        block = whole
+    else:
+        many = tuple(sources if rule.many_side == 0 else targets)
+        singles = _singles_fitting(rule, many, fitting)
+        if rule.greedy and len(many) * len(singles) > _RANKED_MEMBERS_MAX:
+            return crowded(sources, targets)
+        candidates = [_against(many, (single,)) for single in singles]
+        block = _against(many, tuple(sorted(singles, key=by_id)))
+    if not candidates:
+        return Selection({}, {}, _why_not_whole(rule, sources, targets))
+    if not rule.greedy:
+        return decide(rule, [Block(block, alone=len(candidates) == 1)], {})
+    selection = Selection({}, {}, {})
+    best = min(filter(is_open, candidates), key=lambda one: rank(rule, one), default=None)
+    if best is not None:
+        take_all(selection, best)
+    return selection
+
+
+def _against(many: tuple[Leg, ...], singles: tuple[Leg, ...]) -> Match:
+    return Match(many, singles) if many[0].side == 0 else Match(singles, many)
+
+
+def _singles_fitting(rule: CompiledRule, many: tuple[Leg, ...], fitting: Fitting) -> list[Leg]:
+    """Who of the other side fits a whole group."""
+    total = 0
+    currency: str | None = None
+    for leg in many:
+        value = rule.value_of(leg)
+        if value is None or value[0] != (currency or value[0]):
+            return []
+        currency = value[0]
+        total += value[1]
+    assert currency is not None
+    agreeing = range_of(rule, currency, many[0].side)(total)
+    if agreeing is None:
+        return []
+    low, high = agreeing
+    single_side = 1 - many[0].side
+    group_profiles, single_profiles = fitting.sources, fitting.targets
+    if single_side == 0:
+        group_profiles, single_profiles = single_profiles, group_profiles
+    found = []
+    for profile, legs in single_profiles.items():
+        if len(fitting.others(profile, single_side)) == len(group_profiles):
+            for leg in legs:
+                value = rule.value_of(leg)
+                if value is not None and value[0] == currency and low <= value[1] <= high:
+                    found.append(leg)
+    return found
+
+
+def _sums_agree(rule: CompiledRule, match: Match) -> bool:
+    sums = [0, 0]
+    currencies: set[str] = set()
+    for leg in (*match.sources, *match.targets):
+        value = rule.value_of(leg)
+        if value is None:
+            return False
+        currencies.add(value[0])
+        sums[leg.side] += value[1]
+    return len(currencies) == 1 and rule.amounts_agree(currencies.pop(), sums[0], sums[1])
+
+
+def _why_not_whole(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> dict[Leg, Why]:
+    why = Why(
+        "none",
+        f"the {len(sources)} source and {len(targets)} target transactions with one "
+        f"{rule.rule.whole_key} are no whole group that fits",
+    )
+    return dict.fromkeys((*sources, *targets), why)
