@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from domain.definition_values import format_duration
-from domain.definitions import AmountRule, Column, Definition, Rule, SideSpec
+from domain.definitions import AmountRule, Column, Condition, Definition, Rule, SideSpec
 
 
 def definition_to_plain(definition: Definition) -> dict[str, Any]:
@@ -62,15 +62,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "name": rule.name,
         "match_type": rule.match_type,
-        "conditions": [
-            {
-                "source_field": condition.source_field,
-                "target_field": condition.target_field,
-                "operator": condition.operator,
-                "unique": condition.unique,
-            }
-            for condition in rule.conditions
-        ],
+        "conditions": [_condition(condition) for condition in rule.conditions],
         "amount": _amount(rule.amount),
         "selection": (
             {"tie_break": "lowest_id"}
@@ -91,6 +83,19 @@ def _rule(rule: Rule) -> dict[str, Any]:
     if rule.whole_key is not None:
         plain["group"] = {"whole_key": rule.whole_key}
     return plain
+
+
+def _condition(condition: Condition) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "source_field": condition.source_field,
+        "target_field": condition.target_field,
+        "operator": condition.operator,
+        "unique": condition.unique,
+        "maximum": condition.maximum,
+        "minimum": None if condition.minimum is None else _decimal(condition.minimum),
+        "pattern": condition.pattern,
+    }
+    return {name: value for name, value in plain.items() if value is not None}
 
 
 def _amount(amount: AmountRule) -> dict[str, Any]:

@@ -10,7 +10,17 @@ from decimal import Decimal
 from typing import Any, Literal
 
 MatchType = Literal["one_to_one", "one_to_many", "many_to_one"]
-Operator = Literal["exact", "casefold", "alphanumeric"]
+Operator = Literal[
+    "exact",
+    "casefold",
+    "alphanumeric",
+    "digits",
+    "token_run",
+    "token_set",
+    "edit_distance",
+    "similarity",
+    "regex_extract",
+]
 AmountKind = Literal["equal", "tolerance", "bounds"]
 PercentOf = Literal["source", "target", "larger", "smaller", "average"]
 Combine = Literal["larger", "smaller"]
@@ -40,12 +50,20 @@ class Condition:
 
     Fields are `transaction_id`, `reference`, `counterparty`, `description` or `attributes.NAME`.
     `unique` says that a value occurs once per side and that a second one is a duplicate.
+
+    Attributes:
+        maximum: Of `edit_distance`: the most edits.
+        minimum: Of `similarity`: above 0, at most 1.
+        pattern: Of `regex_extract`: an RE2 pattern whose group 1 is compared.
     """
 
     source_field: str
     target_field: str
     operator: Operator
     unique: bool
+    maximum: int | None = None
+    minimum: Decimal | None = None
+    pattern: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ that only states their default is accepted. Decisions where the contract leaves 
 from collections.abc import Mapping
 from typing import Final, cast, get_args
 
+from domain.condition_parsing import parse_condition
 from domain.definition_values import Section
 from domain.definitions import (
     AmountRule,
@@ -18,27 +19,16 @@ from domain.definitions import (
     Condition,
     DateWindow,
     MatchType,
-    Operator,
     PercentOf,
     Rule,
     Selection,
 )
 from domain.errors import Problem
+from domain.matching.texts import EQUALITY_OPERATORS
 from domain.money import shown
 
 NAME_LENGTH_MAX: Final = 128
-CONDITION_FIELDS: Final = ("transaction_id", "reference", "counterparty", "description")
 _MATCH_TYPES = ("one_to_one", "one_to_many", "many_to_one", "many_to_many")
-_OPERATORS = get_args(Operator)
-_OPERATORS_LATER = (
-    "digits",
-    "token_run",
-    "token_set",
-    "edit_distance",
-    "similarity",
-    "regex_extract",
-)
-_OPERATOR_BOUNDS = ("maximum", "minimum", "pattern")
 _BASES_LATER = ("net", "gross", "fx", "base", "schedule")
 _DAYS_MAX = 36_500
 _EXACT = AmountRule("equal", None, None, "larger", "larger", None, None, True)
@@ -65,7 +55,8 @@ def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str
     name = section.text("name", NAME_LENGTH_MAX, required=section.is_mapping) or ""
     match_type = section.choice("match_type", _MATCH_TYPES, "one_to_one")
     conditions = tuple(
-        _condition(inner, inner_path, problems) for inner_path, inner in section.items("conditions")
+        parse_condition(inner, inner_path, problems)
+        for inner_path, inner in section.items("conditions")
     )
     section.choice("outcome", ("confirm",), "confirm", ("suggest",))
     whole_key = _whole_key(section, match_type, conditions)
@@ -88,53 +79,6 @@ def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str
         settle_us=settle_us,
         immediate=immediate,
     )
-
-
-def is_attribute(field: object) -> bool:
-    """Say whether a field is named `attributes.NAME`."""
-    return isinstance(field, str) and field.startswith("attributes.") and bool(field[11:].strip())
-
-
-def _condition(value: object, path: str, problems: list[Problem]) -> Condition:
-    section = Section(
-        value,
-        path,
-        problems,
-        ("field", "source_field", "target_field", "operator", "unique", *_OPERATOR_BOUNDS),
-    )
-    if not section.is_mapping:
-        return Condition("", "", "exact", unique=False)
-    if "field" in section:
-        if "source_field" in section or "target_field" in section:
-            section.refuse("field", "stands for both sides; leave out source_field, target_field")
-        source_field = target_field = _condition_field(section, "field")
-    else:
-        source_field = _condition_field(section, "source_field")
-        target_field = _condition_field(section, "target_field")
-    if "operator" not in section:
-        section.refuse("operator", f"is missing; supported: {', '.join(_OPERATORS)}")
-    operator = section.choice("operator", _OPERATORS, "exact", _OPERATORS_LATER)
-    for bound in _OPERATOR_BOUNDS:
-        if bound in section and section.values.get("operator") in _OPERATORS:
-            section.refuse(bound, f"has no meaning for operator {operator}")
-    return Condition(
-        source_field, target_field, cast(Operator, operator), section.flag("unique", False)
-    )
-
-
-def _condition_field(section: Section, name: str) -> str:
-    value = section.values.get(name)
-    if value is None:
-        section.refuse(name, "is missing; give field, or source_field and target_field")
-    elif value in CONDITION_FIELDS or is_attribute(value):
-        return str(value)
-    else:
-        section.refuse(
-            name,
-            f"is {shown(str(value))}, must be one of {', '.join(CONDITION_FIELDS)}, "
-            "attributes.NAME",
-        )
-    return ""
 
 
 def _whole_key(section: Section, match_type: str, conditions: tuple[Condition, ...]) -> str | None:
@@ -161,13 +105,18 @@ def _whole_key(section: Section, match_type: str, conditions: tuple[Condition, .
         )
         return None
     # Whichever side the definition names it by, the engine looks for the source's field.
-    for condition in conditions:
+    equal = [one for one in conditions if one.operator in EQUALITY_OPERATORS]
+    for condition in equal:
         if condition.source_field == named:
             return condition.source_field
-    for condition in conditions:
+    for condition in equal:
         if condition.target_field == named:
             return condition.source_field
-    group.refuse("whole_key", f"{shown(str(named))} is not the field of a condition of this rule")
+    group.refuse(
+        "whole_key",
+        f"{shown(str(named))} is not the field of a condition of this rule that compares by "
+        "equality",
+    )
     return None
 
 

@@ -9,6 +9,7 @@ from domain.definitions import AmountRule, Condition, DateWindow, Definition, Ru
 from domain.events import MatchSuggested, RecordMatched
 from domain.matching.amounts import limit_minor
 from domain.matching.calendar import Calendar
+from domain.matching.texts import score
 from domain.money import CURRENCY_DIGITS, format_minor
 from domain.transactions import SOURCE, TARGET, Transaction, field_value
 
@@ -81,7 +82,12 @@ def _condition(
         "operator": condition.operator,
         "source_values": _values(condition.source_field, sources),
         "target_values": _values(condition.target_field, targets),
-        "score": 1.0,
+        "score": min(
+            score(condition, source, target)
+            for source in _values(condition.source_field, sources)
+            for target in _values(condition.target_field, targets)
+        )
+        / 10_000,
     }
 
 

@@ -8,6 +8,7 @@ from domain.definitions import Condition, Definition, Rule
 from domain.matching.amounts import AmountTest, amount_test
 from domain.matching.calendar import Calendar
 from domain.matching.legs import Leg
+from domain.matching.texts import EQUALITY_OPERATORS, form_of, pair_test
 from domain.money import currency_digits
 from domain.transactions import SOURCE, Transaction, field_value
 
@@ -18,37 +19,25 @@ KeyOf = Callable[[Transaction], Key]
 _FIELDS_AS_THEY_ARE = ("reference", "counterparty", "description", "transaction_id")
 
 
-def normalise(operator: str, value: str) -> str | None:
-    """The form in which two values are equal when the operator holds; None satisfies nothing."""
-    match operator:
-        case "exact":
-            return value
-        case "casefold":
-            return value.casefold()
-        case "alphanumeric":
-            # isalnum() keeps letters and digits of every script.
-            return "".join(c for c in value.casefold() if c.isalnum()) or None
-    raise AssertionError(operator)
+def _reader(condition: Condition, side: int) -> Callable[[Transaction], Any]:
+    field = condition.source_field if side == SOURCE else condition.target_field
+    form = form_of(condition, side)
+    if form is None:
+        if field in _FIELDS_AS_THEY_ARE:
+            # Decoding has trimmed these and made blank ones None.
+            return attrgetter(field)
+        return lambda transaction: field_value(transaction, field)
 
-
-def _reader(field: str, operator: str) -> Callable[[Transaction], str | None]:
-    if operator == "exact" and field in _FIELDS_AS_THEY_ARE:
-        # Decoding has trimmed these and made blank ones None.
-        return attrgetter(field)
-
-    def read(transaction: Transaction) -> str | None:
+    def read(transaction: Transaction) -> Any:
         value = field_value(transaction, field)
-        return None if value is None else normalise(operator, value)
+        return None if value is None else form(value)
 
     return read
 
 
 def _side_key(conditions: tuple[Condition, ...], side: int) -> KeyOf:
     """Key of one side over several equality conditions: a text, or a tuple of texts."""
-    readers = [
-        _reader(c.source_field if side == SOURCE else c.target_field, c.operator)
-        for c in conditions
-    ]
+    readers = [_reader(condition, side) for condition in conditions]
     if len(readers) == 1:
         return readers[0]
 
@@ -68,12 +57,28 @@ def _both_sides(conditions: tuple[Condition, ...]) -> tuple[KeyOf, KeyOf] | None
     return (_side_key(conditions, 0), _side_key(conditions, 1)) if conditions else None
 
 
+class TextTest:
+    """A condition that equality cannot decide: its place in `Leg.keys`, and what it asks there."""
+
+    def __init__(self, condition: Condition, slot: int) -> None:
+        self.condition = condition
+        self.slot = slot
+        self.readers = _reader(condition, 0), _reader(condition, 1)
+        self._test = pair_test(condition)
+
+    def holds(self, source: Leg, target: Leg) -> bool:
+        """Whether both have a value and the two agree."""
+        ours, theirs = source.keys[self.slot], target.keys[self.slot]
+        return ours is not None and theirs is not None and self._test(ours, theirs)
+
+
 class CompiledRule:
     """One rule with its places in `Leg.keys`.
 
     Attributes:
         slot: Place of the key the rule's pool is indexed by.
         rest_slot: Place of the key of the conditions that are checked per pair, or None.
+        texts: Conditions that equality cannot decide, each with its own place.
         day_slot: Place of the local day a date window compares, or None.
         unique: The rule has a unique condition; `slot` then holds that value alone.
         many_side: For a whole-key rule, the side that is taken as a group; else None.
@@ -97,7 +102,6 @@ class CompiledRule:
         self.remembers_rivals = rule.selection != "lowest_id" or rule.whole_key is not None
         self._amount_tests: dict[str, AmountTest] = {}
         indexed, rest = self._divide(rule)
-        self.conditions_rest = rest
         self.slot = slot
         slot += 1
         self.rest_slot: int | None = None
@@ -107,6 +111,11 @@ class CompiledRule:
         if rest:
             self.rest_slot = slot
             slot += 1
+        self.texts: list[TextTest] = []
+        for condition in rule.conditions:
+            if condition.operator not in EQUALITY_OPERATORS:
+                self.texts.append(TextTest(condition, slot))
+                slot += 1
         self._calendar: Calendar | None = None
         if rule.date is not None:
             self.day_slot = slot
@@ -114,18 +123,22 @@ class CompiledRule:
             slot += 1
         self.next_slot = slot
         self.plain = (
-            self.rest_slot is None and self.day_slot is None and rule.amount.kind == "equal"
+            self.rest_slot is None
+            and not self.texts
+            and self.day_slot is None
+            and rule.amount.kind == "equal"
         )
 
     def _divide(self, rule: Rule) -> tuple[tuple[Condition, ...], tuple[Condition, ...]]:
-        """Conditions that make the index, and those that each pair is checked for."""
+        """Conditions of equality that make the index, and those each pair is checked for."""
+        equal = tuple(c for c in rule.conditions if c.operator in EQUALITY_OPERATORS)
         if self.unique:
-            first = next(c for c in rule.conditions if c.unique)
+            first = next(c for c in equal if c.unique)
         elif rule.whole_key is not None:
-            first = next(c for c in rule.conditions if c.source_field == rule.whole_key)
+            first = next(c for c in equal if c.source_field == rule.whole_key)
         else:
-            return rule.conditions, ()
-        return (first,), tuple(c for c in rule.conditions if c is not first)
+            return equal, ()
+        return (first,), tuple(c for c in equal if c is not first)
 
     @property
     def has_key(self) -> bool:
@@ -137,6 +150,7 @@ class CompiledRule:
         keys: list[Key] = [self._indexed[side](transaction) if self._indexed else ""]
         if self._rest is not None:
             keys.append(self._rest[side](transaction))
+        keys += [text.readers[side](transaction) for text in self.texts]
         if self._calendar is not None:
             # A bare date is the day it names, in every zone.
             keys.append(
@@ -174,6 +188,21 @@ class CompiledRule:
         value = source.keys[slot]
         return value is not None and bool(value == target.keys[slot])
 
+    def failed_condition(self, source: Leg, target: Leg) -> str | None:
+        """Which condition a pair with equal keys fails, None when it fails none."""
+        if not self.rest_agrees(source, target):
+            return "another value"
+        for text in self.texts:
+            if not text.holds(source, target):
+                one = text.condition
+                fields = dict.fromkeys((one.source_field, one.target_field))
+                return f"{one.operator} of {' and '.join(fields)}"
+        return None
+
+    def texts_agree(self, source: Leg, target: Leg) -> bool:
+        """Whether the conditions hold that equality cannot decide."""
+        return all(text.holds(source, target) for text in self.texts)
+
     def days_agree(self, source: Leg, target: Leg) -> bool:
         """Whether the calendar days are within the rule's window."""
         slot = self.day_slot
@@ -189,7 +218,7 @@ class CompiledRule:
 
     def first_failure(self, source: Leg, target: Leg) -> str | None:
         """What keeps a pair with equal keys apart: the first of rest, currency, amount, date."""
-        if not self.rest_agrees(source, target):
+        if not self.rest_agrees(source, target) or not self.texts_agree(source, target):
             return "condition"
         if source.currency != target.currency:
             return "currency"

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from domain.definitions import Severity
 from domain.events import Candidate
 from domain.matching.book import Book
+from domain.matching.compiled import CompiledRule
 from domain.matching.legs import DUPLICATE, OPEN, Leg
 from domain.matching.pools import KeyedPool
 from domain.money import currency_digits, format_minor
@@ -48,8 +49,9 @@ def _money(leg: Leg) -> str:
     return f"{format_minor(leg.amount_minor, digits)} {leg.currency}"
 
 
-def _detail(failed: str | None, leg: Leg, other: Leg) -> str:
+def _detail(rule: CompiledRule, failed: str | None, leg: Leg, other: Leg) -> str:
     """One sentence on what sets a candidate apart."""
+    source, target = (leg, other) if leg.side == 0 else (other, leg)
     match failed:
         case None:
             return f"{other.transaction_id} fits, and so does another"
@@ -58,14 +60,12 @@ def _detail(failed: str | None, leg: Leg, other: Leg) -> str:
         case "amount":
             digits = currency_digits(leg.currency)
             assert digits is not None, leg.currency
-            source, target = (leg, other) if leg.side == 0 else (other, leg)
             difference = format_minor(target.amount_minor - source.amount_minor, digits)
             return f"{_money(other)} against {_money(leg)}: differs by {difference}"
         case "date":
-            source, target = (leg, other) if leg.side == 0 else (other, leg)
             days = (target.occurred_at // _DAY_US) - (source.occurred_at // _DAY_US)
             return f"the target's day is {days} days from the source's, outside the window"
-    return f"{other.transaction_id} has the key but fails another condition"
+    return f"{other.transaction_id} has the key but fails {rule.failed_condition(source, target)}"
 
 
 def _near_misses(book: Book, leg: Leg) -> list[tuple[tuple[int, ...], Candidate]]:
@@ -100,7 +100,7 @@ def _near_misses(book: Book, leg: Leg) -> list[tuple[tuple[int, ...], Candidate]
                         currency=other.currency,
                         rule=rule.name,
                         failed=failed or "ambiguous",
-                        detail=_detail(failed, leg, other),
+                        detail=_detail(rule, failed, leg, other),
                     ),
                 )
     return sorted(found.values(), key=lambda entry: (entry[0], entry[1].transaction_id))

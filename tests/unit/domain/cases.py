@@ -51,6 +51,32 @@ def some_amount(rng: random.Random) -> AmountRule:
     )
 
 
+EQUALITY = ("exact", "casefold", "alphanumeric", "digits")
+PATTERN = r"(?i)\b(R-?\d)\b"
+
+
+def some_equality(rng: random.Random, field: str, *, unique: bool) -> Condition:
+    if field == "reference" and rng.random() < 0.15:
+        return Condition(field, "description", "regex_extract", unique, pattern=PATTERN)
+    return Condition(field, field, rng.choice(EQUALITY), unique)
+
+
+def some_text_condition(rng: random.Random) -> Condition:
+    source = rng.choice(["reference", "counterparty", "description"])
+    target = rng.choice(["description", "description", source])
+    operator = rng.choice(["token_run", "token_set", "edit_distance", "similarity"])
+    return Condition(
+        source,
+        target,
+        operator,
+        unique=False,
+        maximum=rng.choice([0, 1, 2, 4]) if operator == "edit_distance" else None,
+        minimum=rng.choice([Decimal("0.5"), Decimal("0.667"), Decimal("0.8"), Decimal(1)])
+        if operator == "similarity"
+        else None,
+    )
+
+
 def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
     fields = rng.choice(
         [
@@ -67,21 +93,18 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
     if unique:
         match_type = "one_to_one"
         fields = fields or ["reference"]
-    conditions = tuple(
-        Condition(
-            name,
-            name,
-            rng.choice(["exact", "casefold", "alphanumeric"]),
-            unique and place == 0,
-        )
-        for place, name in enumerate(fields)
-    )
+    conditions = [
+        some_equality(rng, name, unique=unique and place == 0) for place, name in enumerate(fields)
+    ]
     whole_key = None
     if match_type != "one_to_one":
         if not conditions:
             match_type = "one_to_one"
         else:
             whole_key = conditions[0].source_field
+    if rng.random() < 0.35:
+        place = rng.randint(0, len(conditions))
+        conditions.insert(place, some_text_condition(rng))
     date = None
     if rng.random() < 0.3:
         low = rng.choice([None, -1, 0])
@@ -93,7 +116,7 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
     return Rule(
         f"rule-{index}",
         match_type,
-        conditions,
+        tuple(conditions),
         some_amount(rng),
         date,
         whole_key,
@@ -146,6 +169,19 @@ def some_records(rng: random.Random, count: int) -> list[tuple[int, dict[str, ob
         for name, values in (
             ("reference", ["R-1", "r1", "R-2", "R3"]),
             ("counterparty", ["Ann", "ann", "Bob"]),
+            (
+                "description",
+                [
+                    "Payment R-1 Ann",
+                    "r1 by Bob",
+                    "ann: R-2/R3 (1.)",
+                    "R-1",
+                    "Ann",
+                    "!?",
+                    "1 2",
+                    "r3",
+                ],
+            ),
         ):
             if rng.random() < 0.85:
                 fields[name] = rng.choice(values)

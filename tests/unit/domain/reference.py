@@ -3,17 +3,19 @@
 It shares nothing with the engine but the definition's data classes and the transaction record.
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import product
 from zoneinfo import ZoneInfo
 
-from domain.definitions import AmountRule, Definition, Rule
+from domain.definitions import AmountRule, Condition, Definition, Rule
 from domain.money import currency_digits
 from domain.transactions import Transaction, field_value
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EQUALITY = ("exact", "casefold", "alphanumeric", "digits", "regex_extract")
 MatchKey = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 
@@ -25,14 +27,71 @@ class Outcome:
     exceptions: set[tuple[int, str]] = field(default_factory=set)
 
 
-def normal(operator: str, value: str | None) -> str | None:
+def normal(condition: Condition, side: int, value: str | None) -> str | None:
+    """The form in which equality is asked."""
     if value is None:
         return None
-    if operator == "exact":
-        return value
-    if operator == "casefold":
-        return value.casefold()
-    return "".join(c for c in value.casefold() if c.isalnum()) or None
+    match condition.operator:
+        case "exact":
+            return value
+        case "casefold":
+            return value.casefold()
+        case "alphanumeric":
+            return "".join(c for c in value.casefold() if c.isalnum()) or None
+        case "digits":
+            return "".join(c for c in value if c.isdecimal()) or None
+        case "regex_extract":
+            if side == 0:
+                return value
+            found = re.search(condition.pattern, value)
+            return found.group(1) if found else None
+    raise AssertionError(condition.operator)
+
+
+def tokens(value: str) -> list[str]:
+    return "".join(c if c.isalnum() else " " for c in value.casefold()).split()
+
+
+def edits(left: str, right: str) -> int:
+    """Levenshtein distance, row by row."""
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        before, row[0] = row[0], i
+        for j, b in enumerate(right, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
+    return row[-1]
+
+
+def common(left: str, right: str) -> int:
+    """Length of the longest common subsequence."""
+    row = [0] * (len(right) + 1)
+    for a in left:
+        before = 0
+        for j, b in enumerate(right, 1):
+            before, row[j] = row[j], before + 1 if a == b else max(row[j], row[j - 1])
+    return row[-1]
+
+
+def text_holds(condition: Condition, left: str | None, right: str | None) -> bool:
+    if left is None or right is None:
+        return False
+    match condition.operator:
+        case "token_run":
+            ours, theirs = tokens(left), tokens(right)
+            return bool(ours) and any(
+                theirs[place : place + len(ours)] == ours for place in range(len(theirs))
+            )
+        case "token_set":
+            return bool(tokens(left)) and all(one in tokens(right) for one in tokens(left))
+        case "edit_distance":
+            return edits(left.casefold(), right.casefold()) <= condition.maximum
+        case "similarity":
+            a, b = ("".join(c for c in x.casefold() if c.isalnum()) for x in (left, right))
+            if not a or not b:
+                return False
+            return Fraction(2 * common(a, b), len(a) + len(b)) >= Fraction(condition.minimum)
+    form = normal(condition, 0, left)
+    return form is not None and form == normal(condition, 1, right)
 
 
 def event_time(definition: Definition, one: Transaction) -> int:
@@ -81,9 +140,8 @@ def pair_holds(rule: Rule, s: Transaction, t: Transaction) -> bool:
     if s.currency != t.currency:
         return False
     for condition in rule.conditions:
-        left = normal(condition.operator, field_value(s, condition.source_field))
-        right = normal(condition.operator, field_value(t, condition.target_field))
-        if left is None or left != right:
+        left = field_value(s, condition.source_field)
+        if not text_holds(condition, left, field_value(t, condition.target_field)):
             return False
     if rule.date is not None:
         zone = rule.date.time_zone
@@ -110,7 +168,9 @@ def candidates(
 ) -> list[tuple[tuple[Transaction, ...], tuple[Transaction, ...]]]:
     if rule.whole_key is None:
         return [((s,), (t,)) for s, t in product(sources, targets) if group_holds(rule, [s], [t])]
-    condition = next(c for c in rule.conditions if c.source_field == rule.whole_key)
+    condition = next(
+        c for c in rule.conditions if c.source_field == rule.whole_key and c.operator in EQUALITY
+    )
     many, one, field_name = (
         (targets, sources, condition.target_field)
         if rule.match_type == "one_to_many"
@@ -118,7 +178,7 @@ def candidates(
     )
     groups: dict[str, list[Transaction]] = {}
     for member in many:
-        value = normal(condition.operator, field_value(member, field_name))
+        value = normal(condition, member.side, field_value(member, field_name))
         if value is not None:
             groups.setdefault(value, []).append(member)
     found = []
@@ -174,7 +234,7 @@ def run(definition: Definition, transactions: list[Transaction]) -> Outcome:  # 
                 for one in sorted(
                     left(side), key=lambda x: (event_time(definition, x), x.transaction_id)
                 ):
-                    value = normal(unique.operator, field_value(one, name))
+                    value = normal(unique, side, field_value(one, name))
                     if value is not None:
                         if value in seen:
                             outcome.duplicates.add((side, one.transaction_id))

@@ -81,6 +81,10 @@ def test_everything_that_is_supported():
                         {"field": "reference", "operator": "casefold", "unique": True},
                         {"source_field": "attributes.a", "target_field": "description",
                          "operator": "alphanumeric"},
+                        {"field": "counterparty", "operator": "similarity", "minimum": 0.85},
+                        {"field": "counterparty", "operator": "edit_distance", "maximum": 2},
+                        {"source_field": "reference", "target_field": "description",
+                         "operator": "regex_extract", "pattern": r"\b(ORD-\d+)\b"},
                     ],
                     "amount": {
                         "tolerance": {"absolute": "0.50", "percent": 1, "percent_of": "average",
@@ -114,6 +118,9 @@ def test_everything_that_is_supported():
     order, payout, rest = parsed.rules
     assert order.immediate
     assert order.conditions[1] == Condition("attributes.a", "description", "alphanumeric", False)
+    assert [(c.minimum, c.maximum, c.pattern) for c in order.conditions[2:]] == [
+        (Decimal("0.85"), None, None), (None, 2, None), (None, None, r"\b(ORD-\d+)\b")
+    ]  # fmt: skip
     assert order.amount == AmountRule(
         "tolerance", Decimal("0.50"), Decimal(1), "average", "smaller", None, None, False
     )
@@ -130,12 +137,22 @@ def test_everything_that_is_supported():
 DECIMALS = st.decimals(0, 100, places=2).map(str)
 FIELDS = st.sampled_from(["reference", "transaction_id", "counterparty", "attributes.x y"])
 DURATIONS = st.integers(0, 20 * DAY_US).map(format_duration)
-CONDITIONS = st.fixed_dictionaries(
-    {
-        "source_field": FIELDS,
-        "target_field": FIELDS,
-        "operator": st.sampled_from(["exact", "casefold", "alphanumeric"]),
-    }
+CONDITIONS = st.builds(
+    lambda fields, operator: fields | operator,
+    st.fixed_dictionaries({"source_field": FIELDS, "target_field": FIELDS}),
+    st.sampled_from(["exact", "casefold", "alphanumeric", "digits"]).map(
+        lambda operator: {"operator": operator}
+    ),
+)
+TEXT_CONDITIONS = st.builds(
+    lambda fields, operator: fields | operator,
+    st.fixed_dictionaries({"source_field": FIELDS, "target_field": FIELDS}),
+    st.sampled_from(["token_run", "token_set"]).map(lambda operator: {"operator": operator})
+    | st.integers(0, 64).map(lambda most: {"operator": "edit_distance", "maximum": most})
+    | st.decimals("0.01", 1, places=2).map(
+        lambda least: {"operator": "similarity", "minimum": str(least)}
+    )
+    | st.just({"operator": "regex_extract", "pattern": "([A-Z]+)$"}),
 )
 AMOUNTS = st.one_of(
     st.just("equal"),
@@ -154,8 +171,8 @@ AMOUNTS = st.one_of(
     DECIMALS.map(lambda high: {"bounds": {"low": f"-{high}", "high": high}}),
 )
 RULES = st.builds(
-    lambda conditions, amount, date, selection, settle, group: {
-        "conditions": conditions,
+    lambda conditions, texts, amount, date, selection, settle, group: {
+        "conditions": [*conditions, *texts],
         "amount": amount,
         "date": date,
         "selection": selection,
@@ -167,6 +184,7 @@ RULES = st.builds(
         else {}
     ),
     st.lists(CONDITIONS, max_size=3),
+    st.lists(TEXT_CONDITIONS, max_size=2),
     AMOUNTS,
     st.none() | st.fixed_dictionaries({"min_days": st.integers(-9, 0)}, optional={
         "max_days": st.integers(0, 9), "time_zone": st.sampled_from(["Asia/Tokyo", "UTC"])}),
@@ -227,15 +245,6 @@ def test_any_plain_data_without_an_id_is_refused_in_words(raw):
         ({"date": {"min_days": 0, "holidays": ["2026-01-19"]}}, "date.holidays", "not supported"),
         ({"date": {"max_seconds": 60}}, "date.max_seconds", "not supported yet"),
         ({"date": {"max_days": 1, "anchor": "source_member"}}, "date.anchor", "not supported yet"),
-        *[
-            (
-                {"conditions": [{"field": "reference", "operator": operator, "maximum": 1}]},
-                "conditions[0].operator",
-                f"{operator} is not supported yet; supported: exact, casefold, alphanumeric",
-            )
-            for operator in ("digits", "token_run", "token_set", "edit_distance", "similarity",
-                             "regex_extract")
-        ],
     ],
 )  # fmt: skip
 def test_what_is_not_built_yet_is_refused_by_name(rule, path, says):
@@ -270,6 +279,31 @@ def test_a_group_found_by_subset_search_is_refused_by_name():
          "conditions[0].target_field", "missing"),
         ({"conditions": [CONDITION | {"unique": "yes"}]}, "conditions[0].unique", "true or false"),
         ({"conditions": [CONDITION | {"pattern": "x"}]}, "conditions[0].pattern", "no meaning"),
+        ({"conditions": [{"field": "reference", "operator": "edit_distance"}]},
+         "conditions[0].maximum", "needs it"),
+        ({"conditions": [{"field": "reference", "operator": "edit_distance", "maximum": -1}]},
+         "conditions[0].maximum", "whole number from 0"),
+        ({"conditions": [{"field": "reference", "operator": "edit_distance", "maximum": 1,
+                          "minimum": 1}]}, "conditions[0].minimum", "no meaning"),
+        ({"conditions": [{"field": "reference", "operator": "similarity", "minimum": 0}]},
+         "conditions[0].minimum", "above 0"),
+        ({"conditions": [{"field": "reference", "operator": "similarity", "minimum": "1.01"}]},
+         "conditions[0].minimum", "at most 1"),
+        ({"conditions": [{"field": "reference", "operator": "regex_extract", "pattern": "(a"}]},
+         "conditions[0].pattern", "does not compile: missing )"),
+        ({"conditions": [{"field": "reference", "operator": "regex_extract", "pattern": "a+"}]},
+         "conditions[0].pattern", "no group"),
+        ({"conditions": [{"field": "reference", "operator": "regex_extract",
+                          "pattern": r"(a+)\1"}]}, "conditions[0].pattern", "no backreferences"),
+        ({"conditions": [{"field": "reference", "operator": "regex_extract",
+                          "pattern": "(?=a)(a)"}]}, "conditions[0].pattern", "no lookaround"),
+        ({"conditions": [{"field": "reference", "operator": "regex_extract",
+                          "pattern": "(a)" * 200}]}, "conditions[0].pattern", "1 to 512"),
+        ({"conditions": [{"field": "reference", "operator": "token_set", "unique": True}]},
+         "conditions[0].unique", "does not compare by equality"),
+        ({"match_type": "many_to_one", "group": {"whole_key": "reference"},
+          "conditions": [{"field": "reference", "operator": "token_run"}]},
+         "group.whole_key", "compares by equality"),
         ({"conditions": [CONDITION | {"unique": True}] * 2}, "conditions", "more than one unique"),
         ({"match_type": "many_to_one", "group": {"whole_key": "reference"},
           "conditions": [CONDITION | {"unique": True}]}, "conditions", "unique contradicts"),
