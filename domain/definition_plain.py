@@ -4,7 +4,16 @@ from decimal import Decimal
 from typing import Any
 
 from domain.definition_values import format_duration
-from domain.definitions import AmountRule, Column, Condition, Definition, Rule, SideSpec
+from domain.definitions import (
+    AmountRule,
+    Column,
+    Condition,
+    Definition,
+    Rounding,
+    Rule,
+    Schedule,
+    SideSpec,
+)
 
 
 def definition_to_plain(definition: Definition) -> dict[str, Any]:
@@ -99,7 +108,15 @@ def _condition(condition: Condition) -> dict[str, Any]:
 
 
 def _amount(amount: AmountRule) -> dict[str, Any]:
-    plain: dict[str, Any] = {"inclusive": amount.inclusive}
+    plain: dict[str, Any] = {
+        "inclusive": amount.inclusive,
+        "basis": {"source": amount.source_basis, "target": amount.target_basis},
+        "sign": "opposite" if amount.opposite else "same",
+    }
+    if amount.round is not None:
+        plain["round"] = _rounding(amount.round)
+    if amount.schedule is not None:
+        plain["schedule"] = _schedule(amount.schedule)
     if amount.low is not None and amount.high is not None:
         plain["bounds"] = {"low": _decimal(amount.low), "high": _decimal(amount.high)}
     elif amount.kind == "tolerance":
@@ -108,4 +125,25 @@ def _amount(amount: AmountRule) -> dict[str, Any]:
             if limit is not None:
                 tolerance[name] = _decimal(limit)
         plain["tolerance"] = tolerance
+    return plain
+
+
+def _rounding(rounding: Rounding) -> dict[str, Any]:
+    return {"scale": rounding.scale, "mode": rounding.mode}
+
+
+def _schedule(schedule: Schedule) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "order": schedule.order,
+        "items": [
+            {
+                name: _decimal(value)
+                for name, value in (("percent", fee.percent), ("flat", fee.flat))
+                if value is not None
+            }
+            for fee in schedule.items
+        ],
+    }
+    if schedule.round is not None:
+        plain["round"] = _rounding(schedule.round)
     return plain

@@ -24,6 +24,9 @@ Operator = Literal[
 AmountKind = Literal["equal", "tolerance", "bounds"]
 PercentOf = Literal["source", "target", "larger", "smaller", "average"]
 Combine = Literal["larger", "smaller"]
+Basis = Literal["amount", "net", "gross", "fx", "base", "schedule"]
+RoundingMode = Literal["half_even", "half_up"]
+FeeOrder = Literal["parallel", "cascading"]
 Selection = Literal["suggest", "leave_unmatched", "lowest_id"]
 
 
@@ -67,6 +70,36 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Rounding:
+    """To `scale` fraction digits of the major unit; `half_up` rounds a half away from zero."""
+
+    scale: int
+    mode: RoundingMode
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """One item of a schedule: a percentage, or a flat amount in major units."""
+
+    percent: Decimal | None
+    flat: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Fees taken off an amount.
+
+    Attributes:
+        order: `parallel` takes every percentage of the amount, `cascading` of what is left.
+        round: Of each fee by itself; None takes fees exactly.
+    """
+
+    order: FeeOrder
+    round: Rounding | None
+    items: tuple[Fee, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AmountRule:
     """How the sums of the two sides may differ; difference = target - source.
 
@@ -77,6 +110,11 @@ class AmountRule:
         combine: Which limit counts when both are set.
         low, high: Limits of kind `bounds` on the difference, in major units, both set.
         inclusive: The limits themselves are allowed.
+        round: Of each side's sum before comparing.
+        source_basis, target_basis: What is compared of a transaction: its amount, net or gross of
+            its fee, converted by its own rate, its base amount, or its amount less the schedule's
+            fees.
+        opposite: The target's sign is turned.
     """
 
     kind: AmountKind
@@ -87,6 +125,11 @@ class AmountRule:
     low: Decimal | None
     high: Decimal | None
     inclusive: bool
+    round: Rounding | None = None
+    source_basis: Basis = "amount"
+    target_basis: Basis = "amount"
+    schedule: Schedule | None = None
+    opposite: bool = False
 
 
 @dataclass(frozen=True, slots=True)

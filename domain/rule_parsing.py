@@ -3,23 +3,19 @@
 Features of CONTRACT section 3 that are not built yet are known here and refused by name; a value
 that only states their default is accepted. Decisions where the contract leaves room:
 
-- `percent_of` and `combine` default to `larger`; without a percentage they change nothing.
 - A definition that could admit no match at all, or every match, is a contradiction and refused.
 - At most one condition of a rule is `unique`; such a rule is always immediate.
 """
 
-from collections.abc import Mapping
-from typing import Final, cast, get_args
+from typing import Final, cast
 
+from domain.amount_parsing import parse_amount
 from domain.condition_parsing import parse_condition
 from domain.definition_values import Section
 from domain.definitions import (
-    AmountRule,
-    Combine,
     Condition,
     DateWindow,
     MatchType,
-    PercentOf,
     Rule,
     Selection,
 )
@@ -29,9 +25,7 @@ from domain.money import shown
 
 NAME_LENGTH_MAX: Final = 128
 _MATCH_TYPES = ("one_to_one", "one_to_many", "many_to_one", "many_to_many")
-_BASES_LATER = ("net", "gross", "fx", "base", "schedule")
 _DAYS_MAX = 36_500
-_EXACT = AmountRule("equal", None, None, "larger", "larger", None, None, True)
 
 
 def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str) -> Rule:
@@ -72,7 +66,7 @@ def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str
         name=name,
         match_type=cast(MatchType, match_type),
         conditions=conditions,
-        amount=_amount(section),
+        amount=parse_amount(section),
         date=_date(section, time_zone),
         whole_key=whole_key,
         selection=_selection(section),
@@ -118,79 +112,6 @@ def _whole_key(section: Section, match_type: str, conditions: tuple[Condition, .
         "equality",
     )
     return None
-
-
-def _amount(rule: Section) -> AmountRule:
-    if rule.values.get("amount") == "equal":
-        return _EXACT
-    section = rule.section(
-        "amount", ("tolerance", "bounds", "inclusive", "round", "basis", "schedule", "sign")
-    )
-    for name in ("round", "schedule"):
-        if name in section:
-            section.refuse(name, "is not supported yet; amounts are compared as they are")
-    section.choice("sign", ("same",), "same", ("opposite",))
-    _basis(section)
-    inclusive = section.flag("inclusive", True)
-    if "tolerance" in section and "bounds" in section:
-        section.refuse("bounds", "contradicts tolerance; give one of them")
-    if "tolerance" in section:
-        return _tolerance(section, inclusive)
-    if "bounds" in section:
-        return _bounds(section, inclusive)
-    if not inclusive:
-        section.refuse("inclusive", "false has no meaning without tolerance or bounds")
-    return _EXACT
-
-
-def _basis(section: Section) -> None:
-    if not isinstance(section.values.get("basis"), Mapping):
-        section.choice("basis", ("amount",), "amount", _BASES_LATER)
-        return
-    basis = section.section("basis", ("source", "target"))
-    for side in ("source", "target"):
-        basis.choice(side, ("amount",), "amount", _BASES_LATER)
-
-
-def _tolerance(amount: Section, inclusive: bool) -> AmountRule:
-    section = amount.section("tolerance", ("absolute", "percent", "percent_of", "combine"))
-    limits = {name: section.decimal(name) for name in ("absolute", "percent")}
-    for name, limit in limits.items():
-        if limit is not None and limit < 0:
-            section.refuse(name, "is negative; a tolerance is an absolute difference")
-    percent = limits["percent"]
-    if percent is not None and percent > 100:
-        section.refuse("percent", "is over 100, which lets almost any two amounts agree")
-    if "absolute" not in section and "percent" not in section:
-        section.refuse("", "needs absolute, percent or both")
-    elif not inclusive and not any(limits.values()):
-        amount.refuse("inclusive", "false with a tolerance of zero admits no match")
-    percent_of = section.choice("percent_of", get_args(PercentOf), "larger")
-    combine = section.choice("combine", get_args(Combine), "larger")
-    return AmountRule(
-        "tolerance",
-        limits["absolute"],
-        percent,
-        cast(PercentOf, percent_of) if percent is not None else "larger",
-        cast(Combine, combine) if None not in limits.values() else "larger",
-        None,
-        None,
-        inclusive,
-    )
-
-
-def _bounds(amount: Section, inclusive: bool) -> AmountRule:
-    section = amount.section("bounds", ("low", "high"))
-    low, high = section.decimal("low"), section.decimal("high")
-    for name in ("low", "high"):
-        if name not in section:
-            section.refuse(name, "is missing; both ends are needed")
-    if low is not None and high is not None:
-        if low > high:
-            section.refuse("low", f"{low} is above high {high}")
-        elif low == high and not inclusive:
-            amount.refuse("inclusive", "false with equal bounds admits no match")
-    return AmountRule("bounds", None, None, "larger", "larger", low, high, inclusive)
 
 
 def _date(rule: Section, time_zone: str) -> DateWindow | None:

@@ -7,10 +7,11 @@ from typing import Any
 
 from domain.definitions import AmountRule, Condition, DateWindow, Definition, Rule
 from domain.events import MatchSuggested, RecordMatched
-from domain.matching.amounts import limit_minor
+from domain.matching.amounts import limit_units
 from domain.matching.calendar import Calendar
 from domain.matching.texts import score
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.matching.values import Comparison
+from domain.money import CURRENCY_DIGITS
 from domain.transactions import SOURCE, TARGET, Transaction, field_value
 
 DAY_US = 86_400_000_000
@@ -44,7 +45,7 @@ class Explainer:
             "conditions": [
                 _condition(condition, sources, targets) for condition in rule.conditions
             ],
-            "amount": _amount(rule, event),
+            "amount": _amount(rule, event, sources, targets),
         }
         if rule.date is not None:
             explanation["date"] = self._date(rule.date, sources, targets)
@@ -97,26 +98,46 @@ def _values(name: str, transactions: list[Transaction]) -> list[str]:
     return sorted({field_value(one, name) or "" for one in transactions})
 
 
-def _amount(rule: Rule, event: RecordMatched | MatchSuggested) -> dict[str, Any]:
-    digits = CURRENCY_DIGITS[event.currency]
+def _amount(
+    rule: Rule,
+    event: RecordMatched | MatchSuggested,
+    sources: list[Transaction],
+    targets: list[Transaction],
+) -> dict[str, Any]:
     amount = rule.amount
-    found: dict[str, Any] = {
-        "kind": amount.kind,
-        "difference": format_minor(event.target_minor - event.source_minor, digits),
-    }
+    found: dict[str, Any] = {"kind": amount.kind}
+    comparison = Comparison(amount)
+    values = [
+        comparison.side([comparison.value(one) for one in side]) for side in (sources, targets)
+    ]
+    source, target = values
+    # Only what can be compared is matched.
+    assert source is not None
+    assert target is not None
+    currency = source[0]
+    if event.compared is not None or not comparison.as_it_is:
+        found |= {
+            "currency": currency,
+            "source_basis": amount.source_basis,
+            "target_basis": amount.target_basis,
+            "sign": "opposite" if amount.opposite else "same",
+            "source": f"{comparison.decimal(source):f}",
+            "target": f"{comparison.decimal(target):f}",
+        }
+    found["difference"] = f"{comparison.decimal((currency, target[1] - source[1])):f}"
     if amount.kind == "bounds":
         found |= {"low": str(amount.low), "high": str(amount.high)}
     elif amount.kind == "tolerance" and not isinstance(event, MatchSuggested):
         # The sums of a suggestion's whole set are not what one of its matches would compare.
-        found["limit"] = _limit(amount, digits, event)
+        scale = CURRENCY_DIGITS[currency] + comparison.extra
+        found["limit"] = _limit(amount, scale, source[1], target[1])
     return found
 
 
-def _limit(amount: AmountRule, digits: int, event: RecordMatched) -> str:
+def _limit(amount: AmountRule, scale: int, source: int, target: int) -> str:
     if amount.percent is None:
         return f"{amount.absolute:f}"
-    limit = limit_minor(amount, digits, event.source_minor, event.target_minor)
-    return _plain(limit / 10**digits)
+    return _plain(limit_units(amount, scale, source, target) / 10**scale)
 
 
 def _plain(value: Fraction) -> str:

@@ -1,14 +1,16 @@
 """A rule made ready to run: which keys it looks legs up by, and what it asks of a pair."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
 from domain.definitions import Condition, Definition, Rule
-from domain.matching.amounts import AmountTest, amount_test
+from domain.matching.amounts import Limits, limits_of
 from domain.matching.calendar import Calendar
 from domain.matching.legs import Leg
 from domain.matching.texts import EQUALITY_OPERATORS, form_of, pair_test
+from domain.matching.values import Comparison, Value
 from domain.money import currency_digits
 from domain.transactions import SOURCE, Transaction, field_value
 
@@ -79,6 +81,7 @@ class CompiledRule:
         slot: Place of the key the rule's pool is indexed by.
         rest_slot: Place of the key of the conditions that are checked per pair, or None.
         texts: Conditions that equality cannot decide, each with its own place.
+        value_slot: Place of the value compared, or None where it is the amount as it is.
         day_slot: Place of the local day a date window compares, or None.
         unique: The rule has a unique condition; `slot` then holds that value alone.
         many_side: For a whole-key rule, the side that is taken as a group; else None.
@@ -100,7 +103,8 @@ class CompiledRule:
             None if rule.whole_key is None else (1 if rule.match_type == "one_to_many" else 0)
         )
         self.remembers_rivals = rule.selection != "lowest_id" or rule.whole_key is not None
-        self._amount_tests: dict[str, AmountTest] = {}
+        self.comparison = Comparison(rule.amount)
+        self._limits: dict[str, Limits] = {}
         indexed, rest = self._divide(rule)
         self.slot = slot
         slot += 1
@@ -116,6 +120,11 @@ class CompiledRule:
             if condition.operator not in EQUALITY_OPERATORS:
                 self.texts.append(TextTest(condition, slot))
                 slot += 1
+        self.value_slot: int | None = None
+        if not self.comparison.as_it_is:
+            self.value_slot = slot
+            slot += 1
+        self._target_sign = self.comparison.target_sign
         self._calendar: Calendar | None = None
         if rule.date is not None:
             self.day_slot = slot
@@ -126,7 +135,9 @@ class CompiledRule:
             self.rest_slot is None
             and not self.texts
             and self.day_slot is None
+            and self.value_slot is None
             and rule.amount.kind == "equal"
+            and not rule.amount.opposite
         )
 
     def _divide(self, rule: Rule) -> tuple[tuple[Condition, ...], tuple[Condition, ...]]:
@@ -151,6 +162,8 @@ class CompiledRule:
         if self._rest is not None:
             keys.append(self._rest[side](transaction))
         keys += [text.readers[side](transaction) for text in self.texts]
+        if self.value_slot is not None:
+            keys.append(self._value(transaction))
         if self._calendar is not None:
             # A bare date is the day it names, in every zone.
             keys.append(
@@ -171,14 +184,48 @@ class CompiledRule:
         """What gives `keys`, by side, when the rule has a single place; else None."""
         return self._indexed if self.next_slot - self.slot == 1 else None
 
-    def amounts_agree(self, currency: str, source_minor: int, target_minor: int) -> bool:
-        """Whether two sums in one currency are within the rule's limits."""
-        test = self._amount_tests.get(currency)
-        if test is None:
+    def _value(self, transaction: Transaction) -> Value | None:
+        value = self.comparison.value(transaction)
+        if value is None or self.many_side is not None:
+            return value  # sums are rounded, not their members
+        return value[0], self.comparison.rounded(*value)
+
+    def value_of(self, leg: Leg) -> Value | None:
+        """What of a leg is compared: (currency, units); None if it lacks what the basis needs."""
+        if self.value_slot is not None:
+            value: Value | None = leg.keys[self.value_slot]
+            return value
+        if leg.side == SOURCE or self._target_sign == 1:
+            return leg.currency, leg.amount_minor
+        return leg.currency, -leg.amount_minor
+
+    def side_value(self, legs: Sequence[Leg]) -> Value | None:
+        """What of a whole side is compared; None if currencies differ or a member lacks a value."""
+        return self.comparison.side([self.value_of(leg) for leg in legs])
+
+    def difference(self, source: Leg, target: Leg) -> Decimal | None:
+        """Target - source as compared, in major units; None if they cannot be compared."""
+        ours, theirs = self.value_of(source), self.value_of(target)
+        if ours is None or theirs is None or ours[0] != theirs[0]:
+            return None
+        return self.comparison.decimal((ours[0], theirs[1] - ours[1]))
+
+    def limits(self, currency: str) -> Limits:
+        """The rule's limits for values in one currency."""
+        limits = self._limits.get(currency)
+        if limits is None:
             digits = currency_digits(currency)
             assert digits is not None, currency
-            test = self._amount_tests[currency] = amount_test(self.rule.amount, digits)
-        return test(source_minor, target_minor)
+            limits = limits_of(self.rule.amount, digits + self.comparison.extra)
+            self._limits[currency] = limits
+        return limits
+
+    def sides_agree(self, sources: Sequence[Leg], targets: Sequence[Leg]) -> bool:
+        """Whether the sums of two sides are within the rule's limits."""
+        ours, theirs = self.side_value(sources), self.side_value(targets)
+        if ours is None or theirs is None or ours[0] != theirs[0]:
+            return False
+        return self.limits(ours[0]).agree(ours[1], theirs[1])
 
     def rest_agrees(self, source: Leg, target: Leg) -> bool:
         """Whether the conditions that are not indexed hold."""
@@ -220,11 +267,12 @@ class CompiledRule:
         """What keeps a pair with equal keys apart: the first of rest, currency, amount, date."""
         if not self.rest_agrees(source, target) or not self.texts_agree(source, target):
             return "condition"
-        if source.currency != target.currency:
+        ours, theirs = self.value_of(source), self.value_of(target)
+        if ours is None or theirs is None:
+            return "amount"
+        if ours[0] != theirs[0]:
             return "currency"
-        if self.many_side is None and not self.amounts_agree(
-            source.currency, source.amount_minor, target.amount_minor
-        ):
+        if self.many_side is None and not self.limits(ours[0]).agree(ours[1], theirs[1]):
             return "amount"
         if not self.days_agree(source, target):
             return "date"

@@ -8,7 +8,7 @@ from domain.matching.book import Book
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import DUPLICATE, OPEN, Leg
 from domain.matching.pools import KeyedPool
-from domain.money import currency_digits, format_minor
+from domain.money import currency_digits, format_money
 
 #: How many candidates an exception names.
 CANDIDATES_MAX = 5
@@ -43,10 +43,15 @@ class Classification(NamedTuple):
         return tuple(candidate.transaction_id for candidate in self.candidates)
 
 
-def _money(leg: Leg) -> str:
-    digits = currency_digits(leg.currency)
-    assert digits is not None, leg.currency
-    return f"{format_minor(leg.amount_minor, digits)} {leg.currency}"
+def _shown(rule: CompiledRule, leg: Leg) -> str:
+    """The amount of a leg, and what of it is compared where that is something else."""
+    own = format_money(leg.amount_minor, leg.currency)
+    if rule.value_slot is None:
+        return own
+    value = rule.value_of(leg)
+    if value is None:
+        return f"{own} (without what its basis needs)"
+    return f"{own} (compared as {rule.comparison.decimal(value):f} {value[0]})"
 
 
 def _detail(rule: CompiledRule, failed: str | None, leg: Leg, other: Leg) -> str:
@@ -56,16 +61,24 @@ def _detail(rule: CompiledRule, failed: str | None, leg: Leg, other: Leg) -> str
         case None:
             return f"{other.transaction_id} fits, and so does another"
         case "currency":
-            return f"{_money(other)} against {_money(leg)}: the currencies differ"
+            return f"{_shown(rule, other)} against {_shown(rule, leg)}: the currencies differ"
         case "amount":
-            digits = currency_digits(leg.currency)
-            assert digits is not None, leg.currency
-            difference = format_minor(target.amount_minor - source.amount_minor, digits)
-            return f"{_money(other)} against {_money(leg)}: differs by {difference}"
+            difference = rule.difference(source, target)
+            if difference is None:
+                return f"{_shown(rule, other)} against {_shown(rule, leg)}: cannot be compared"
+            return f"{_shown(rule, other)} against {_shown(rule, leg)}: differs by {difference:f}"
         case "date":
             days = (target.occurred_at // _DAY_US) - (source.occurred_at // _DAY_US)
             return f"the target's day is {days} days from the source's, outside the window"
     return f"{other.transaction_id} has the key but fails {rule.failed_condition(source, target)}"
+
+
+def _distance(rule: CompiledRule, source: Leg, target: Leg) -> int:
+    """How far apart two amounts are, in minor units."""
+    ours, theirs = rule.value_of(source), rule.value_of(target)
+    if ours is None or theirs is None or ours[0] != theirs[0]:
+        return abs(target.amount_minor - source.amount_minor)
+    return abs(rule.comparison.minor((ours[0], theirs[1] - ours[1])))
 
 
 def _near_misses(book: Book, leg: Leg) -> list[tuple[tuple[int, ...], Candidate]]:
@@ -85,7 +98,7 @@ def _near_misses(book: Book, leg: Leg) -> list[tuple[tuple[int, ...], Candidate]
                 failed = "amount"
             nearness = (
                 _RANK[failed],
-                abs(target.amount_minor - source.amount_minor),
+                _distance(rule, source, target),
                 abs(target.occurred_at - source.occurred_at),
                 rule.index,
             )

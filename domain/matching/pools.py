@@ -10,11 +10,9 @@ from typing import Any, Protocol
 
 from sortedcontainers import SortedKeyList
 
-from domain.definitions import AmountRule
-from domain.matching.amounts import reach
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Leg
-from domain.money import currency_digits
+from domain.matching.values import Value
 
 #: Both sides of what stands under one key: source legs and target legs.
 Bucket = tuple[list[Leg], list[Leg]]
@@ -128,14 +126,17 @@ class UniquePool(KeyedPool):
 
 
 class EqualAmountPool:
-    """Legs by currency and amount, for a rule without conditions that wants equal amounts."""
+    """Legs by currency and value, for a rule without conditions that wants equal amounts."""
 
-    def __init__(self) -> None:
-        self._buckets: dict[tuple[str, int], tuple[dict[Leg, None], dict[Leg, None]]] = {}
+    def __init__(self, rule: CompiledRule) -> None:
+        self._value_of = rule.value_of
+        self._buckets: dict[Value, tuple[dict[Leg, None], dict[Leg, None]]] = {}
 
     def add(self, leg: Leg) -> None:
         """See `Pool.add`."""
-        key = (leg.currency, leg.amount_minor)
+        key = self._value_of(leg)
+        if key is None:
+            return
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = ({}, {})
@@ -143,26 +144,24 @@ class EqualAmountPool:
 
     def discard(self, leg: Leg) -> None:
         """See `Pool.discard`."""
-        key = (leg.currency, leg.amount_minor)
-        bucket = self._buckets.get(key)
-        if bucket is not None:
+        key = self._value_of(leg)
+        bucket = None if key is None else self._buckets.get(key)
+        if key is not None and bucket is not None:
             bucket[leg.side].pop(leg, None)
             if not bucket[0] and not bucket[1]:
                 del self._buckets[key]
 
     def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
         """See `Pool.around`."""
-        key = (leg.currency, leg.amount_minor)
+        key = self._value_of(leg)
+        if key is None:
+            return None
         sources, targets = self._buckets.get(key, ({}, {}))
         return key, (list(sources), list(targets))
 
 
-def _by_amount(leg: Leg) -> tuple[int, str]:
-    return leg.amount_minor, leg.transaction_id
-
-
 class AmountRangePool:
-    """Legs by amount in order, for a rule without conditions that allows a difference.
+    """Legs by value in order, for a rule without conditions that allows a difference.
 
     Candidates chain: a source near a target that is near another source belongs to one set. The
     set is followed from leg to leg, each step a search in sorted order.
@@ -170,33 +169,40 @@ class AmountRangePool:
 
     def __init__(self, rule: CompiledRule) -> None:
         self._rule = rule
-        self._amount: AmountRule = rule.rule.amount
         self._currencies: dict[str, tuple[SortedKeyList, SortedKeyList]] = {}
+
+    def _by_value(self, leg: Leg) -> tuple[int, str]:
+        value = self._rule.value_of(leg)
+        assert value is not None, "a leg without a value is not filed"
+        return value[1], leg.transaction_id
 
     def add(self, leg: Leg) -> None:
         """See `Pool.add`."""
-        sides = self._currencies.get(leg.currency)
+        value = self._rule.value_of(leg)
+        if value is None:
+            return
+        sides = self._currencies.get(value[0])
         if sides is None:
-            sides = self._currencies[leg.currency] = (
-                SortedKeyList(key=_by_amount),
-                SortedKeyList(key=_by_amount),
+            sides = self._currencies[value[0]] = (
+                SortedKeyList(key=self._by_value),
+                SortedKeyList(key=self._by_value),
             )
         sides[leg.side].add(leg)
 
     def discard(self, leg: Leg) -> None:
         """See `Pool.discard`."""
-        sides = self._currencies.get(leg.currency)
+        value = self._rule.value_of(leg)
+        sides = None if value is None else self._currencies.get(value[0])
         if sides is not None:
             sides[leg.side].discard(leg)
 
     def _candidates(self, leg: Leg) -> Iterable[Leg]:
-        sides = self._currencies.get(leg.currency)
-        if sides is None:
+        value = self._rule.value_of(leg)
+        sides = None if value is None else self._currencies.get(value[0])
+        if value is None or sides is None:
             return ()
         others = sides[1 - leg.side]
-        digits = currency_digits(leg.currency)
-        assert digits is not None, leg.currency
-        limits = reach(self._amount, digits, leg.amount_minor, leg.side)
+        limits = self._rule.limits(value[0]).reach(value[1], leg.side)
         near: Iterator[Leg] = (
             iter(others)
             if limits is None
@@ -229,4 +235,4 @@ def make_pool(rule: CompiledRule) -> Pool:
         return UniquePool(rule)
     if rule.has_key:
         return KeyedPool(rule)
-    return EqualAmountPool() if rule.rule.amount.kind == "equal" else AmountRangePool(rule)
+    return EqualAmountPool(rule) if rule.rule.amount.kind == "equal" else AmountRangePool(rule)

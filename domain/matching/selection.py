@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from domain.events import Compared
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import OPEN, Leg, by_id, by_time
 
@@ -50,6 +51,35 @@ def ids_of(legs: tuple[Leg, ...]) -> list[str]:
 def total_of(legs: tuple[Leg, ...]) -> int:
     """The sum of the legs' amounts, in minor units."""
     return sum(leg.amount_minor for leg in legs)
+
+
+def stated(
+    rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...]
+) -> tuple[str, int, int, Compared | None]:
+    """What an event states of members: currency, sum of either side, and what was compared.
+
+    Where the members' own amounts are in several currencies the sums are the compared ones.
+    """
+    currency = sources[0].currency
+    comparison = rule.comparison
+    if comparison.as_it_is and comparison.target_sign == 1:
+        return currency, total_of(sources), total_of(targets), None
+    ours, theirs = rule.side_value(sources), rule.side_value(targets)
+    # Only what can be compared is matched.
+    assert ours is not None
+    assert theirs is not None
+    source_minor, target_minor = comparison.minor(ours), comparison.minor(theirs)
+    totals: dict[tuple[int, str], list[int]] = {}
+    for leg in (*sources, *targets):
+        total = totals.setdefault((leg.side, leg.currency), [0, 0])
+        total[0] += 1
+        total[1] += leg.amount_minor
+    if len({own for _, own in totals}) == 1:
+        compared = Compared(ours[0], source_minor, target_minor, [])
+        return currency, total_of(sources), total_of(targets), compared
+    own_totals = [(*place, count, total) for place, (count, total) in sorted(totals.items())]
+    compared = Compared(ours[0], source_minor, target_minor, own_totals)
+    return ours[0], source_minor, target_minor, compared
 
 
 def _match(sources: Sequence[Leg], targets: Sequence[Leg]) -> Match:
@@ -122,8 +152,10 @@ def _blocks(
     blocks: dict[tuple[str, int], tuple[list[Leg], list[Leg]]] = {}
     for side, legs in enumerate((sources, targets)):
         for leg in legs:
-            key = (leg.currency, leg.amount_minor if by_amount else 0)
-            blocks.setdefault(key, ([], []))[side].append(leg)
+            value = rule.value_of(leg)
+            if value is not None:
+                key = value if by_amount else (value[0], 0)
+                blocks.setdefault(key, ([], []))[side].append(leg)
     return [block for block in blocks.values() if block[0] and block[1]]
 
 
@@ -153,16 +185,8 @@ def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
 
 def _admits_group(rule: CompiledRule, group: Match) -> bool:
     """Whether sums agree and every source-target pair is within the other conditions."""
-    legs = (*group.sources, *group.targets)
-    currency = legs[0].currency
-    return (
-        all(leg.currency == currency for leg in legs)
-        and rule.amounts_agree(
-            currency,
-            sum(leg.amount_minor for leg in group.sources),
-            sum(leg.amount_minor for leg in group.targets),
-        )
-        and all(rule.admits(source, target) for source in group.sources for target in group.targets)
+    return rule.sides_agree(group.sources, group.targets) and all(
+        rule.admits(source, target) for source in group.sources for target in group.targets
     )
 
 

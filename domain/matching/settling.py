@@ -35,7 +35,7 @@ from domain.matching.selection import (
     connected,
     ids_of,
     select,
-    total_of,
+    stated,
 )
 
 
@@ -186,6 +186,7 @@ class Settling:
         sources, targets = match.sources, match.targets
         source_ids, target_ids = ids_of(sources), ids_of(targets)
         newest_ms = match.newest_at // 1000
+        currency, source_minor, target_minor, compared = stated(rule, sources, targets)
         self.events.append(
             RecordMatched(
                 rule.name,
@@ -193,10 +194,11 @@ class Settling:
                 self.definition_version,
                 source_ids,
                 target_ids,
-                sources[0].currency,
-                total_of(sources),
-                total_of(targets),
+                currency,
+                source_minor,
+                target_minor,
                 newest_ms,
+                compared,
             )
         )
         members = (*sources, *targets)
@@ -346,6 +348,7 @@ class Settling:
         for other in sorted({one for leg in members for one in leg.suggestions}):
             if self.book.suggestions[other].rule == rule.name:
                 self._withdraw(other, "the set of candidates changed")
+        currency, source_minor, target_minor, compared = stated(rule, sources, targets)
         self.events.append(
             MatchSuggested(
                 rule.name,
@@ -353,12 +356,13 @@ class Settling:
                 self.definition_version,
                 source_ids,
                 target_ids,
-                sources[0].currency,
-                total_of(sources),
-                total_of(targets),
+                currency,
+                source_minor,
+                target_minor,
                 newest_ms,
                 f"{len(sources)} source and {len(targets)} target transactions fit "
                 "in more than one way",
+                compared,
             )
         )
         late = [leg for leg in members if leg.disposition == EXCEPTION]

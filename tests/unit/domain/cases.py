@@ -1,6 +1,7 @@
 """Small worlds for the properties of matching: few values, so that everything collides."""
 
 import random
+from dataclasses import replace
 from decimal import Decimal
 
 from domain.definition_parsing import parse_definition
@@ -10,7 +11,10 @@ from domain.definitions import (
     Condition,
     DateWindow,
     Definition,
+    Fee,
+    Rounding,
     Rule,
+    Schedule,
     Severity,
     SideSpec,
     Window,
@@ -25,7 +29,41 @@ START = 1_767_571_200 * SECOND  # 2026-01-05T00:00:00Z
 EQUAL = AmountRule("equal", None, None, "source", "larger", None, None, True)
 
 
+def some_rounding(rng: random.Random) -> Rounding:
+    return Rounding(rng.choice([0, 1, 1, 2, 3]), rng.choice(["half_up", "half_even"]))
+
+
+def some_schedule(rng: random.Random) -> Schedule:
+    fees = [
+        Fee(rng.choice([Decimal("1.5"), Decimal("0.335"), Decimal(50)]), None)
+        if rng.random() < 0.6
+        else Fee(None, rng.choice([Decimal("0.01"), Decimal("0.3"), Decimal("0.005")]))
+        for _ in range(rng.randint(1, 3))
+    ]
+    return Schedule(
+        rng.choice(["parallel", "cascading"]),
+        rng.choice([None, some_rounding(rng)]),
+        tuple(fees),
+    )
+
+
 def some_amount(rng: random.Random) -> AmountRule:
+    rule = some_limits(rng)
+    if rng.random() < 0.5:
+        return rule
+    bases = ["amount", "amount", "net", "gross", "fx", "base", "schedule"]
+    source, target = rng.choice(bases), rng.choice(bases)
+    return replace(
+        rule,
+        round=some_rounding(rng) if rng.random() < 0.4 else None,
+        source_basis=source,
+        target_basis=target,
+        schedule=some_schedule(rng) if "schedule" in (source, target) else None,
+        opposite=rng.random() < 0.3,
+    )
+
+
+def some_limits(rng: random.Random) -> AmountRule:
     kind = rng.choice(["equal", "equal", "absolute", "percent", "both", "bounds"])
     inclusive = rng.random() < 0.7
     absolute = rng.choice([Decimal("0.01"), Decimal("0.05"), Decimal("0.005")])
@@ -148,6 +186,14 @@ def some_definition(
     )
 
 
+AMOUNTS = ["1.00", "1.00", "1.01", "1.02", "1.05", "2.00", "2.01", "3.02", "-1.00", "-1.01"]
+
+
+def fee_fits(fields: dict[str, object]) -> bool:
+    """Whether the record's currency has the fraction digits of the fees above."""
+    return fields["currency"] != "JPY"
+
+
 def some_records(rng: random.Random, count: int) -> list[tuple[int, dict[str, object]]]:
     """(side, fields) of that many records, ids unique."""
     records = []
@@ -162,7 +208,7 @@ def some_records(rng: random.Random, count: int) -> list[tuple[int, dict[str, ob
             "tenant_id": "acme",
             "reconciliation_id": "orders",
             "transaction_id": f"{rng.choice('abc')}{number}",
-            "amount": rng.choice(["1.00", "1.00", "1.01", "1.02", "1.05", "2.00", "2.01", "3.02"]),
+            "amount": rng.choice(AMOUNTS),
             "currency": rng.choice(["EUR", "EUR", "EUR", "USD"]),
             "occurred_at": occurred,
         }
@@ -185,6 +231,15 @@ def some_records(rng: random.Random, count: int) -> list[tuple[int, dict[str, ob
         ):
             if rng.random() < 0.85:
                 fields[name] = rng.choice(values)
+        if rng.random() < 0.1:
+            fields |= {"amount": rng.choice(["1", "2", "-1"]), "currency": "JPY"}
+        if rng.random() < 0.3:
+            fields["fee"] = rng.choice(["0.01", "0.05", "-0.02"]) if fee_fits(fields) else "1"
+        if rng.random() < 0.4:
+            fields |= {"base_amount": rng.choice(AMOUNTS), "base_currency": "USD"}
+        if rng.random() < 0.4:
+            rate = rng.choice(["1", "1.005", "0.5", "100.125"])
+            fields |= {"fx_rate": rate, "fx_to": rng.choice(["USD", "USD", "JPY", "EUR"])}
         if rng.random() < 0.8:
             fields["attributes"] = {"batch": rng.choice(["x", "y"])}
         records.append((rng.randint(0, 1), fields))

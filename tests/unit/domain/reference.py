@@ -6,11 +6,12 @@ It shares nothing with the engine but the definition's data classes and the tran
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from itertools import product
 from zoneinfo import ZoneInfo
 
-from domain.definitions import AmountRule, Condition, Definition, Rule
+from domain.definitions import AmountRule, Condition, Definition, Rounding, Rule, Schedule
 from domain.money import currency_digits
 from domain.transactions import Transaction, field_value
 
@@ -111,25 +112,71 @@ def local_day(zone: str, one: Transaction) -> int:
     return moment.toordinal()
 
 
-def amounts_agree(rule: AmountRule, currency: str, source: int, target: int) -> bool:
+def rounded(value: Fraction, rounding: Rounding | None) -> Fraction:
+    if rounding is None:
+        return value
+    mode = {"half_up": ROUND_HALF_UP, "half_even": ROUND_HALF_EVEN}[rounding.mode]
+    with localcontext(prec=200):
+        # Every value here is a finite decimal.
+        exact = Decimal(value.numerator) / Decimal(value.denominator)
+        return Fraction(exact.quantize(Decimal(1).scaleb(-rounding.scale), mode))
+
+
+def after_fees(amount: Fraction, schedule: Schedule) -> Fraction:
+    rest = amount
+    for fee in schedule.items:
+        of = rest if schedule.order == "cascading" else amount
+        taken = Fraction(fee.flat) if fee.percent is None else of * Fraction(fee.percent) / 100
+        rest -= rounded(taken, schedule.round)
+    return rest
+
+
+def compared(rule: AmountRule, one: Transaction) -> tuple[str, Fraction] | None:
+    """What is compared of a transaction, in major units."""
+    fee, base_minor, base_currency, rate, rate_to, _ = one.extra or (None,) * 6
+    unit = 10 ** currency_digits(one.currency)
+    amount, currency = Fraction(one.amount_minor, unit), one.currency
+    match (rule.source_basis, rule.target_basis)[one.side]:
+        case "net":
+            amount -= Fraction(fee or 0, unit)
+        case "gross":
+            amount += Fraction(fee or 0, unit)
+        case "base":
+            if base_currency is None:
+                return None
+            amount = Fraction(base_minor, 10 ** currency_digits(base_currency))
+            currency = base_currency
+        case "fx":
+            if rate is None:
+                return None
+            amount, currency = amount * Fraction(rate), rate_to
+        case "schedule":
+            amount = after_fees(amount, rule.schedule)
+    return currency, -amount if one.side == 1 and rule.opposite else amount
+
+
+def amounts_agree(rule: AmountRule, sources: list[Transaction], targets: list[Transaction]) -> bool:
+    values = [[compared(rule, one) for one in side] for side in (sources, targets)]
+    if None in values[0] + values[1] or len({one[0] for side in values for one in side}) != 1:
+        return False
+    source, target = (rounded(sum(x for _, x in side), rule.round) for side in values)
     difference = target - source
-    unit = 10 ** currency_digits(currency)
     if rule.kind == "equal":
         return difference == 0
     if rule.kind == "bounds":
-        low, high = Fraction(rule.low) * unit, Fraction(rule.high) * unit
+        low, high = Fraction(rule.low), Fraction(rule.high)
         return low <= difference <= high if rule.inclusive else low < difference < high
     s, t = abs(source), abs(target)
     base = {
-        "source": Fraction(s),
-        "target": Fraction(t),
-        "larger": Fraction(max(s, t)),
-        "smaller": Fraction(min(s, t)),
-        "average": Fraction(s + t, 2),
+        "source": s,
+        "target": t,
+        "larger": max(s, t),
+        "smaller": min(s, t),
+        "average": (s + t) / 2,
     }[rule.percent_of]
     limits = []
     if rule.absolute is not None:
-        limits.append(Fraction(rule.absolute) * unit)
+        limits.append(Fraction(rule.absolute))
     if rule.percent is not None:
         limits.append(Fraction(rule.percent) / 100 * base)
     limit = max(limits) if rule.combine == "larger" else min(limits)
@@ -137,8 +184,6 @@ def amounts_agree(rule: AmountRule, currency: str, source: int, target: int) -> 
 
 
 def pair_holds(rule: Rule, s: Transaction, t: Transaction) -> bool:
-    if s.currency != t.currency:
-        return False
     for condition in rule.conditions:
         left = field_value(s, condition.source_field)
         if not text_holds(condition, left, field_value(t, condition.target_field)):
@@ -156,10 +201,7 @@ def pair_holds(rule: Rule, s: Transaction, t: Transaction) -> bool:
 
 def group_holds(rule: Rule, sources: list[Transaction], targets: list[Transaction]) -> bool:
     return all(pair_holds(rule, s, t) for s, t in product(sources, targets)) and amounts_agree(
-        rule.amount,
-        sources[0].currency,
-        sum(s.amount_minor for s in sources),
-        sum(t.amount_minor for t in targets),
+        rule.amount, sources, targets
     )
 
 

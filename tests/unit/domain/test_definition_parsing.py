@@ -170,10 +170,31 @@ AMOUNTS = st.one_of(
     ),
     DECIMALS.map(lambda high: {"bounds": {"low": f"-{high}", "high": high}}),
 )
+ROUNDINGS = st.fixed_dictionaries(
+    {"scale": st.integers(0, 9)}, optional={"mode": st.sampled_from(["half_up", "half_even"])}
+)
+SCHEDULES = st.fixed_dictionaries(
+    {
+        "items": st.lists(
+            DECIMALS.map(lambda one: {"percent": one}) | DECIMALS.map(lambda one: {"flat": one}),
+            min_size=1,
+            max_size=3,
+        )
+    },
+    optional={"order": st.sampled_from(["parallel", "cascading"]), "round": ROUNDINGS},
+)
+COMPARED = st.fixed_dictionaries(
+    {},
+    optional={
+        "round": ROUNDINGS,
+        "sign": st.sampled_from(["same", "opposite"]),
+        "basis": st.sampled_from(["net", {"source": "fx"}, {"source": "gross", "target": "base"}]),
+    },
+) | SCHEDULES.map(lambda one: {"basis": {"target": "schedule"}, "schedule": one})
 RULES = st.builds(
-    lambda conditions, texts, amount, date, selection, settle, group: {
+    lambda conditions, texts, amount, compared, date, selection, settle, group: {
         "conditions": [*conditions, *texts],
-        "amount": amount,
+        "amount": compared or amount if amount == "equal" else amount | compared,
         "date": date,
         "selection": selection,
         "settle": settle,
@@ -186,6 +207,7 @@ RULES = st.builds(
     st.lists(CONDITIONS, max_size=3),
     st.lists(TEXT_CONDITIONS, max_size=2),
     AMOUNTS,
+    COMPARED,
     st.none() | st.fixed_dictionaries({"min_days": st.integers(-9, 0)}, optional={
         "max_days": st.integers(0, 9), "time_zone": st.sampled_from(["Asia/Tokyo", "UTC"])}),
     st.sampled_from([{"tie_break": "lowest_id"}, {"ambiguity": "leave_unmatched"}, {}, None]),
@@ -236,11 +258,6 @@ def test_any_plain_data_without_an_id_is_refused_in_words(raw):
         ({"match_type": "one_to_many"}, "group", "without whole_key"),
         ({"outcome": "suggest"}, "outcome", "suggest is not supported yet; supported: confirm"),
         ({"selection": {"prefer": ["oldest"]}}, "selection.prefer", "not supported yet"),
-        ({"amount": {"sign": "opposite"}}, "amount.sign", "opposite is not supported yet"),
-        ({"amount": {"round": {"scale": 2}}}, "amount.round", "not supported yet"),
-        ({"amount": {"schedule": {"items": []}}}, "amount.schedule", "not supported yet"),
-        ({"amount": {"basis": "net"}}, "amount.basis", "net is not supported yet"),
-        ({"amount": {"basis": {"source": "fx"}}}, "amount.basis.source", "fx is not supported yet"),
         ({"date": {"min_days": 0, "business": True}}, "date.business", "not supported yet"),
         ({"date": {"min_days": 0, "holidays": ["2026-01-19"]}}, "date.holidays", "not supported"),
         ({"date": {"max_seconds": 60}}, "date.max_seconds", "not supported yet"),
@@ -332,6 +349,28 @@ def test_a_group_found_by_subset_search_is_refused_by_name():
          "amount.bounds", "contradicts tolerance"),
         ({"amount": {"inclusive": False}}, "amount.inclusive", "no meaning"),
         ({"amount": "about"}, "amount", "must be a mapping"),
+        ({"amount": {"sign": "reverse"}}, "amount.sign", "opposite"),
+        ({"amount": {"round": {}}}, "amount.round.scale", "is missing"),
+        ({"amount": {"round": {"scale": 10}}}, "amount.round.scale", "from 0 to 9"),
+        ({"amount": {"round": {"scale": 2, "mode": "up"}}}, "amount.round.mode", "half_even"),
+        ({"amount": {"basis": "cash"}}, "amount.basis", "gross"),
+        ({"amount": {"basis": {"source": "cash"}}}, "amount.basis.source", "gross"),
+        ({"amount": {"basis": "schedule"}}, "amount.schedule", "is missing"),
+        ({"amount": {"schedule": {"items": [{"flat": "1"}]}}}, "amount.schedule", "neither side"),
+        ({"amount": {"basis": "schedule", "schedule": {}}},
+         "amount.schedule.items", "at least one"),
+        ({"amount": {"basis": "schedule", "schedule": {"items": [{}]}}},
+         "amount.schedule.items[0]", "needs one of"),
+        ({"amount": {"basis": "schedule", "schedule": {"items": [{"percent": 1, "flat": 1}]}}},
+         "amount.schedule.items[0]", "needs one of"),
+        ({"amount": {"basis": "schedule", "schedule": {"items": [{"percent": 101}]}}},
+         "amount.schedule.items[0].percent", "-100 to 100"),
+        ({"amount": {"basis": "schedule", "schedule": {"items": [{"percent": 0.5}]}}},
+         "amount.schedule.items[0].percent", "in quotes"),
+        ({"amount": {"basis": "schedule", "schedule": {"items": [{"flat": 1}] * 17}}},
+         "amount.schedule.items", "at most 16"),
+        ({"amount": {"basis": "schedule", "schedule": {"order": "first", "items": [{"flat": 1}]}}},
+         "amount.schedule.order", "cascading"),
         ({"date": {}}, "date", "needs min_days"),
         ({"date": {"min_days": 2, "max_days": 1}}, "date.min_days", "above max_days"),
         ({"date": {"min_days": 0, "max_days": 1, "inclusive": False}}, "date.inclusive", "no day"),
