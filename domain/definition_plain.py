@@ -8,6 +8,7 @@ from domain.definitions import (
     AmountRule,
     Column,
     Condition,
+    DateWindow,
     Definition,
     Rounding,
     Rule,
@@ -82,13 +83,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "settle": "immediate" if rule.immediate else format_duration(rule.settle_us),
     }
     if rule.date is not None:
-        window = {
-            "min_days": rule.date.min_days,
-            "max_days": rule.date.max_days,
-            "time_zone": rule.date.time_zone,
-            "inclusive": rule.date.inclusive,
-        }
-        plain["date"] = {name: value for name, value in window.items() if value is not None}
+        plain["date"] = _date(rule.date)
     if rule.whole_key is not None:
         plain["group"] = {"whole_key": rule.whole_key}
     return plain
@@ -126,6 +121,20 @@ def _amount(amount: AmountRule) -> dict[str, Any]:
                 tolerance[name] = _decimal(limit)
         plain["tolerance"] = tolerance
     return plain
+
+
+def _date(window: DateWindow) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "min_days": window.min_days,
+        "max_days": window.max_days,
+        "time_zone": window.time_zone,
+        "inclusive": window.inclusive,
+        "business": window.business,
+        "holidays": [day.isoformat() for day in window.holidays],
+        "max_seconds": window.max_seconds,
+        "anchor": "source_member" if window.anchored else None,
+    }
+    return {name: value for name, value in plain.items() if value is not None}
 
 
 def _rounding(rounding: Rounding) -> dict[str, Any]:

@@ -6,6 +6,7 @@ form that is stored; parsing it again gives an equal definition.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -134,12 +135,25 @@ class AmountRule:
 
 @dataclass(frozen=True, slots=True)
 class DateWindow:
-    """Calendar days of target - source, each day local to `time_zone`; None is unbounded."""
+    """How far apart in time the members of a match may be; target - source, None is unbounded.
+
+    Attributes:
+        min_days, max_days: Calendar days, each local to `time_zone`.
+        inclusive: The ends themselves are allowed, of days and of seconds.
+        business: Days are Monday to Friday less `holidays`.
+        max_seconds: Between two instants, either way.
+        anchored: All other members lie in the window of one source member, instead of every target
+            in that of every source.
+    """
 
     min_days: int | None
     max_days: int | None
     time_zone: str
     inclusive: bool
+    business: bool = False
+    holidays: tuple[date, ...] = ()
+    max_seconds: int | None = None
+    anchored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

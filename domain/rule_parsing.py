@@ -7,11 +7,12 @@ that only states their default is accepted. Decisions where the contract leaves 
 - At most one condition of a rule is `unique`; such a rule is always immediate.
 """
 
+from datetime import date
 from typing import Final, cast
 
 from domain.amount_parsing import parse_amount
 from domain.condition_parsing import parse_condition
-from domain.definition_values import Section
+from domain.definition_values import Section, kind
 from domain.definitions import (
     Condition,
     DateWindow,
@@ -26,6 +27,7 @@ from domain.money import shown
 NAME_LENGTH_MAX: Final = 128
 _MATCH_TYPES = ("one_to_one", "one_to_many", "many_to_one", "many_to_many")
 _DAYS_MAX = 36_500
+_HOLIDAYS_MAX = 2_000
 
 
 def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str) -> Rule:
@@ -117,23 +119,68 @@ def _whole_key(section: Section, match_type: str, conditions: tuple[Condition, .
 def _date(rule: Section, time_zone: str) -> DateWindow | None:
     if "date" not in rule:
         return None
-    later = ("business", "holidays", "max_seconds", "anchor")
-    section = rule.section("date", ("min_days", "max_days", "time_zone", "inclusive", *later))
-    for name in later:
-        # False and an empty list only say what is so anyway.
-        if section.values.get(name):
-            section.refuse(name, "is not supported yet; supported: min_days, max_days")
+    section = rule.section(
+        "date",
+        (
+            "min_days",
+            "max_days",
+            "time_zone",
+            "inclusive",
+            "business",
+            "holidays",
+            "max_seconds",
+            "anchor",
+        ),
+    )
     low = section.integer("min_days", -_DAYS_MAX, _DAYS_MAX)
     high = section.integer("max_days", -_DAYS_MAX, _DAYS_MAX)
+    seconds = section.integer("max_seconds", 0, _DAYS_MAX * 86_400)
     inclusive = section.flag("inclusive", True)
-    if not any(name in section for name in ("min_days", "max_days", *later)):
-        section.refuse("", "needs min_days, max_days or both")
+    if not any(name in section for name in ("min_days", "max_days", "max_seconds")):
+        section.refuse("", "needs min_days, max_days or max_seconds")
     if low is not None and high is not None:
         if low > high:
             section.refuse("min_days", f"{low} is above max_days {high}")
         elif not inclusive and high - low < 2:
             section.refuse("inclusive", f"false leaves no day between {low} and {high}")
-    return DateWindow(low, high, section.time_zone("time_zone", time_zone), inclusive)
+    if seconds == 0 and not inclusive:
+        section.refuse("inclusive", "false with max_seconds 0 admits no match")
+    business = section.flag("business", False)
+    if business and "min_days" not in section and "max_days" not in section:
+        section.refuse("business", "has no meaning without min_days or max_days")
+    holidays = _holidays(section)
+    if holidays and not business:
+        section.refuse("holidays", "have no meaning without business: true")
+    section.choice("anchor", ("source_member",), "source_member")
+    return DateWindow(
+        low,
+        high,
+        section.time_zone("time_zone", time_zone),
+        inclusive,
+        business,
+        holidays,
+        seconds,
+        "anchor" in section,
+    )
+
+
+def _holidays(section: Section) -> tuple[date, ...]:
+    days = set()
+    items = section.items("holidays")
+    if len(items) > _HOLIDAYS_MAX:
+        section.refuse("holidays", f"has {len(items)} days, at most {_HOLIDAYS_MAX} are allowed")
+        return ()
+    for path, value in items:
+        # YAML reads a bare 2026-01-19 as a date by itself.
+        text = value.isoformat() if isinstance(value, date) else value
+        try:
+            if not isinstance(text, str) or len(text) != len("2026-01-19"):
+                raise ValueError
+            days.add(date.fromisoformat(text))
+        except ValueError:
+            said = f"is {kind(value)}, must be a date such as 2026-01-19"
+            section.problems.append(Problem(path, said))
+    return tuple(sorted(days))
 
 
 def _selection(rule: Section) -> Selection:

@@ -5,16 +5,15 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
-from domain.definitions import AmountRule, Condition, DateWindow, Definition, Rule
+from domain.definitions import AmountRule, Condition, Definition, Rule
 from domain.events import MatchSuggested, RecordMatched
+from domain.instants import SECOND_US
 from domain.matching.amounts import limit_units
-from domain.matching.calendar import Calendar
+from domain.matching.dates import Span, spans_of
 from domain.matching.texts import score
 from domain.matching.values import Comparison
 from domain.money import CURRENCY_DIGITS
 from domain.transactions import SOURCE, TARGET, Transaction, field_value
-
-DAY_US = 86_400_000_000
 
 
 class Explainer:
@@ -33,7 +32,7 @@ class Explainer:
         self._rules = {rule.name: rule for rule in definition.rules}
         self._version = definition_version
         self._transaction = transaction
-        self._calendars: dict[str, Calendar] = {}
+        self._measured: dict[str, list[Span]] = {}
 
     def explain(self, event: RecordMatched | MatchSuggested) -> dict[str, Any]:
         """The explanation of a match or suggestion, ready for JSON."""
@@ -48,30 +47,40 @@ class Explainer:
             "amount": _amount(rule, event, sources, targets),
         }
         if rule.date is not None:
-            explanation["date"] = self._date(rule.date, sources, targets)
+            explanation["date"] = self._date(rule, sources, targets)
         if isinstance(event, MatchSuggested):
             explanation["reason"] = event.reason
         return explanation
 
+    def _spans(self, rule: Rule) -> list[Span]:
+        spans = self._measured.get(rule.name)
+        if spans is None:
+            spans = self._measured[rule.name] = spans_of(rule.date)
+        return spans
+
     def _date(
-        self, window: DateWindow, sources: list[Transaction], targets: list[Transaction]
+        self, rule: Rule, sources: list[Transaction], targets: list[Transaction]
     ) -> dict[str, Any]:
-        calendar = self._calendars.get(window.time_zone)
-        if calendar is None:
-            calendar = self._calendars[window.time_zone] = Calendar(window.time_zone)
-        days = [
-            [
-                one.occurred_at // DAY_US if one.is_date else calendar.day_of(one.occurred_at)
-                for one in side
-            ]
-            for side in (sources, targets)
-        ]
-        return {
-            "days": [min(days[1]) - max(days[0]), max(days[1]) - min(days[0])],
-            "min_days": window.min_days,
-            "max_days": window.max_days,
-            "time_zone": window.time_zone,
-        }
+        window = rule.date
+        assert window is not None
+        found: dict[str, Any] = {}
+        for span in self._spans(rule):
+            begins, ends = ([span.measure(one) for one in side] for side in (sources, targets))
+            numbers = [[number for number in side if number is not None] for side in (begins, ends)]
+            apart = [min(numbers[1]) - max(numbers[0]), max(numbers[1]) - min(numbers[0])]
+            if span.is_instants:
+                found["seconds"] = [f"{Decimal(one) / SECOND_US:f}" for one in apart]
+                found["max_seconds"] = window.max_seconds
+            else:
+                found |= {
+                    "days": apart,
+                    "min_days": window.min_days,
+                    "max_days": window.max_days,
+                    "time_zone": window.time_zone,
+                }
+        if window.business:
+            found["business"] = True
+        return found
 
 
 def _condition(

@@ -7,7 +7,7 @@ from typing import Any
 
 from domain.definitions import Condition, Definition, Rule
 from domain.matching.amounts import Limits, limits_of
-from domain.matching.calendar import Calendar
+from domain.matching.dates import Span, spans_of
 from domain.matching.legs import Leg
 from domain.matching.texts import EQUALITY_OPERATORS, form_of, pair_test
 from domain.matching.values import Comparison, Value
@@ -82,7 +82,7 @@ class CompiledRule:
         rest_slot: Place of the key of the conditions that are checked per pair, or None.
         texts: Conditions that equality cannot decide, each with its own place.
         value_slot: Place of the value compared, or None where it is the amount as it is.
-        day_slot: Place of the local day a date window compares, or None.
+        spans: The measures of time a date window compares, each with its place.
         unique: The rule has a unique condition; `slot` then holds that value alone.
         many_side: For a whole-key rule, the side that is taken as a group; else None.
         plain: Equal key, currency and amount are all the rule asks.
@@ -109,7 +109,6 @@ class CompiledRule:
         self.slot = slot
         slot += 1
         self.rest_slot: int | None = None
-        self.day_slot: int | None = None
         self._indexed = _both_sides(indexed)
         self._rest = _both_sides(rest)
         if rest:
@@ -125,16 +124,16 @@ class CompiledRule:
             self.value_slot = slot
             slot += 1
         self._target_sign = self.comparison.target_sign
-        self._calendar: Calendar | None = None
-        if rule.date is not None:
-            self.day_slot = slot
-            self._calendar = Calendar(rule.date.time_zone)
+        self.spans: list[tuple[int, Span]] = []
+        for span in spans_of(rule.date):
+            self.spans.append((slot, span))
             slot += 1
+        self.anchored = rule.date is not None and rule.date.anchored
         self.next_slot = slot
         self.plain = (
             self.rest_slot is None
             and not self.texts
-            and self.day_slot is None
+            and not self.spans
             and self.value_slot is None
             and rule.amount.kind == "equal"
             and not rule.amount.opposite
@@ -164,13 +163,7 @@ class CompiledRule:
         keys += [text.readers[side](transaction) for text in self.texts]
         if self.value_slot is not None:
             keys.append(self._value(transaction))
-        if self._calendar is not None:
-            # A bare date is the day it names, in every zone.
-            keys.append(
-                transaction.occurred_at // 86_400_000_000
-                if transaction.is_date
-                else self._calendar.day_of(transaction.occurred_at)
-            )
+        keys += [span.measure(transaction) for _, span in self.spans]
         return keys
 
     @property
@@ -250,18 +243,34 @@ class CompiledRule:
         """Whether the conditions hold that equality cannot decide."""
         return all(text.holds(source, target) for text in self.texts)
 
-    def days_agree(self, source: Leg, target: Leg) -> bool:
-        """Whether the calendar days are within the rule's window."""
-        slot = self.day_slot
-        if slot is None:
+    def dates_agree(self, source: Leg, target: Leg) -> bool:
+        """Whether the target lies in the source's window; of a group, one source's may do."""
+        if self.anchored and self.many_side is not None:
             return True
-        window = self.rule.date
-        assert window is not None
-        days = target.keys[slot] - source.keys[slot]
-        low, high = window.min_days, window.max_days
-        if window.inclusive:
-            return (low is None or low <= days) and (high is None or days <= high)
-        return (low is None or low < days) and (high is None or days < high)
+        for slot, span in self.spans:
+            begin, end = source.keys[slot], target.keys[slot]
+            if begin is None or end is None or not span.allows(end - begin):
+                return False
+        return True
+
+    def anchored_on_a_source(self, sources: Sequence[Leg], targets: Sequence[Leg]) -> bool:
+        """Whether all other members lie in the window of one of the sources."""
+        members = (*sources, *targets)
+        fitting = list(sources)
+        for slot, span in self.spans:
+            found = [leg.keys[slot] for leg in members]
+            if None in found:
+                return False
+            found.sort()
+            # The lowest and the highest of the others are the lowest and the highest of all, but
+            # for a leg that is one of these itself.
+            fitting = [
+                leg
+                for leg in fitting
+                if span.allows(found[leg.keys[slot] == found[0]] - leg.keys[slot])
+                and span.allows(found[-1 - (leg.keys[slot] == found[-1])] - leg.keys[slot])
+            ]
+        return bool(fitting)
 
     def first_failure(self, source: Leg, target: Leg) -> str | None:
         """What keeps a pair with equal keys apart: the first of rest, currency, amount, date."""
@@ -274,7 +283,7 @@ class CompiledRule:
             return "currency"
         if self.many_side is None and not self.limits(ours[0]).agree(ours[1], theirs[1]):
             return "amount"
-        if not self.days_agree(source, target):
+        if self.spans and not self.dates_agree(source, target):
             return "date"
         return None
 

@@ -1,9 +1,11 @@
 """Why a transaction stayed alone: its category, and its nearest candidates with what failed."""
 
+from decimal import Decimal
 from typing import NamedTuple
 
 from domain.definitions import Severity
 from domain.events import Candidate
+from domain.instants import SECOND_US
 from domain.matching.book import Book
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import DUPLICATE, OPEN, Leg
@@ -26,7 +28,6 @@ _CATEGORY = {
 # The most specific first: what agrees in the most respects says the most.
 _RANK = {None: 0, "date": 1, "amount": 2, "currency": 3, "condition": 4}
 _LEVELS = ("low", "medium", "high", "critical")
-_DAY_US = 86_400_000_000
 
 
 class Classification(NamedTuple):
@@ -54,6 +55,24 @@ def _shown(rule: CompiledRule, leg: Leg) -> str:
     return f"{own} (compared as {rule.comparison.decimal(value):f} {value[0]})"
 
 
+def _apart(rule: CompiledRule, source: Leg, target: Leg) -> str:
+    """How far a target is from the window of a source."""
+    window = rule.rule.date
+    assert window is not None
+    for slot, span in rule.spans:
+        begin, end = source.keys[slot], target.keys[slot]
+        if begin is None or end is None:
+            return "a bare date is no instant, so its seconds cannot be compared"
+        if span.allows(end - begin):
+            continue
+        if span.is_instants:
+            seconds = f"{Decimal(end - begin) / SECOND_US:f}"
+            return f"the target is {seconds} seconds from the source, outside the window"
+        days = "business days" if window.business else "days"
+        return f"the target's day is {end - begin} {days} from the source's, outside the window"
+    raise AssertionError("the pair is within the window")
+
+
 def _detail(rule: CompiledRule, failed: str | None, leg: Leg, other: Leg) -> str:
     """One sentence on what sets a candidate apart."""
     source, target = (leg, other) if leg.side == 0 else (other, leg)
@@ -68,8 +87,7 @@ def _detail(rule: CompiledRule, failed: str | None, leg: Leg, other: Leg) -> str
                 return f"{_shown(rule, other)} against {_shown(rule, leg)}: cannot be compared"
             return f"{_shown(rule, other)} against {_shown(rule, leg)}: differs by {difference:f}"
         case "date":
-            days = (target.occurred_at // _DAY_US) - (source.occurred_at // _DAY_US)
-            return f"the target's day is {days} days from the source's, outside the window"
+            return _apart(rule, source, target)
     return f"{other.transaction_id} has the key but fails {rule.failed_condition(source, target)}"
 
 

@@ -185,8 +185,10 @@ def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
 
 def _admits_group(rule: CompiledRule, group: Match) -> bool:
     """Whether sums agree and every source-target pair is within the other conditions."""
-    return rule.sides_agree(group.sources, group.targets) and all(
-        rule.admits(source, target) for source in group.sources for target in group.targets
+    return (
+        rule.sides_agree(group.sources, group.targets)
+        and all(rule.admits(source, target) for source in group.sources for target in group.targets)
+        and (not rule.anchored or rule.anchored_on_a_source(group.sources, group.targets))
     )
 
 

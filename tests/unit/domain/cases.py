@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 from domain.definition_parsing import parse_definition
@@ -115,6 +116,29 @@ def some_text_condition(rng: random.Random) -> Condition:
     )
 
 
+def some_window(rng: random.Random) -> DateWindow:
+    zone = rng.choice(["UTC", "Asia/Tokyo", "America/New_York"])
+    seconds = rng.choice([60, 600, 1800, 0]) if rng.random() < 0.4 else None
+    anchored = rng.random() < 0.4
+    if seconds is not None and rng.random() < 0.6:
+        inclusive = seconds == 0 or rng.random() < 0.8
+        return DateWindow(None, None, zone, inclusive, max_seconds=seconds, anchored=anchored)
+    low = rng.choice([None, -1, 0, 1])
+    high = rng.choice([0, 1, 2] if low is None else [None, 1, 2])
+    narrow = seconds == 0 or (low is not None and high is not None and high - low < 2)
+    business = rng.random() < 0.4
+    return DateWindow(
+        low,
+        high,
+        zone,
+        narrow or rng.random() < 0.8,
+        business,
+        (date(2026, 1, 6),) if business and rng.random() < 0.5 else (),
+        seconds,
+        anchored,
+    )
+
+
 def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
     fields = rng.choice(
         [
@@ -143,20 +167,12 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
     if rng.random() < 0.35:
         place = rng.randint(0, len(conditions))
         conditions.insert(place, some_text_condition(rng))
-    date = None
-    if rng.random() < 0.3:
-        low = rng.choice([None, -1, 0])
-        high = rng.choice([0, 1, 2] if low is None else [None, 0, 1, 2])
-        narrow = low is not None and high is not None and high - low < 2
-        date = DateWindow(
-            low, high, rng.choice(["UTC", "Asia/Tokyo"]), narrow or rng.random() < 0.8
-        )
     return Rule(
         f"rule-{index}",
         match_type,
         tuple(conditions),
         some_amount(rng),
-        date,
+        some_window(rng) if rng.random() < 0.4 else None,
         whole_key,
         "lowest_id" if unique else rng.choice(["suggest", "leave_unmatched", "lowest_id"]),
         rng.choice([0, 0, 5 * MINUTE]),
@@ -197,12 +213,15 @@ def fee_fits(fields: dict[str, object]) -> bool:
 def some_records(rng: random.Random, count: int) -> list[tuple[int, dict[str, object]]]:
     """(side, fields) of that many records, ids unique."""
     records = []
+    # Around noon in one world, around midnight of some zone in another.
+    hour = rng.choice([12, 14, 4])
     for number in range(count):
         minute = rng.randint(0, 60)
+        second = rng.choice([0, 0, rng.randint(0, 59)])
         occurred = (
-            f"2026-01-0{rng.randint(5, 6)}"
-            if rng.random() < 0.1
-            else f"2026-01-05T{12 + minute // 60:02d}:{minute % 60:02d}:{rng.randint(0, 59):02d}Z"
+            f"2026-01-0{rng.randint(3, 6)}"
+            if rng.random() < 0.15
+            else f"2026-01-05T{hour + minute // 60:02d}:{minute % 60:02d}:{second:02d}Z"
         )
         fields: dict[str, object] = {
             "tenant_id": "acme",

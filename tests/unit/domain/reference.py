@@ -5,13 +5,21 @@ It shares nothing with the engine but the definition's data classes and the tran
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from itertools import product
 from zoneinfo import ZoneInfo
 
-from domain.definitions import AmountRule, Condition, Definition, Rounding, Rule, Schedule
+from domain.definitions import (
+    AmountRule,
+    Condition,
+    DateWindow,
+    Definition,
+    Rounding,
+    Rule,
+    Schedule,
+)
 from domain.money import currency_digits
 from domain.transactions import Transaction, field_value
 
@@ -188,20 +196,52 @@ def pair_holds(rule: Rule, s: Transaction, t: Transaction) -> bool:
         left = field_value(s, condition.source_field)
         if not text_holds(condition, left, field_value(t, condition.target_field)):
             return False
-    if rule.date is not None:
-        zone = rule.date.time_zone
-        days = local_day(zone, t) - local_day(zone, s)
-        low, high = rule.date.min_days, rule.date.max_days
-        if low is not None and (days < low or (days == low and not rule.date.inclusive)):
+    anchored = rule.date is not None and rule.date.anchored
+    return rule.date is None or anchored or in_window(rule.date, s, t)
+
+
+def days_between(window: DateWindow, begin: int, end: int) -> int:
+    """Days, or business days, after `begin` up to `end`."""
+    if begin > end:
+        return -days_between(window, end, begin)
+    if not window.business:
+        return end - begin
+    days = [date.fromordinal(day) for day in range(begin + 1, end + 1)]
+    return sum(day.isoweekday() <= 5 and day not in window.holidays for day in days)
+
+
+def in_window(window: DateWindow, one: Transaction, other: Transaction) -> bool:
+    """Whether `other` lies in the window of `one`."""
+    if window.min_days is not None or window.max_days is not None:
+        begin, end = (local_day(window.time_zone, x) for x in (one, other))
+        days = days_between(window, begin, end)
+        low, high = window.min_days, window.max_days
+        if low is not None and (days < low or (days == low and not window.inclusive)):
             return False
-        if high is not None and (days > high or (days == high and not rule.date.inclusive)):
+        if high is not None and (days > high or (days == high and not window.inclusive)):
+            return False
+    if window.max_seconds is not None:
+        if one.is_date or other.is_date:
+            return False
+        apart = Fraction(abs(other.occurred_at - one.occurred_at), 1_000_000)
+        if apart > window.max_seconds or (apart == window.max_seconds and not window.inclusive):
             return False
     return True
 
 
+def anchored(rule: Rule, sources: list[Transaction], targets: list[Transaction]) -> bool:
+    members = [*sources, *targets]
+    return any(
+        all(in_window(rule.date, source, other) for other in members if other is not source)
+        for source in sources
+    )
+
+
 def group_holds(rule: Rule, sources: list[Transaction], targets: list[Transaction]) -> bool:
-    return all(pair_holds(rule, s, t) for s, t in product(sources, targets)) and amounts_agree(
-        rule.amount, sources, targets
+    return (
+        all(pair_holds(rule, s, t) for s, t in product(sources, targets))
+        and amounts_agree(rule.amount, sources, targets)
+        and (rule.date is None or not rule.date.anchored or anchored(rule, sources, targets))
     )
 
 

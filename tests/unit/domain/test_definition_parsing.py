@@ -1,6 +1,7 @@
 """Definitions: what is understood, what is refused with its path, and the stored form."""
 
 import json
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -89,9 +90,11 @@ def test_everything_that_is_supported():
                     "amount": {
                         "tolerance": {"absolute": "0.50", "percent": 1, "percent_of": "average",
                                       "combine": "smaller"},
-                        "inclusive": False, "basis": {"source": "amount"}, "sign": "same",
+                        "inclusive": True, "basis": {"source": "amount"}, "sign": "same",
                     },
-                    "date": {"min_days": -1, "max_days": 3, "time_zone": "UTC", "business": False},
+                    "date": {"min_days": -1, "max_days": 3, "time_zone": "UTC", "business": True,
+                             "holidays": ["2026-01-19", date(2026, 1, 1), "2026-01-19"],
+                             "max_seconds": 60, "anchor": "source_member"},
                     "outcome": "confirm",
                 },
                 {
@@ -122,9 +125,11 @@ def test_everything_that_is_supported():
         (Decimal("0.85"), None, None), (None, 2, None), (None, None, r"\b(ORD-\d+)\b")
     ]  # fmt: skip
     assert order.amount == AmountRule(
-        "tolerance", Decimal("0.50"), Decimal(1), "average", "smaller", None, None, False
+        "tolerance", Decimal("0.50"), Decimal(1), "average", "smaller", None, None, True
     )
-    assert order.date == DateWindow(-1, 3, "UTC", True)
+    assert order.date == DateWindow(
+        -1, 3, "UTC", True, True, (date(2026, 1, 1), date(2026, 1, 19)), 60, True
+    )
     assert (payout.whole_key, payout.selection) == ("reference", "lowest_id")
     assert (payout.settle_us, payout.immediate) == (5 * MINUTE_US, False)
     assert payout.date == DateWindow(None, 2, "Europe/Vienna", True)
@@ -209,7 +214,10 @@ RULES = st.builds(
     AMOUNTS,
     COMPARED,
     st.none() | st.fixed_dictionaries({"min_days": st.integers(-9, 0)}, optional={
-        "max_days": st.integers(0, 9), "time_zone": st.sampled_from(["Asia/Tokyo", "UTC"])}),
+        "max_days": st.integers(0, 9), "time_zone": st.sampled_from(["Asia/Tokyo", "UTC"]),
+        "max_seconds": st.integers(0, 99), "anchor": st.just("source_member")})
+    | st.lists(st.dates(), max_size=3).map(lambda days: {
+        "max_days": 3, "business": True, "holidays": [day.isoformat() for day in days]}),
     st.sampled_from([{"tie_break": "lowest_id"}, {"ambiguity": "leave_unmatched"}, {}, None]),
     DURATIONS | st.just("immediate") | st.none(),
     st.booleans(),
@@ -258,10 +266,6 @@ def test_any_plain_data_without_an_id_is_refused_in_words(raw):
         ({"match_type": "one_to_many"}, "group", "without whole_key"),
         ({"outcome": "suggest"}, "outcome", "suggest is not supported yet; supported: confirm"),
         ({"selection": {"prefer": ["oldest"]}}, "selection.prefer", "not supported yet"),
-        ({"date": {"min_days": 0, "business": True}}, "date.business", "not supported yet"),
-        ({"date": {"min_days": 0, "holidays": ["2026-01-19"]}}, "date.holidays", "not supported"),
-        ({"date": {"max_seconds": 60}}, "date.max_seconds", "not supported yet"),
-        ({"date": {"max_days": 1, "anchor": "source_member"}}, "date.anchor", "not supported yet"),
     ],
 )  # fmt: skip
 def test_what_is_not_built_yet_is_refused_by_name(rule, path, says):
@@ -377,6 +381,15 @@ def test_a_group_found_by_subset_search_is_refused_by_name():
         ({"date": {"min_days": "1"}}, "date.min_days", "whole number"),
         ({"date": {"min_days": 1.5}}, "date.min_days", "whole number"),
         ({"date": {"max_days": 1, "time_zone": "Mars/Base"}}, "date.time_zone", "IANA"),
+        ({"date": {"holidays": ["2026-01-19"], "max_days": 1}}, "date.holidays", "business"),
+        ({"date": {"business": True, "max_seconds": 1}}, "date.business", "min_days or max_days"),
+        ({"date": {"business": True, "max_days": 1, "holidays": ["19.1.2026"]}},
+         "date.holidays[0]", "such as 2026-01-19"),
+        ({"date": {"business": True, "max_days": 1, "holidays": ["2026-02-30"]}},
+         "date.holidays[0]", "such as 2026-01-19"),
+        ({"date": {"max_seconds": 0, "inclusive": False}}, "date.inclusive", "admits no match"),
+        ({"date": {"max_seconds": -1}}, "date.max_seconds", "whole number from 0"),
+        ({"date": {"max_days": 1, "anchor": "target_member"}}, "date.anchor", "source_member"),
         ({"selection": {"ambiguity": "guess"}}, "selection.ambiguity", "leave_unmatched"),
         ({"selection": {"tie_break": "highest_id"}}, "selection.tie_break", "lowest_id"),
         ({"selection": {"ambiguity": "suggest", "tie_break": "lowest_id"}},
