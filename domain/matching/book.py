@@ -13,7 +13,8 @@ from domain.matching.calendar import Calendar
 from domain.matching.compiled import CompiledRule, KeyOf, compile_rules
 from domain.matching.due import FIRST_LOOK, SECOND_US, DueQueue
 from domain.matching.legs import DUPLICATE, EXCEPTION, MATCHED, OPEN, PENDING, SUGGESTED, Leg
-from domain.matching.pools import Pool, UniquePool, make_pool
+from domain.matching.pair_pool import make_pool
+from domain.matching.pools import Pool, UniquePool
 from domain.transactions import Transaction, unpack_transaction
 
 _DAY_US = 86_400_000_000

@@ -1,6 +1,7 @@
 """Why a transaction stayed alone: its category, and its nearest candidates with what failed."""
 
 from decimal import Decimal
+from itertools import islice
 from typing import NamedTuple
 
 from domain.definitions import Severity
@@ -9,7 +10,6 @@ from domain.instants import SECOND_US
 from domain.matching.book import Book
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import DUPLICATE, OPEN, Leg
-from domain.matching.pools import KeyedPool
 from domain.money import currency_digits, format_money
 
 #: How many candidates an exception names.
@@ -103,11 +103,7 @@ def _near_misses(book: Book, leg: Leg) -> list[tuple[tuple[int, ...], Candidate]
     """Open legs of the other side with an equal key, each by the first rule that finds it."""
     found: dict[str, tuple[tuple[int, ...], Candidate]] = {}
     for rule, pool in zip(book.rules, book.pools, strict=True):
-        key = leg.keys[rule.slot]
-        if not isinstance(pool, KeyedPool) or key is None:
-            continue
-        fellows = pool.bucket(key)[1 - leg.side]
-        for other in fellows[:FELLOWS_MAX]:
+        for other in islice(pool.fellows(leg), FELLOWS_MAX):
             if other.rule != OPEN or other.disposition == DUPLICATE:
                 continue
             source, target = (leg, other) if leg.side == 0 else (other, leg)

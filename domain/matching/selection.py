@@ -1,6 +1,6 @@
 """What a rule makes of the candidates it finds: matches to take, and sets a person must judge."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from domain.events import Compared
@@ -39,6 +39,9 @@ class Verdict(NamedTuple):
     suggestion_id: str | None
     ask_at: int
 
+
+#: Gives the targets a source is a candidate with.
+Partners = Callable[[Leg], Iterable[Leg]]
 
 EMPTY = Selection({}, {})
 
@@ -132,16 +135,25 @@ def _select_unambiguous(candidates: Sequence[Match], selection: Selection) -> No
 
 
 def _lowest_pairs(
-    rule: CompiledRule, sources: list[Leg], targets: list[Leg], selection: Selection
+    rule: CompiledRule,
+    sources: list[Leg],
+    targets: list[Leg],
+    partners: Partners,
+    selection: Selection,
 ) -> None:
     """Sources in id order, each takes its first admissible target by id."""
-    free = sorted((leg for leg in targets if leg.rule == OPEN), key=by_id)
-    for source in sorted((leg for leg in sources if leg.rule == OPEN), key=by_id):
-        for index, target in enumerate(free):
-            if rule.admits(source, target):
-                _take_all(selection, Match((source,), (target,)))
-                del free[index]
-                break
+    in_order = sorted((leg for leg in sources if leg.rule == OPEN), key=by_id)
+    free = dict.fromkeys(sorted((leg for leg in targets if leg.rule == OPEN), key=by_id))
+    if rule.plain:
+        for source, target in zip(in_order, free, strict=False):
+            _take_all(selection, Match((source,), (target,)))
+        return
+    for source in in_order:
+        fitting = (target for target in partners(source) if target in free)
+        first = min(fitting, key=by_id, default=None)
+        if first is not None:
+            _take_all(selection, Match((source,), (first,)))
+            del free[first]
 
 
 def _blocks(
@@ -159,11 +171,14 @@ def _blocks(
     return [block for block in blocks.values() if block[0] and block[1]]
 
 
-def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
+def _select_pairs(
+    rule: CompiledRule, sources: list[Leg], targets: list[Leg], partners: Partners | None
+) -> Selection:
     selection = Selection({}, {})
     for some_sources, some_targets in _blocks(rule, sources, targets):
+        partners_here = partners or _partners_among(rule, some_targets)
         if rule.policy == "lowest_id":
-            _lowest_pairs(rule, some_sources, some_targets, selection)
+            _lowest_pairs(rule, some_sources, some_targets, partners_here, selection)
         elif rule.plain and (len(some_sources) > 1 or len(some_targets) > 1):
             # Everything pairs with everything: one set, kept as the group it is rather than as
             # sources × targets pairs.
@@ -171,16 +186,21 @@ def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
             for leg in (*some_sources, *some_targets):
                 selection.ambiguous[leg] = group
         else:
+            left = set(some_targets)
             _select_unambiguous(
                 [
                     Match((source,), (target,))
                     for source in some_sources
-                    for target in some_targets
-                    if rule.admits(source, target)
+                    for target in partners_here(source)
+                    if target in left
                 ],
                 selection,
             )
     return selection
+
+
+def _partners_among(rule: CompiledRule, targets: list[Leg]) -> Partners:
+    return lambda source: [target for target in targets if rule.admits(source, target)]
 
 
 def _admits_group(rule: CompiledRule, group: Match) -> bool:
@@ -234,12 +254,22 @@ def _select_unique(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -
     return Selection({source: match, target: match}, {})
 
 
-def select(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
-    """Apply a rule to one set of legs found together, rivals included."""
+def select(
+    rule: CompiledRule,
+    sources: list[Leg],
+    targets: list[Leg],
+    partners: Partners | None = None,
+) -> Selection:
+    """Apply a rule to one set of legs found together, rivals included.
+
+    Args:
+        partners: Gives the targets a source is a candidate with, and perhaps others; without it
+            every pair is tried.
+    """
     if not sources or not targets:
         return EMPTY
     if rule.unique:
         return _select_unique(rule, sources, targets)
     if rule.many_side is None:
-        return _select_pairs(rule, sources, targets)
+        return _select_pairs(rule, sources, targets, partners)
     return _select_groups(rule, sources, targets)

@@ -21,12 +21,12 @@ from domain.events import (
 )
 from domain.identity import match_id
 from domain.matching.book import Book, Suggestion
-from domain.matching.cases import Cases
+from domain.matching.cases import LEFT_ALONE, TOO_MANY, Cases
 from domain.matching.compiled import CompiledRule
 from domain.matching.due import FIRST_LOOK, SECOND_US
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, Leg, by_id, by_time
 from domain.matching.near_misses import Classification
-from domain.matching.pools import Bucket, UniquePool
+from domain.matching.pools import Found, UniquePool
 from domain.matching.selection import (
     EMPTY,
     Match,
@@ -37,6 +37,7 @@ from domain.matching.selection import (
     select,
     stated,
 )
+from domain.matching.sight import Sight
 
 
 class Settling:
@@ -58,6 +59,7 @@ class Settling:
         self._settles = settles and watermark_us is not None
         self.definition_version = definition_version
         self.cases = Cases(book, self.events, definition_version, watermark_us)
+        self._sight = Sight(book.pools)
         self._outcomes: dict[tuple[int, Any], Selection] = {}
         self._judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
 
@@ -95,6 +97,7 @@ class Settling:
         self.look(leg)
 
     def _forget_outcomes(self) -> None:
+        self._sight.forget()
         self._outcomes.clear()
         self._judged.clear()
 
@@ -103,12 +106,15 @@ class Settling:
     def look(self, leg: Leg) -> None:
         """Decide what can be decided about an open leg, and plan the next look."""
         ask_at: int | None = None
-        left_ambiguous: CompiledRule | None = None
-        for rule, pool in zip(self.book.rules, self.book.pools, strict=True):
-            found = pool.around(leg)
+        left_ambiguous: tuple[CompiledRule, str] | None = None
+        for rule in self.book.rules:
+            found = self._sight.around(rule.index, leg)
             if found is None:
                 continue
-            if rule.unique and self._set_duplicates_aside(rule, leg, found[1]):
+            if found.too_many:
+                left_ambiguous = left_ambiguous or (rule, TOO_MANY)
+                continue
+            if rule.unique and self._set_duplicates_aside(rule, leg, found):
                 return
             selection = self._outcome(rule, found)
             match = selection.taken.get(leg)
@@ -127,11 +133,11 @@ class Settling:
                 if verdict is not None and verdict.suggestion_id is None:
                     ask_at = verdict.ask_at if ask_at is None else min(ask_at, verdict.ask_at)
             else:
-                left_ambiguous = left_ambiguous or rule
+                left_ambiguous = left_ambiguous or (rule, LEFT_ALONE)
         self._leave_open(leg, ask_at, left_ambiguous)
 
     def _leave_open(
-        self, leg: Leg, ask_at: int | None, left_ambiguous: CompiledRule | None
+        self, leg: Leg, ask_at: int | None, left_ambiguous: tuple[CompiledRule, str] | None
     ) -> None:
         if leg.suggestions or leg.disposition == EXCEPTION:
             if ask_at is not None:
@@ -146,12 +152,12 @@ class Settling:
             ages = (age for age in self.book.looks if not self.passed(leg.occurred_at + age))
             self.book.due.plan(leg, leg.occurred_at + next(ages))
 
-    def _outcome(self, rule: CompiledRule, found: tuple[Any, Bucket]) -> Selection:
+    def _outcome(self, rule: CompiledRule, found: Found) -> Selection:
         """What `rule` would make of the legs found together, less what earlier rules would take.
 
         Taking a match changes no other outcome, so one is good for the whole step.
         """
-        name, (sources, targets) = found
+        name, sources, targets, partners, _ = found
         outcome = self._outcomes.get((rule.index, name))
         if outcome is None:
             if not sources or not targets:
@@ -159,7 +165,7 @@ class Settling:
             if rule.index:
                 sources = [leg for leg in sources if self._left_over(leg, rule.index)]
                 targets = [leg for leg in targets if self._left_over(leg, rule.index)]
-            outcome = self._outcomes[(rule.index, name)] = select(rule, sources, targets)
+            outcome = self._outcomes[(rule.index, name)] = select(rule, sources, targets, partners)
         return outcome
 
     def _left_over(self, leg: Leg, rules: int) -> bool:
@@ -171,8 +177,8 @@ class Settling:
     def _tentative(self, leg: Leg, first: int, stop: int) -> tuple[CompiledRule, Match] | None:
         """The match that the rules numbered first…stop-1 would put `leg` in."""
         for index in range(first, stop):
-            found = self.book.pools[index].around(leg)
-            if found is not None:
+            found = self._sight.around(index, leg)
+            if found is not None and not found.too_many:
                 rule = self.book.rules[index]
                 match = self._outcome(rule, found).taken.get(leg)
                 if match is not None:
@@ -225,18 +231,14 @@ class Settling:
         """
         looks = self.book.looks
         for pool in self.book.pools[first_rule:]:
-            found = pool.around(gone)
-            if found is not None:
-                for side in found[1]:
-                    self.book.again += [
-                        leg
-                        for leg in side
-                        if leg.rule == OPEN
-                        and leg.due
-                        not in (FIRST_LOOK, (leg.occurred_at + looks[0]) // SECOND_US + 1)
-                    ]
+            self.book.again += [
+                leg
+                for leg in pool.beside(gone)
+                if leg.rule == OPEN
+                and leg.due not in (FIRST_LOOK, (leg.occurred_at + looks[0]) // SECOND_US + 1)
+            ]
 
-    def _set_duplicates_aside(self, rule: CompiledRule, leg: Leg, bucket: Bucket) -> bool:
+    def _set_duplicates_aside(self, rule: CompiledRule, leg: Leg, found: Found) -> bool:
         """Leave one open leg a side for a unique value; say whether `leg` was set aside."""
         pool = self.book.pools[rule.index]
         assert isinstance(pool, UniquePool)
@@ -246,7 +248,12 @@ class Settling:
             self._set_aside(rule, leg, spent)
         else:
             mine = sorted(
-                (one for one in bucket[leg.side] if self._left_over(one, rule.index)), key=by_time
+                (
+                    one
+                    for one in (found.sources, found.targets)[leg.side]
+                    if self._left_over(one, rule.index)
+                ),
+                key=by_time,
             )
             if len(mine) < 2:
                 return False

@@ -1,0 +1,216 @@
+"""Finding the partners of a leg for a one-to-one rule, without looking through all that is open.
+
+Few legs with one key are simply tried. Once a key holds many, they stand on *shelves*: by currency,
+and by value where values have to be equal. Where a shelf holds many too, its legs are indexed by
+every measure of the rule that can narrow them down: value and times in sorted order, texts by
+their parts. A search counts what each index would give and takes the one that gives least.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from domain.matching.compiled import CompiledRule
+from domain.matching.indexes import Index, indexes_of
+from domain.matching.legs import Leg, by_time
+from domain.matching.pools import Found, KeyedPool, Pool, UniquePool
+from domain.matching.values import Value
+
+# Up to so many legs are tried one by one: asking that many costs as much as an index does.
+FEW: Final = 16
+# A connected set with more candidate pairs than this is not followed to its end: it tells a person
+# nothing, and following it again at every step would cost what is open each time.
+PAIRS_MAX: Final = 100_000
+
+
+class Shelf:
+    """Both sides of legs in one currency, or of one value, under one key."""
+
+    def __init__(self, rule: CompiledRule) -> None:
+        self._rule = rule
+        self.sides: tuple[dict[Leg, None], dict[Leg, None]] = ({}, {})
+        self._indexes: tuple[list[Index], list[Index]] = ([], [])
+
+    def add(self, leg: Leg) -> None:
+        """Put a leg on."""
+        side, indexes = self.sides[leg.side], self._indexes[leg.side]
+        side[leg] = None
+        if indexes:
+            for index in indexes:
+                index.add(leg)
+        elif len(side) > FEW and not self._rule.plain:
+            indexes += indexes_of(self._rule)
+            for one in side:
+                for index in indexes:
+                    index.add(one)
+
+    def discard(self, leg: Leg) -> bool:
+        """Take a leg off; say whether nothing is left."""
+        side, indexes = self.sides[leg.side], self._indexes[leg.side]
+        if leg in side:
+            del side[leg]
+            for index in indexes:
+                index.discard(leg)
+            if not side:
+                indexes.clear()
+        return not self.sides[0] and not self.sides[1]
+
+    def near(self, leg: Leg) -> Iterable[Leg]:
+        """Legs of the other side among which all of `leg`'s candidates are."""
+        others, indexes = self.sides[1 - leg.side], self._indexes[1 - leg.side]
+        if not indexes:
+            return others
+        searches = [search for index in indexes if (search := index.search(leg)) is not None]
+        least = min(searches, key=lambda search: search.size, default=None)
+        return others if least is None else least.legs()
+
+
+class Crowd:
+    """The shelves of one key."""
+
+    def __init__(self, rule: CompiledRule) -> None:
+        self._rule = rule
+        self._by_value = rule.rule.amount.kind == "equal"
+        self._shelves: dict[Value | str, Shelf] = {}
+
+    def place_of(self, leg: Leg) -> Value | str | None:
+        """Which shelf a leg is on; None if it lacks what would be compared."""
+        value = self._rule.value_of(leg)
+        return value if value is None or self._by_value else value[0]
+
+    def shelf(self, leg: Leg) -> Shelf | None:
+        """The shelf a leg is on."""
+        place = self.place_of(leg)
+        return None if place is None else self._shelves.get(place)
+
+    def add(self, leg: Leg) -> None:
+        """Put a leg on its shelf."""
+        place = self.place_of(leg)
+        if place is not None:
+            shelf = self._shelves.get(place)
+            if shelf is None:
+                shelf = self._shelves[place] = Shelf(self._rule)
+            shelf.add(leg)
+
+    def discard(self, leg: Leg) -> None:
+        """Take a leg off its shelf."""
+        place = self.place_of(leg)
+        if place is not None:
+            shelf = self._shelves.get(place)
+            if shelf is not None and shelf.discard(leg):
+                del self._shelves[place]
+
+
+class PairPool(KeyedPool):
+    """Legs of a one-to-one rule, by key, and in crowds by what else narrows them down."""
+
+    def __init__(self, rule: CompiledRule) -> None:
+        super().__init__(rule)
+        self._rule = rule
+        self._crowds: dict[Any, Crowd] = {}
+
+    def add(self, leg: Leg) -> None:
+        """See `Pool.add`."""
+        super().add(leg)
+        key = leg.keys[self._slot]
+        crowd = self._crowds.get(key)
+        if crowd is not None:
+            crowd.add(leg)
+            return
+        entry = self.sides[leg.side].get(key)
+        if type(entry) is dict and len(entry) > FEW:
+            crowd = self._crowds[key] = Crowd(self._rule)
+            for side in self.bucket(key):
+                for one in side:
+                    crowd.add(one)
+
+    def discard(self, leg: Leg) -> None:
+        """See `Pool.discard`."""
+        super().discard(leg)
+        if not self._crowds:
+            return
+        key = leg.keys[self._slot]
+        crowd = self._crowds.get(key)
+        if crowd is not None:
+            crowd.discard(leg)
+            if key not in self.sides[0] and key not in self.sides[1]:
+                del self._crowds[key]
+
+    def partners(self, leg: Leg) -> list[Leg]:
+        """The legs that `leg` is a candidate with."""
+        crowd = self._crowds.get(leg.keys[self._slot])
+        if crowd is None:
+            near: Iterable[Leg] = super().fellows(leg)
+        else:
+            shelf = crowd.shelf(leg)
+            near = () if shelf is None else shelf.near(leg)
+        admits = self._rule.admits
+        if leg.side == 0:
+            return [other for other in near if admits(leg, other)]
+        return [other for other in near if admits(other, leg)]
+
+    def around(self, leg: Leg) -> Found | None:
+        """See `Pool.around`."""
+        key = leg.keys[self._slot]
+        if key is None:
+            return None
+        crowd = self._crowds.get(key)
+        if crowd is None:
+            return Found(key, *self.bucket(key))
+        if not self._rule.plain:
+            return self._connected(leg)
+        shelf, place = crowd.shelf(leg), crowd.place_of(leg)
+        if shelf is None:
+            return None
+        return Found((key, place), list(shelf.sides[0]), list(shelf.sides[1]))
+
+    def _connected(self, leg: Leg) -> Found:
+        """Candidates chain: a partner's partners belong to the set, and so on."""
+        seen: dict[Leg, None] = {leg: None}
+        frontier = deque((leg,))
+        ends = 0
+        while frontier:
+            partners = self.partners(frontier.popleft())
+            ends += len(partners)
+            for other in partners:
+                if other not in seen:
+                    seen[other] = None
+                    frontier.append(other)
+            if ends > 2 * PAIRS_MAX:
+                break
+        return Found(
+            # Any member names the set; the first by time is the same from wherever one starts.
+            min(map(by_time, seen)),
+            [one for one in seen if one.side == 0],
+            [one for one in seen if one.side == 1],
+            self.partners,
+            too_many=ends > 2 * PAIRS_MAX,
+        )
+
+    def beside(self, gone: Leg) -> Iterable[Leg]:
+        """See `Pool.beside`.
+
+        What is left of a set that `gone` stood in is in pieces, each with a partner of `gone`.
+        """
+        key = gone.keys[self._slot]
+        if key is None:
+            return ()
+        crowd = self._crowds.get(key)
+        if crowd is None or not self._rule.plain or self._rule.policy == "lowest_id":
+            return self.partners(gone)
+        shelf = crowd.shelf(gone)
+        # All pair with all: either two are left, who are now a match, or nothing changes.
+        if shelf is None or len(shelf.sides[0]) != 1 or len(shelf.sides[1]) != 1:
+            return ()
+        return (*shelf.sides[0], *shelf.sides[1])
+
+    def fellows(self, leg: Leg) -> Collection[Leg]:
+        """See `Pool.fellows`."""
+        return super().fellows(leg) if self._rule.has_key else ()
+
+
+def make_pool(rule: CompiledRule) -> Pool:
+    """The pool that finds this rule's candidates."""
+    if rule.unique:
+        return UniquePool(rule)
+    return PairPool(rule) if rule.many_side is None else KeyedPool(rule)
