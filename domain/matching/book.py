@@ -4,6 +4,7 @@ Every change of state is one of the methods here, so that deciding live and fold
 do the very same things to it.
 """
 
+from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
 from xxhash import xxh3_64_intdigest
@@ -60,6 +61,7 @@ class Book:
         exceptions: Open exceptions: leg → (category, ids of the candidates named with it).
         suggestions: Standing suggestions by match id.
         again: Legs whose surroundings changed, to be looked at in the same step.
+        gone: (rule's number, place in its pool) → a leg that is found there no longer.
     """
 
     def __init__(self, definition: Definition) -> None:
@@ -68,6 +70,7 @@ class Book:
         self.exceptions: dict[Leg, tuple[str, tuple[str, ...]]] = {}
         self.suggestions: dict[str, Suggestion] = {}
         self.again: list[Leg] = []
+        self.gone: dict[tuple[int, Hashable], Leg] = {}
         self.closed: dict[int, Closed] = {}
         self._kept_from = -1 << 62
         self._last_day_us = 0, 0
@@ -290,6 +293,18 @@ class Book:
                 leg.disposition = PENDING
                 self.again.append(leg)
         return suggestion
+
+    def beside_gone(self) -> Iterator[Leg]:
+        """Who was decided upon while a leg was left over to a later rule that no longer is.
+
+        Without it a set may be unambiguous, or a group whole, that was not before.
+        """
+        for (index, _), gone in self.gone.items():
+            for leg in self.pools[index].beside(gone):
+                # Before its first look nothing has been decided about a leg.
+                first_look = (leg.occurred_at + self.looks[0]) // SECOND_US + 1
+                if leg.rule == OPEN and leg.due not in (FIRST_LOOK, first_look):
+                    yield leg
 
     def forget_before(self, instant_us: int) -> None:
         """Forget ids, spent values and rivals of days that ended before `instant_us`."""

@@ -7,13 +7,13 @@ their parts. A search counts what each index would give and takes the one that g
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, Final
 
 from domain.matching.compiled import CompiledRule
 from domain.matching.indexes import Index, indexes_of
 from domain.matching.legs import Leg, by_time
-from domain.matching.pools import Found, KeyedPool, Pool, UniquePool
+from domain.matching.pools import NOTHING_KNOWN, Found, KeyedPool, Pool, UniquePool
 from domain.matching.values import Value
 
 # Up to so many legs are tried one by one: asking that many costs as much as an index does.
@@ -149,7 +149,15 @@ class PairPool(KeyedPool):
             return [other for other in near if admits(leg, other)]
         return [other for other in near if admits(other, leg)]
 
-    def around(self, leg: Leg) -> Found | None:
+    def place(self, leg: Leg) -> Hashable:
+        """See `Pool.place`."""
+        key = leg.keys[self._slot]
+        if key is None:
+            return None
+        # All of one value pair with all, else everyone has partners of their own.
+        return (key, self._rule.value_of(leg)) if self._rule.plain else leg
+
+    def around(self, leg: Leg, known: Mapping[Leg, Found] = NOTHING_KNOWN) -> Found | None:
         """See `Pool.around`."""
         key = leg.keys[self._slot]
         if key is None:
@@ -158,33 +166,36 @@ class PairPool(KeyedPool):
         if crowd is None:
             return Found(key, *self.bucket(key))
         if not self._rule.plain:
-            return self._connected(leg)
+            return self._connected(leg, known)
         shelf, place = crowd.shelf(leg), crowd.place_of(leg)
-        if shelf is None:
+        if shelf is None or not shelf.sides[0] or not shelf.sides[1]:
             return None
         return Found((key, place), list(shelf.sides[0]), list(shelf.sides[1]))
 
-    def _connected(self, leg: Leg) -> Found:
+    def _connected(self, leg: Leg, known: Mapping[Leg, Found]) -> Found:
         """Candidates chain: a partner's partners belong to the set, and so on."""
         seen: dict[Leg, None] = {leg: None}
         frontier = deque((leg,))
         ends = 0
-        while frontier:
-            partners = self.partners(frontier.popleft())
+        too_many = False
+        while frontier and not too_many:
+            one = frontier.popleft()
+            partners = self.partners(one)
             ends += len(partners)
             for other in partners:
                 if other not in seen:
                     seen[other] = None
                     frontier.append(other)
-            if ends > 2 * PAIRS_MAX:
-                break
+            # Only a set that was not followed to its end can be met again from outside.
+            met = known.get(one)
+            too_many = ends > 2 * PAIRS_MAX or (met is not None and met.too_many)
         return Found(
             # Any member names the set; the first by time is the same from wherever one starts.
             min(map(by_time, seen)),
             [one for one in seen if one.side == 0],
             [one for one in seen if one.side == 1],
             self.partners,
-            too_many=ends > 2 * PAIRS_MAX,
+            too_many=too_many,
         )
 
     def beside(self, gone: Leg) -> Iterable[Leg]:

@@ -5,8 +5,8 @@ open. A pool also keeps *rivals*: legs that a later rule has matched, which stil
 rule asks whether a set is ambiguous or a group whole (`CompiledRule.remembers_rivals`).
 """
 
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
 
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import OPEN, Leg
@@ -35,6 +35,9 @@ class Found(NamedTuple):
     too_many: bool = False
 
 
+NOTHING_KNOWN: Final[Mapping[Leg, Found]] = {}
+
+
 class Pool(Protocol):
     """What matching asks of a pool."""
 
@@ -44,8 +47,15 @@ class Pool(Protocol):
     def discard(self, leg: Leg) -> None:
         """Let `leg` be found no longer."""
 
-    def around(self, leg: Leg) -> Found | None:
-        """The legs that `leg` may be a candidate with, itself included; None if it has no key."""
+    def around(self, leg: Leg, known: Mapping[Leg, Found] = NOTHING_KNOWN) -> Found | None:
+        """The legs that `leg` may be a candidate with, itself included; None if it has no key.
+
+        Args:
+            known: What was found around others before; one of too many makes this too many.
+        """
+
+    def place(self, leg: Leg) -> Hashable:
+        """Where `leg` stands; `beside` says the same of all in one place. None: nowhere."""
 
     def beside(self, gone: Leg) -> Iterable[Leg]:
         """Whom to look at again once `gone` is found no longer.
@@ -96,10 +106,15 @@ class KeyedPool:
             if len(found) == 1:
                 (side[key],) = found
 
-    def around(self, leg: Leg) -> Found | None:
+    def around(self, leg: Leg, known: Mapping[Leg, Found] = NOTHING_KNOWN) -> Found | None:  # noqa: ARG002 - of the protocol
         """See `Pool.around`."""
         key = leg.keys[self._slot]
         return None if key is None else Found(key, *self.bucket(key))
+
+    def place(self, leg: Leg) -> Hashable:
+        """See `Pool.place`."""
+        key: Hashable = leg.keys[self._slot]
+        return key
 
     def beside(self, gone: Leg) -> Iterable[Leg]:
         """See `Pool.beside`."""

@@ -23,7 +23,7 @@ from domain.identity import match_id
 from domain.matching.book import Book, Suggestion
 from domain.matching.cases import LEFT_ALONE, TOO_MANY, Cases
 from domain.matching.compiled import CompiledRule
-from domain.matching.due import FIRST_LOOK, SECOND_US
+from domain.matching.due import SECOND_US
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, Leg, by_id, by_time
 from domain.matching.near_misses import Classification
 from domain.matching.pools import Found, UniquePool
@@ -75,19 +75,21 @@ class Settling:
         self.look_again()
         if self._settles:
             assert self.watermark_us is not None
-            for leg in self.book.due.take(self.watermark_us):
-                if leg.rule == OPEN and leg.disposition != DUPLICATE:
-                    self.look(leg)
-                if self.book.again:
-                    self.look_again()
+            for legs in self.book.due.take(self.watermark_us):
+                for leg in legs:
+                    if leg.rule == OPEN and leg.disposition != DUPLICATE:
+                        self.look(leg)
+                self.look_again()
 
     def look_again(self) -> None:
         """Look at the legs whose surroundings the step has changed."""
-        again = self.book.again
-        while again:
+        book = self.book
+        while book.again or book.gone:
             self._forget_outcomes()
-            legs, again[:] = sorted(set(again), key=by_time), []
-            for leg in legs:
+            legs = {*book.again, *book.beside_gone()}
+            book.again.clear()
+            book.gone.clear()
+            for leg in sorted(legs, key=by_time):
                 if leg.rule == OPEN and leg.disposition != DUPLICATE:
                     self.look(leg)
 
@@ -225,18 +227,12 @@ class Settling:
         self.cases.reclassify(stale)
 
     def stood_beside(self, gone: Leg, first_rule: int) -> None:
-        """Look again at who was decided upon while `gone` was left over to later rules.
-
-        Without it a set may be unambiguous, or a group whole, that was not before.
-        """
-        looks = self.book.looks
-        for pool in self.book.pools[first_rule:]:
-            self.book.again += [
-                leg
-                for leg in pool.beside(gone)
-                if leg.rule == OPEN
-                and leg.due not in (FIRST_LOOK, (leg.occurred_at + looks[0]) // SECOND_US + 1)
-            ]
+        """Look again, before the step ends, at who was decided upon beside `gone`."""
+        noted = self.book.gone
+        for index in range(first_rule, len(self.book.pools)):
+            place = self.book.pools[index].place(gone)
+            if place is not None:
+                noted[index, place] = gone
 
     def _set_duplicates_aside(self, rule: CompiledRule, leg: Leg, found: Found) -> bool:
         """Leave one open leg a side for a unique value; say whether `leg` was set aside."""

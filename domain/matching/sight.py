@@ -27,7 +27,7 @@ class Sight:
         seen = self._seen[index]
         found = seen.get(leg) if seen else None
         if found is None:
-            found = self._pools[index].around(leg)
+            found = self._pools[index].around(leg, seen)
             if found is not None and len(found.sources) + len(found.targets) > _SMALL:
                 seen.update(dict.fromkeys(found.sources, found))
                 seen.update(dict.fromkeys(found.targets, found))
