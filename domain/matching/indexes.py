@@ -110,10 +110,10 @@ def _by_time(slot: int, low: int | None, high: int | None) -> SortedIndex:
     return SortedIndex(number, bounds)
 
 
-def indexes_of(rule: CompiledRule) -> list[Index]:
-    """Indexes over the legs of one side that can narrow a rule's candidates down.
+def number_indexes(rule: CompiledRule) -> list[Index]:
+    """Indexes of one side by the numbers that a rule bounds: values, days, instants.
 
-    A rule always has one: if it neither wants equal values nor bounds times, it bounds values.
+    What a rule asks of texts is not among them: `domain.matching.text_indexes` is costlier to keep.
     """
     indexes: list[Index] = []
     if rule.rule.amount.kind != "equal":

@@ -2,8 +2,9 @@
 
 Few legs with one key are simply tried. Once a key holds many, they stand on *shelves*: by currency,
 and by value where values have to be equal. Where a shelf holds many too, its legs are indexed by
-every measure of the rule that can narrow them down: value and times in sorted order, texts by
-their parts. A search counts what each index would give and takes the one that gives least.
+every measure of the rule that can narrow them down: value and times in sorted order, and where
+that still leaves many, texts by their parts. A search counts what each index would give and takes
+the one that gives least.
 """
 
 from collections import deque
@@ -11,9 +12,10 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, Final
 
 from domain.matching.compiled import CompiledRule
-from domain.matching.indexes import Index, indexes_of
+from domain.matching.indexes import Index, Search, number_indexes
 from domain.matching.legs import Leg, by_time
 from domain.matching.pools import NOTHING_KNOWN, Found, KeyedPool, Pool, UniquePool
+from domain.matching.text_indexes import text_index
 from domain.matching.values import Value
 
 # Up to so many legs are tried one by one: asking that many costs as much as an index does.
@@ -23,46 +25,72 @@ FEW: Final = 16
 PAIRS_MAX: Final = 100_000
 
 
+class Side:
+    """One side of a shelf."""
+
+    def __init__(self, rule: CompiledRule) -> None:
+        self._rule = rule
+        self.legs: dict[Leg, None] = {}
+        self._indexed = False
+        self._numbers: list[Index] = []
+        # Made once a search by numbers has left many to try: parts of texts take room.
+        self._texts: list[Index] = []
+
+    def add(self, leg: Leg) -> None:
+        """Put a leg on."""
+        self.legs[leg] = None
+        if self._indexed:
+            for index in (*self._numbers, *self._texts):
+                index.add(leg)
+        elif len(self.legs) > FEW and not self._rule.plain:
+            self._indexed = True
+            self._numbers = self._filled(number_indexes(self._rule))
+
+    def discard(self, leg: Leg) -> None:
+        """Take a leg off."""
+        if leg in self.legs:
+            del self.legs[leg]
+            if not self.legs:
+                self._indexed = False
+                self._numbers, self._texts = [], []
+            for index in (*self._numbers, *self._texts):
+                index.discard(leg)
+
+    def near(self, leg: Leg) -> Iterable[Leg]:
+        """Legs among which all candidates of `leg`, of the other side, are."""
+        if not self._indexed or len(self.legs) <= FEW:
+            return self.legs
+        least = _least(self._numbers, leg)
+        if self._rule.texts and (least is None or least.size > FEW):
+            if not self._texts:
+                self._texts = self._filled([text_index(test) for test in self._rule.texts])
+            by_text = _least(self._texts, leg)
+            if by_text is not None and (least is None or by_text.size < least.size):
+                least = by_text
+        return self.legs if least is None else least.legs()
+
+    def _filled(self, indexes: list[Index]) -> list[Index]:
+        for leg in self.legs:
+            for index in indexes:
+                index.add(leg)
+        return indexes
+
+
+def _least(indexes: list[Index], leg: Leg) -> Search | None:
+    searches = [search for index in indexes if (search := index.search(leg)) is not None]
+    return min(searches, key=lambda search: search.size, default=None)
+
+
 class Shelf:
     """Both sides of legs in one currency, or of one value, under one key."""
 
     def __init__(self, rule: CompiledRule) -> None:
-        self._rule = rule
-        self.sides: tuple[dict[Leg, None], dict[Leg, None]] = ({}, {})
-        self._indexes: tuple[list[Index], list[Index]] = ([], [])
+        self.sides = Side(rule), Side(rule)
 
-    def add(self, leg: Leg) -> None:
-        """Put a leg on."""
-        side, indexes = self.sides[leg.side], self._indexes[leg.side]
-        side[leg] = None
-        if indexes:
-            for index in indexes:
-                index.add(leg)
-        elif len(side) > FEW and not self._rule.plain:
-            indexes += indexes_of(self._rule)
-            for one in side:
-                for index in indexes:
-                    index.add(one)
-
-    def discard(self, leg: Leg) -> bool:
-        """Take a leg off; say whether nothing is left."""
-        side, indexes = self.sides[leg.side], self._indexes[leg.side]
-        if leg in side:
-            del side[leg]
-            for index in indexes:
-                index.discard(leg)
-            if not side:
-                indexes.clear()
-        return not self.sides[0] and not self.sides[1]
-
-    def near(self, leg: Leg) -> Iterable[Leg]:
-        """Legs of the other side among which all of `leg`'s candidates are."""
-        others, indexes = self.sides[1 - leg.side], self._indexes[1 - leg.side]
-        if not indexes:
-            return others
-        searches = [search for index in indexes if (search := index.search(leg)) is not None]
-        least = min(searches, key=lambda search: search.size, default=None)
-        return others if least is None else least.legs()
+    @property
+    def legs(self) -> tuple[dict[Leg, None], dict[Leg, None]]:
+        """The legs of either side."""
+        return self.sides[0].legs, self.sides[1].legs
 
 
 class Crowd:
@@ -90,15 +118,17 @@ class Crowd:
             shelf = self._shelves.get(place)
             if shelf is None:
                 shelf = self._shelves[place] = Shelf(self._rule)
-            shelf.add(leg)
+            shelf.sides[leg.side].add(leg)
 
     def discard(self, leg: Leg) -> None:
         """Take a leg off its shelf."""
         place = self.place_of(leg)
         if place is not None:
             shelf = self._shelves.get(place)
-            if shelf is not None and shelf.discard(leg):
-                del self._shelves[place]
+            if shelf is not None:
+                shelf.sides[leg.side].discard(leg)
+                if not any(shelf.legs):
+                    del self._shelves[place]
 
 
 class PairPool(KeyedPool):
@@ -143,7 +173,7 @@ class PairPool(KeyedPool):
             near: Iterable[Leg] = super().fellows(leg)
         else:
             shelf = crowd.shelf(leg)
-            near = () if shelf is None else shelf.near(leg)
+            near = () if shelf is None else shelf.sides[1 - leg.side].near(leg)
         admits = self._rule.admits
         if leg.side == 0:
             return [other for other in near if admits(leg, other)]
@@ -168,9 +198,9 @@ class PairPool(KeyedPool):
         if not self._rule.plain:
             return self._connected(leg, known)
         shelf, place = crowd.shelf(leg), crowd.place_of(leg)
-        if shelf is None or not shelf.sides[0] or not shelf.sides[1]:
+        if shelf is None or not all(shelf.legs):
             return None
-        return Found((key, place), list(shelf.sides[0]), list(shelf.sides[1]))
+        return Found((key, place), list(shelf.legs[0]), list(shelf.legs[1]))
 
     def _connected(self, leg: Leg, known: Mapping[Leg, Found]) -> Found:
         """Candidates chain: a partner's partners belong to the set, and so on."""
@@ -211,9 +241,9 @@ class PairPool(KeyedPool):
             return self.partners(gone)
         shelf = crowd.shelf(gone)
         # All pair with all: either two are left, who are now a match, or nothing changes.
-        if shelf is None or len(shelf.sides[0]) != 1 or len(shelf.sides[1]) != 1:
+        if shelf is None or len(shelf.legs[0]) != 1 or len(shelf.legs[1]) != 1:
             return ()
-        return (*shelf.sides[0], *shelf.sides[1])
+        return (*shelf.legs[0], *shelf.legs[1])
 
     def fellows(self, leg: Leg) -> Collection[Leg]:
         """See `Pool.fellows`."""
