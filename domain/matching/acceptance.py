@@ -61,6 +61,7 @@ class Acceptance:
             else:
                 left_out.append(index)
             index += 1
+        self._settling.look_again()
         journal = [transaction.packed for transaction in transactions]
         for index in reversed(left_out):
             del journal[index]
@@ -92,8 +93,6 @@ class Acceptance:
         self._book.put_in(leg)
         if self._looks_at_once:
             self._settling.arrived(leg)
-            if self._book.again:
-                self._settling.look_again()
 
     def _meet(self, prior: Leg | int, transaction: Transaction, raw: bytes) -> None:
         """A transaction whose id is known: the same again, or something else under its name."""

@@ -2,23 +2,21 @@
 
 from collections.abc import Callable
 
-from domain.matching.amounts import reach
 from domain.matching.compiled import CompiledRule
-from domain.money import currency_digits
 
 #: Lowest and highest sum, ends included; None when no sum agrees.
 Range = tuple[int, int] | None
-# Beyond any sum of amounts, for limits that have no end.
-_FAR = 1 << 100
+# Beyond any sum of values, for limits that have no end.
+_FAR = 1 << 200
 
 
 def is_constant(rule: CompiledRule) -> bool:
     """Whether the same differences are allowed whatever the sums are."""
-    return rule.rule.amount.percent is None
+    return rule.rule.amount.percent is None and not rule.comparison.rounds
 
 
 def range_of(rule: CompiledRule, currency: str, side: int) -> Callable[[int], Range]:
-    """What gives the sums of the other side that agree with the sum of a side."""
+    """What gives the sums of the other side that agree with the sum of a side, in units."""
     if not is_constant(rule):
         return lambda units: _sum_range(rule, currency, units, side)
     around = _sum_range(rule, currency, 0, side)
@@ -30,16 +28,19 @@ def range_of(rule: CompiledRule, currency: str, side: int) -> Callable[[int], Ra
 
 def _sum_range(rule: CompiledRule, currency: str, units: int, side: int) -> Range:
     """The sums that agree follow each other without a gap, so the ends are found by halving."""
+    rounded, limits = rule.comparison.rounded, rule.limits(currency)
+    mine = rounded(currency, units)
 
     def agrees(other: int) -> bool:
-        if side == 0:
-            return rule.amounts_agree(currency, units, other)
-        return rule.amounts_agree(currency, other, units)
+        theirs = rounded(currency, other)
+        return limits.agree(mine, theirs) if side == 0 else limits.agree(theirs, mine)
 
-    digits = currency_digits(currency)
-    assert digits is not None, currency
-    low, high = reach(rule.rule.amount, digits, units, side) or (-_FAR, _FAR)
-    inside = next((one for one in (units, low, high, (low + high) // 2) if agrees(one)), None)
+    step = rule.comparison.step(currency)
+    reach = limits.reach(mine, side)
+    low, high = (-_FAR, _FAR) if reach is None else (reach[0] - step, reach[1] + step)
+    # Where anything agrees the same sum does, or the least one in reach.
+    least = low if reach is None else -(-reach[0] // step) * step
+    inside = next((one for one in (mine, least) if agrees(one)), None)
     if inside is None:
         return None
     lowest = highest = inside

@@ -88,7 +88,7 @@ def _select_whole(
     """One side or both whole, all or nothing."""
     if rule.many_side == BOTH:
         whole = Match(tuple(sources), tuple(targets))
-        candidates = [whole] if _sums_agree(rule, whole) and fitting.all_fit() else []
+        candidates = [whole] if _is_whole(rule, whole, fitting) else []
         block = whole
     else:
         many = tuple(sources if rule.many_side == 0 else targets)
@@ -112,17 +112,23 @@ def _against(many: tuple[Leg, ...], singles: tuple[Leg, ...]) -> Match:
     return Match(many, singles) if many[0].side == 0 else Match(singles, many)
 
 
+def _is_whole(rule: CompiledRule, group: Match, fitting: Fitting) -> bool:
+    """Whether both sides as they are fit together."""
+    return (
+        rule.sides_agree(group.sources, group.targets)
+        and fitting.all_fit()
+        and (not rule.anchored or rule.anchored_on_a_source(group.sources, group.targets))
+    )
+
+
 def _singles_fitting(rule: CompiledRule, many: tuple[Leg, ...], fitting: Fitting) -> list[Leg]:
     """Who of the other side fits a whole group."""
-    total = 0
-    currency: str | None = None
-    for leg in many:
-        value = rule.value_of(leg)
-        if value is None or value[0] != (currency or value[0]):
-            return []
-        currency = value[0]
-        total += value[1]
-    assert currency is not None
+    values = [rule.value_of(leg) for leg in many]
+    first = values[0]
+    if first is None or any(value is None or value[0] != first[0] for value in values):
+        return []
+    currency = first[0]
+    total = sum(value[1] for value in values if value is not None)
     agreeing = range_of(rule, currency, many[0].side)(total)
     if agreeing is None:
         return []
@@ -131,26 +137,18 @@ def _singles_fitting(rule: CompiledRule, many: tuple[Leg, ...], fitting: Fitting
     group_profiles, single_profiles = fitting.sources, fitting.targets
     if single_side == 0:
         group_profiles, single_profiles = single_profiles, group_profiles
-    found = []
+    found: list[Leg] = []
     for profile, legs in single_profiles.items():
-        if len(fitting.others(profile, single_side)) == len(group_profiles):
-            for leg in legs:
-                value = rule.value_of(leg)
-                if value is not None and value[0] == currency and low <= value[1] <= high:
-                    found.append(leg)
+        if len(fitting.others(profile, single_side)) < len(group_profiles):
+            continue
+        # Anchored groups have several sources, so the single is a target.
+        if rule.anchored and not rule.anchored_on_a_source(many, legs[:1]):
+            continue
+        for leg in legs:
+            value = rule.value_of(leg)
+            if value is not None and value[0] == currency and low <= value[1] <= high:
+                found.append(leg)
     return found
-
-
-def _sums_agree(rule: CompiledRule, match: Match) -> bool:
-    sums = [0, 0]
-    currencies: set[str] = set()
-    for leg in (*match.sources, *match.targets):
-        value = rule.value_of(leg)
-        if value is None:
-            return False
-        currencies.add(value[0])
-        sums[leg.side] += value[1]
-    return len(currencies) == 1 and rule.amounts_agree(currencies.pop(), sums[0], sums[1])
 
 
 def _why_not_whole(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> dict[Leg, Why]:

@@ -168,8 +168,6 @@ class Pairing:
                 pair_off(other, transaction_id, transaction.packed, occurred_at, key)
                 if not alone:
                     self._settling.stood_beside(other, 1)
-                    if book.again:
-                        self._settling.look_again()
             count += 1
             total += amount_minor
             if occurred_at > newest:

@@ -27,12 +27,10 @@ def _members(_: CompiledRule, match: Members) -> int:
 
 
 def _difference(rule: CompiledRule, match: Members) -> int:
-    sums = [0, 0]
-    for leg in (*match[0], *match[1]):
-        value = rule.value_of(leg)
-        assert value is not None, "what lacks a value is no candidate"
-        sums[leg.side] += value[1]
-    return abs(sums[1] - sums[0])
+    ours, theirs = rule.side_value(match[0]), rule.side_value(match[1])
+    assert ours is not None
+    assert theirs is not None
+    return abs(theirs[1] - ours[1])
 
 
 def _span(_: CompiledRule, match: Members) -> int:

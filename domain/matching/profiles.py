@@ -13,16 +13,20 @@ from domain.matching.legs import Leg
 Profile = tuple[Any, ...]
 
 
-def profile_of(rule: CompiledRule, leg: Leg) -> Profile:
-    """What a pair is judged by, besides the key its legs have in common and their amounts."""
-    return (leg.currency, *leg.keys[rule.slot + 1 : rule.next_slot])
-
-
 def by_profile(rule: CompiledRule, legs: Sequence[Leg]) -> dict[Profile, list[Leg]]:
-    """Gather legs by profile, in the order given."""
+    """Gather legs by what a pair is judged by besides its key and amounts, in the order given.
+
+    Legs that lack what the rule compares are left out.
+    """
+    slots = [text.slot for text in rule.texts] + [slot for slot, _ in rule.spans]
+    if rule.rest_slot is not None:
+        slots.append(rule.rest_slot)
     profiles: dict[Profile, list[Leg]] = {}
     for leg in legs:
-        profiles.setdefault(profile_of(rule, leg), []).append(leg)
+        value = rule.value_of(leg)
+        if value is not None:
+            profile = (value[0], *[leg.keys[slot] for slot in slots])
+            profiles.setdefault(profile, []).append(leg)
     return profiles
 
 

@@ -1,8 +1,9 @@
 """What a rule makes of the candidates it finds: matches to take, and sets a person must judge."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from domain.events import Compared
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import OPEN, Leg, by_id, by_time
 from domain.matching.preference import rank
@@ -53,6 +54,9 @@ class Verdict(NamedTuple):
     ask_at: int
 
 
+#: Gives the targets a source is a candidate with.
+Partners = Callable[[Leg], Iterable[Leg]]
+
 EMPTY = Selection({}, {}, {})
 
 
@@ -64,6 +68,35 @@ def ids_of(legs: tuple[Leg, ...]) -> list[str]:
 def total_of(legs: tuple[Leg, ...]) -> int:
     """The sum of the legs' amounts, in minor units."""
     return sum(leg.amount_minor for leg in legs)
+
+
+def stated(
+    rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...]
+) -> tuple[str, int, int, Compared | None]:
+    """What an event states of members: currency, sum of either side, and what was compared.
+
+    Where the members' own amounts are in several currencies the sums are the compared ones.
+    """
+    currency = sources[0].currency
+    comparison = rule.comparison
+    if comparison.as_it_is and comparison.target_sign == 1:
+        return currency, total_of(sources), total_of(targets), None
+    ours, theirs = rule.side_value(sources), rule.side_value(targets)
+    # Only what can be compared is matched.
+    assert ours is not None
+    assert theirs is not None
+    source_minor, target_minor = comparison.minor(ours), comparison.minor(theirs)
+    totals: dict[tuple[int, str], list[int]] = {}
+    for leg in (*sources, *targets):
+        total = totals.setdefault((leg.side, leg.currency), [0, 0])
+        total[0] += 1
+        total[1] += leg.amount_minor
+    if len({own for _, own in totals}) == 1:
+        compared = Compared(ours[0], source_minor, target_minor, [])
+        return currency, total_of(sources), total_of(targets), compared
+    own_totals = [(*place, count, total) for place, (count, total) in sorted(totals.items())]
+    compared = Compared(ours[0], source_minor, target_minor, own_totals)
+    return ours[0], source_minor, target_minor, compared
 
 
 def make_match(sources: Sequence[Leg], targets: Sequence[Leg]) -> Match:
@@ -119,16 +152,25 @@ def _select_unambiguous(candidates: Sequence[Match], selection: Selection) -> No
 
 
 def _lowest_pairs(
-    rule: CompiledRule, sources: list[Leg], targets: list[Leg], selection: Selection
+    rule: CompiledRule,
+    sources: list[Leg],
+    targets: list[Leg],
+    partners: Partners,
+    selection: Selection,
 ) -> None:
     """Sources in id order, each takes its first admissible target by id."""
-    free = sorted((leg for leg in targets if leg.rule == OPEN), key=by_id)
-    for source in sorted((leg for leg in sources if leg.rule == OPEN), key=by_id):
-        for index, target in enumerate(free):
-            if rule.admits(source, target):
-                take_all(selection, Match((source,), (target,)))
-                del free[index]
-                break
+    in_order = sorted((leg for leg in sources if leg.rule == OPEN), key=by_id)
+    free = dict.fromkeys(sorted((leg for leg in targets if leg.rule == OPEN), key=by_id))
+    if rule.plain:
+        for source, target in zip(in_order, free, strict=False):
+            take_all(selection, Match((source,), (target,)))
+        return
+    for source in in_order:
+        fitting = (target for target in partners(source) if target in free)
+        first = min(fitting, key=by_id, default=None)
+        if first is not None:
+            take_all(selection, Match((source,), (first,)))
+            del free[first]
 
 
 def _blocks(
@@ -139,42 +181,55 @@ def _blocks(
     blocks: dict[tuple[str, int], tuple[list[Leg], list[Leg]]] = {}
     for side, legs in enumerate((sources, targets)):
         for leg in legs:
-            key = (leg.currency, leg.amount_minor if by_amount else 0)
-            blocks.setdefault(key, ([], []))[side].append(leg)
+            value = rule.value_of(leg)
+            if value is not None:
+                key = value if by_amount else (value[0], 0)
+                blocks.setdefault(key, ([], []))[side].append(leg)
     return [block for block in blocks.values() if block[0] and block[1]]
 
 
 def _preferred_pairs(
-    rule: CompiledRule, sources: list[Leg], targets: list[Leg], selection: Selection
+    rule: CompiledRule,
+    sources: list[Leg],
+    targets: list[Leg],
+    partners: Partners,
+    selection: Selection,
 ) -> None:
     """Take the best pair there is, again and again."""
     sources = [leg for leg in sources if leg.rule == OPEN]
-    targets = [leg for leg in targets if leg.rule == OPEN]
-    if len(sources) * len(targets) > _RANKED_MAX:
-        text = (
-            f"no pair was taken: the bound was hit by {len(sources)} source and {len(targets)} "
-            "target transactions that the rule finds together"
-        )
-        selection.reasons.update(dict.fromkeys((*sources, *targets), Why("bound", text)))
+    free = {leg for leg in targets if leg.rule == OPEN}
+    if rule.plain and len(sources) * len(free) > _RANKED_MAX:
+        _leave_crowd(sources, targets, selection)
         return
-    pairs = [
-        Match((source,), (target,))
-        for source in sources
-        for target in targets
-        if rule.admits(source, target)
-    ]
+    pairs: list[Match] = []
+    for source in sources:
+        pairs += [Match((source,), (target,)) for target in partners(source) if target in free]
+        if len(pairs) > _RANKED_MAX:
+            _leave_crowd(sources, targets, selection)
+            return
     for pair in sorted(pairs, key=lambda one: rank(rule, one)):
         if pair.sources[0] not in selection.taken and pair.targets[0] not in selection.taken:
             take_all(selection, pair)
 
 
-def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
+def _leave_crowd(sources: list[Leg], targets: list[Leg], selection: Selection) -> None:
+    text = (
+        f"no pair was taken: the bound was hit by {len(sources)} source and {len(targets)} target "
+        "transactions that the rule finds together"
+    )
+    selection.reasons.update(dict.fromkeys((*sources, *targets), Why("bound", text)))
+
+
+def _select_pairs(
+    rule: CompiledRule, sources: list[Leg], targets: list[Leg], partners: Partners | None
+) -> Selection:
     selection = Selection({}, {}, {})
     for some_sources, some_targets in _blocks(rule, sources, targets):
+        partners_here = partners or _partners_among(rule, some_targets)
         if rule.policy == "lowest_id":
-            _lowest_pairs(rule, some_sources, some_targets, selection)
+            _lowest_pairs(rule, some_sources, some_targets, partners_here, selection)
         elif rule.policy == "prefer":
-            _preferred_pairs(rule, some_sources, some_targets, selection)
+            _preferred_pairs(rule, some_sources, some_targets, partners_here, selection)
         elif rule.plain and (len(some_sources) > 1 or len(some_targets) > 1):
             # Everything pairs with everything: one set, kept as the group it is rather than as
             # sources × targets pairs.
@@ -182,16 +237,21 @@ def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
             for leg in (*some_sources, *some_targets):
                 selection.ambiguous[leg] = group
         else:
+            left = set(some_targets)
             _select_unambiguous(
                 [
                     Match((source,), (target,))
                     for source in some_sources
-                    for target in some_targets
-                    if rule.admits(source, target)
+                    for target in partners_here(source)
+                    if target in left
                 ],
                 selection,
             )
     return selection
+
+
+def _partners_among(rule: CompiledRule, targets: list[Leg]) -> Partners:
+    return lambda source: [target for target in targets if rule.admits(source, target)]
 
 
 def _select_unique(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
@@ -207,10 +267,20 @@ def _select_unique(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -
     return Selection({source: match, target: match}, {}, {})
 
 
-def select(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
-    """Apply a one-to-one rule to one set of legs found together, rivals included."""
+def select(
+    rule: CompiledRule,
+    sources: list[Leg],
+    targets: list[Leg],
+    partners: Partners | None = None,
+) -> Selection:
+    """Apply a one-to-one rule to one set of legs found together, rivals included.
+
+    Args:
+        partners: Gives the targets a source is a candidate with, and perhaps others; without it
+            every pair is tried.
+    """
     if not sources or not targets:
         return EMPTY
     if rule.unique:
         return _select_unique(rule, sources, targets)
-    return _select_pairs(rule, sources, targets)
+    return _select_pairs(rule, sources, targets, partners)
