@@ -38,12 +38,12 @@ def select_groups(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
     """Apply a rule with a many side to one set of legs found together, rivals included."""
     if not sources or not targets:
         return EMPTY
+    if rule.rule.whole_key is not None:
+        return _select_whole(rule, sources, targets)
     sources, targets = sorted(sources, key=by_id), sorted(targets, key=by_id)
     fitting = Fitting(rule, sources, targets)
     if fitting.pairs > _PAIRS_MAX:
         return crowded(sources, targets)
-    if rule.rule.whole_key is not None:
-        return _select_whole(rule, sources, targets, fitting)
     if rule.many_side == BOTH:
         return select_of_both(rule, sources, targets, fitting)
     return select_of_singles(rule, sources, targets, fitting)
@@ -82,25 +82,37 @@ def _left_of_block(rule: CompiledRule, block: Match, staying: Match) -> Iterator
 # -- whole groups --
 
 
-def _select_whole(
-    rule: CompiledRule, sources: list[Leg], targets: list[Leg], fitting: Fitting
-) -> Selection:
+def _select_whole(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
     """One side or both whole, all or nothing."""
+    # Sums are asked first: a group that grows member by member costs little until it is whole.
+    everyone = (*sources, *targets)
+    singles: list[Leg] = []
     if rule.many_side == BOTH:
-        whole = Match(tuple(sources), tuple(targets))
-        candidates = [whole] if _is_whole(rule, whole, fitting) else []
-        block = whole
+        could_fit = rule.sides_agree(sources, targets)
     else:
-        many = tuple(sources if rule.many_side == 0 else targets)
-        singles = _singles_fitting(rule, many, fitting)
+        many, others = (sources, targets) if rule.many_side == 0 else (targets, sources)
+        singles = _of_the_sum(rule, many, others)
+        could_fit = bool(singles)
+        sources, targets = (many, singles) if rule.many_side == 0 else (singles, many)
+    if not could_fit:
+        return _not_whole(rule, everyone)
+    sources, targets = sorted(sources, key=by_id), sorted(targets, key=by_id)
+    fitting = Fitting(rule, sources, targets)
+    if fitting.pairs > _PAIRS_MAX:
+        return crowded(sources, targets)
+    whole = Match(tuple(sources), tuple(targets))
+    if rule.many_side == BOTH:
+        candidates = [whole] if _holds_together(rule, whole, fitting) else []
+    else:
+        singles = _fitting_all(rule, whole, fitting)
         if rule.greedy and len(many) * len(singles) > _RANKED_MEMBERS_MAX:
             return crowded(sources, targets)
-        candidates = [_against(many, (single,)) for single in singles]
-        block = _against(many, tuple(sorted(singles, key=by_id)))
+        candidates = [_with_singles(rule, whole, [single]) for single in singles]
+        whole = _with_singles(rule, whole, singles)
     if not candidates:
-        return Selection({}, {}, _why_not_whole(rule, sources, targets))
+        return _not_whole(rule, everyone)
     if not rule.greedy:
-        return decide(rule, [Block(block, alone=len(candidates) == 1)], {})
+        return decide(rule, [Block(whole, alone=len(candidates) == 1)], {})
     selection = Selection({}, {}, {})
     best = min(filter(is_open, candidates), key=lambda one: rank(rule, one), default=None)
     if best is not None:
@@ -108,32 +120,42 @@ def _select_whole(
     return selection
 
 
-def _against(many: tuple[Leg, ...], singles: tuple[Leg, ...]) -> Match:
-    return Match(many, singles) if many[0].side == 0 else Match(singles, many)
+def _with_singles(rule: CompiledRule, whole: Match, singles: list[Leg]) -> Match:
+    chosen = tuple(sorted(singles, key=by_id))
+    return whole._replace(targets=chosen) if rule.many_side == 0 else whole._replace(sources=chosen)
 
 
-def _is_whole(rule: CompiledRule, group: Match, fitting: Fitting) -> bool:
-    """Whether both sides as they are fit together."""
-    return (
-        rule.sides_agree(group.sources, group.targets)
-        and fitting.all_fit()
-        and (not rule.anchored or rule.anchored_on_a_source(group.sources, group.targets))
-    )
-
-
-def _singles_fitting(rule: CompiledRule, many: tuple[Leg, ...], fitting: Fitting) -> list[Leg]:
-    """Who of the other side fits a whole group."""
-    values = [rule.value_of(leg) for leg in many]
-    first = values[0]
-    if first is None or any(value is None or value[0] != first[0] for value in values):
+def _of_the_sum(rule: CompiledRule, many: list[Leg], singles: list[Leg]) -> list[Leg]:
+    """Who of the other side has an amount that agrees with the sum of a whole group."""
+    first = rule.value_of(many[0])
+    if first is None:
         return []
-    currency = first[0]
-    total = sum(value[1] for value in values if value is not None)
+    currency, total = first[0], 0
+    for leg in many:
+        value = rule.value_of(leg)
+        if value is None or value[0] != currency:
+            return []
+        total += value[1]
     agreeing = range_of(rule, currency, many[0].side)(total)
     if agreeing is None:
         return []
     low, high = agreeing
-    single_side = 1 - many[0].side
+    values = [(leg, rule.value_of(leg)) for leg in singles]
+    return [
+        leg for leg, value in values if value and value[0] == currency and low <= value[1] <= high
+    ]
+
+
+def _holds_together(rule: CompiledRule, group: Match, fitting: Fitting) -> bool:
+    """Whether all pairs of a group whose sums agree are within the other conditions."""
+    return fitting.all_fit() and (
+        not rule.anchored or rule.anchored_on_a_source(group.sources, group.targets)
+    )
+
+
+def _fitting_all(rule: CompiledRule, whole: Match, fitting: Fitting) -> list[Leg]:
+    """The singles that fit every member of a group, whose sum they have."""
+    single_side = 1 if rule.many_side == 0 else 0
     group_profiles, single_profiles = fitting.sources, fitting.targets
     if single_side == 0:
         group_profiles, single_profiles = single_profiles, group_profiles
@@ -142,19 +164,11 @@ def _singles_fitting(rule: CompiledRule, many: tuple[Leg, ...], fitting: Fitting
         if len(fitting.others(profile, single_side)) < len(group_profiles):
             continue
         # Anchored groups have several sources, so the single is a target.
-        if rule.anchored and not rule.anchored_on_a_source(many, legs[:1]):
-            continue
-        for leg in legs:
-            value = rule.value_of(leg)
-            if value is not None and value[0] == currency and low <= value[1] <= high:
-                found.append(leg)
+        if not rule.anchored or rule.anchored_on_a_source(whole.sources, legs[:1]):
+            found += legs
     return found
 
 
-def _why_not_whole(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> dict[Leg, Why]:
-    why = Why(
-        "none",
-        f"the {len(sources)} source and {len(targets)} target transactions with one "
-        f"{rule.rule.whole_key} are no whole group that fits",
-    )
-    return dict.fromkeys((*sources, *targets), why)
+def _not_whole(rule: CompiledRule, legs: Sequence[Leg]) -> Selection:
+    why = Why("none", f"what is open with one {rule.rule.whole_key} is no whole group that fits")
+    return Selection({}, {}, dict.fromkeys(legs, why))

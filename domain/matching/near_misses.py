@@ -1,6 +1,7 @@
 """Why a transaction stayed alone: its category, and its nearest candidates with what failed."""
 
 from decimal import Decimal
+from heapq import nsmallest
 from itertools import islice
 from typing import NamedTuple
 
@@ -99,9 +100,12 @@ def _distance(rule: CompiledRule, source: Leg, target: Leg) -> int:
     return abs(rule.comparison.minor((ours[0], theirs[1] - ours[1])))
 
 
-def _near_misses(book: Book, leg: Leg) -> list[tuple[tuple[int, ...], Candidate]]:
-    """Open legs of the other side with an equal key, each by the first rule that finds it."""
-    found: dict[str, tuple[tuple[int, ...], Candidate]] = {}
+def _near_misses(book: Book, leg: Leg) -> list[Candidate]:
+    """The nearest open legs of the other side with an equal key, each by the rule it is nearest by.
+
+    Only those that are told are put into words: many share a key, few are near.
+    """
+    found: dict[str, tuple[tuple[int, ...], CompiledRule, str | None, Leg]] = {}
     for rule, pool in zip(book.rules, book.pools, strict=True):
         for other in islice(pool.fellows(leg), FELLOWS_MAX):
             if other.rule != OPEN or other.disposition == DUPLICATE:
@@ -118,19 +122,22 @@ def _near_misses(book: Book, leg: Leg) -> list[tuple[tuple[int, ...], Candidate]
             )
             before = found.get(other.transaction_id)
             if before is None or nearness < before[0]:
-                found[other.transaction_id] = (
-                    nearness,
-                    Candidate(
-                        transaction_id=other.transaction_id,
-                        side=other.side,
-                        amount_minor=other.amount_minor,
-                        currency=other.currency,
-                        rule=rule.name,
-                        failed=failed or "ambiguous",
-                        detail=_detail(rule, failed, leg, other),
-                    ),
-                )
-    return sorted(found.values(), key=lambda entry: (entry[0], entry[1].transaction_id))
+                found[other.transaction_id] = nearness, rule, failed, other
+    nearest = nsmallest(
+        CANDIDATES_MAX, found.values(), key=lambda entry: (entry[0], entry[3].transaction_id)
+    )
+    return [
+        Candidate(
+            transaction_id=other.transaction_id,
+            side=other.side,
+            amount_minor=other.amount_minor,
+            currency=other.currency,
+            rule=rule.name,
+            failed=failed or "ambiguous",
+            detail=_detail(rule, failed, leg, other),
+        )
+        for _, rule, failed, other in nearest
+    ]
 
 
 def classify(book: Book, leg: Leg) -> Classification:
@@ -139,8 +146,7 @@ def classify(book: Book, leg: Leg) -> Classification:
     The category is the most specific a near miss supports; without any it says which side is
     missing.
     """
-    near = _near_misses(book, leg)
-    candidates = [candidate for _, candidate in near[:CANDIDATES_MAX]]
+    candidates = _near_misses(book, leg)
     for candidate in candidates:
         failed = None if candidate.failed == "ambiguous" else candidate.failed
         category = _CATEGORY[failed]

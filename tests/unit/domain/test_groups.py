@@ -241,7 +241,7 @@ def test_both_sides_whole_by_a_key():
     assert members(end_of(rule, *records)) == {("s1", "s2", "t1", "t2")}
     events = end_of(rule, *records, record("t3", "1"))
     assert members(events) == set()
-    assert "are no whole group that fits" in reasons(events)["s1"][1]
+    assert "is no whole group that fits" in reasons(events)["s1"][1]
 
 
 def test_members_of_both_sides_must_fit_pair_by_pair():
