@@ -16,6 +16,8 @@ from domain.reconciliation import Chunk, Reconciliation
 from tests.unit.domain import reference
 from tests.unit.domain.cases import DAY, MINUTE, some_definition, some_transactions
 
+pytestmark = pytest.mark.usefixtures("few")
+
 
 class Ledger:
     """What a reader of the events believes, and a check that they make sense on their way."""
