@@ -67,20 +67,13 @@ def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str
         section.refuse(
             "conditions", f"unique contradicts {match_type}, where a value stands for a group"
         )
-    date_window = _date(section, time_zone)
-    if date_window and date_window.anchored and max_size and match_type != "one_to_many":
-        section.refuse(
-            "date.anchor",
-            f"is not supported for groups of several sources by subset search ({match_type}); "
-            "group by whole_key, or leave the anchor out",
-        )
     settle_us, immediate = _settle(section, bool(uniques))
     return Rule(
         name=name,
         match_type=cast(MatchType, match_type),
         conditions=conditions,
         amount=parse_amount(section),
-        date=date_window,
+        date=_date(section, time_zone),
         whole_key=whole_key,
         selection=selection,
         settle_us=settle_us,
