@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import Final, cast, get_args
 
 from domain.definition_values import Section
-from domain.definitions import Condition, Operator
+from domain.definitions import EQUALITY_OPERATORS, Condition, Operator
 from domain.errors import Problem
-from domain.matching.texts import EQUALITY_OPERATORS, PatternRefused, compile_pattern
 from domain.money import shown
+from domain.patterns import PatternRefused, compile_pattern
 
 CONDITION_FIELDS: Final = ("transaction_id", "reference", "counterparty", "description")
 _OPERATORS: Final = get_args(Operator)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 MatchType = Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many"]
 Operator = Literal[
@@ -30,6 +30,12 @@ RoundingMode = Literal["half_even", "half_up"]
 FeeOrder = Literal["parallel", "cascading"]
 Selection = Literal["suggest", "leave_unmatched", "lowest_id", "prefer"]
 Preference = Literal["fewest_members", "closest_amount", "closest_date", "oldest", "newest"]
+
+
+#: Operators that hold when two forms of text are equal; the others look at both texts of a pair.
+EQUALITY_OPERATORS: Final = frozenset(
+    ("exact", "casefold", "alphanumeric", "digits", "regex_extract")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from domain.amount_parsing import parse_amount
 from domain.condition_parsing import parse_condition
 from domain.definition_values import Section, kind
 from domain.definitions import (
+    EQUALITY_OPERATORS,
     Condition,
     DateWindow,
     MatchType,
@@ -23,7 +24,6 @@ from domain.definitions import (
     Selection,
 )
 from domain.errors import Problem
-from domain.matching.texts import EQUALITY_OPERATORS
 from domain.money import shown
 
 NAME_LENGTH_MAX: Final = 128
@@ -67,20 +67,13 @@ def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str
         section.refuse(
             "conditions", f"unique contradicts {match_type}, where a value stands for a group"
         )
-    date_window = _date(section, time_zone)
-    if date_window and date_window.anchored and max_size and match_type != "one_to_many":
-        section.refuse(
-            "date.anchor",
-            f"is not supported for groups of several sources by subset search ({match_type}); "
-            "group by whole_key, or leave the anchor out",
-        )
     settle_us, immediate = _settle(section, bool(uniques))
     return Rule(
         name=name,
         match_type=cast(MatchType, match_type),
         conditions=conditions,
         amount=parse_amount(section),
-        date=date_window,
+        date=_date(section, time_zone),
         whole_key=whole_key,
         selection=selection,
         settle_us=settle_us,

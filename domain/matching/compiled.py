@@ -5,11 +5,11 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
-from domain.definitions import Condition, Definition, Rule
+from domain.definitions import EQUALITY_OPERATORS, AmountRule, Condition, Definition, Rule
 from domain.matching.amounts import Limits, limits_of
 from domain.matching.dates import Span, spans_of
 from domain.matching.legs import Leg
-from domain.matching.texts import EQUALITY_OPERATORS, form_of, pair_test
+from domain.matching.texts import form_of, pair_test
 from domain.matching.values import Comparison, Value
 from domain.money import currency_digits
 from domain.transaction_columns import TransactionColumns
@@ -79,6 +79,21 @@ class TextTest:
         return ours is not None and theirs is not None and self._test(ours, theirs)
 
 
+class _LimitsByCurrency(dict[str, Limits]):
+    """Limits of one rule, compiled when a currency is first met."""
+
+    def __init__(self, rule: AmountRule, extra_digits: int) -> None:
+        super().__init__()
+        self._rule = rule
+        self._extra_digits = extra_digits
+
+    def __missing__(self, currency: str) -> Limits:
+        digits = currency_digits(currency)
+        assert digits is not None, currency
+        limits = self[currency] = limits_of(self._rule, digits + self._extra_digits)
+        return limits
+
+
 class CompiledRule:
     """One rule with its places in `Leg.keys`.
 
@@ -111,7 +126,7 @@ class CompiledRule:
         self.greedy = rule.selection in ("lowest_id", "prefer")
         self.remembers_rivals = not self.greedy or rule.whole_key is not None
         self.comparison = Comparison(rule.amount)
-        self._limits: dict[str, Limits] = {}
+        self._limits = _LimitsByCurrency(rule.amount, self.comparison.extra)
         indexed, rest = self._divide(rule)
         self.slot = slot
         slot += 1
@@ -140,6 +155,8 @@ class CompiledRule:
         several = self.many_side in (0, BOTH)
         self.anchored = several and rule.date is not None and rule.date.anchored
         self.next_slot = slot
+        #: Whether a pair with equal keys is a candidate match.
+        self.admits: Callable[[Leg, Leg], bool] = self._admission()
         self.plain = (
             self.rest_slot is None
             and not self.texts
@@ -219,13 +236,7 @@ class CompiledRule:
 
     def limits(self, currency: str) -> Limits:
         """The rule's limits for values in one currency."""
-        limits = self._limits.get(currency)
-        if limits is None:
-            digits = currency_digits(currency)
-            assert digits is not None, currency
-            limits = limits_of(self.rule.amount, digits + self.comparison.extra)
-            self._limits[currency] = limits
-        return limits
+        return self._limits[currency]
 
     def sides_agree(self, sources: Sequence[Leg], targets: Sequence[Leg]) -> bool:
         """Whether the sums of two sides are within the rule's limits."""
@@ -301,9 +312,48 @@ class CompiledRule:
             return "date"
         return None
 
-    def admits(self, source: Leg, target: Leg) -> bool:
-        """Whether a pair with equal keys is a candidate match."""
-        return self.first_failure(source, target) is None
+    def _admission(self) -> Callable[[Leg, Leg], bool]:
+        """What `first_failure` finds nothing wrong with, quickest questions first."""
+        tests: list[Callable[[Leg, Leg], bool]] = []
+        if self.many_side is None:
+            tests.append(self._values_test())
+        else:
+            tests.append(self._same_currency)
+        if self.spans:
+            tests.append(self.dates_agree)
+        if self.rest_slot is not None:
+            tests.append(self.rest_agrees)
+        tests += [text.holds for text in self.texts]
+        if len(tests) == 1:
+            return tests[0]
+        first, second, *others = tests
+        if not others:
+            return lambda source, target: first(source, target) and second(source, target)
+        return lambda source, target: all(test(source, target) for test in tests)
+
+    def _same_currency(self, source: Leg, target: Leg) -> bool:
+        ours, theirs = self.value_of(source), self.value_of(target)
+        return ours is not None and theirs is not None and ours[0] == theirs[0]
+
+    def _values_test(self) -> Callable[[Leg, Leg], bool]:
+        limits, slot = self._limits, self.value_slot
+        if slot is None and self._target_sign == 1:
+
+            def as_they_are(source: Leg, target: Leg) -> bool:
+                currency = source.currency
+                if currency != target.currency:
+                    return False
+                return limits[currency].agree(source.amount_minor, target.amount_minor)
+
+            return as_they_are
+
+        def agree(source: Leg, target: Leg) -> bool:
+            ours, theirs = self.value_of(source), self.value_of(target)
+            if ours is None or theirs is None or ours[0] != theirs[0]:
+                return False
+            return limits[ours[0]].agree(ours[1], theirs[1])
+
+        return agree
 
 
 def compile_rules(definition: Definition) -> list[CompiledRule]:

@@ -3,18 +3,21 @@
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from domain.matching.anchored_search import Windows
 from domain.matching.block_groups import Block, crowded, decide
 from domain.matching.compiled import CompiledRule
 from domain.matching.group_sums import is_constant, range_of
 from domain.matching.legs import OPEN, Leg, by_id
 from domain.matching.preference import rank
 from domain.matching.profiles import Fitting
-from domain.matching.selection import Match, Selection, Why, take_all
+from domain.matching.selection import Match, Selection, Why, make_match, take_all
 from domain.matching.subset_search import NODES_MAX, VECTORS_MAX
 from domain.matching.two_sided_search import Part, TwoSidedSearch
 
 # Sets of legs that all fit together, pair by pair, within one set that is searched.
 _BLOCKS_MAX = 64
+# Searches within one set where each source may be the anchor of a group.
+_ANCHORS_MAX = 256
 # Groups of one size that are compared by what a rule prefers.
 _RANKED_MAX = 2_000
 
@@ -30,14 +33,15 @@ def select_of_both(
     profiles = fitting.blocks(_BLOCKS_MAX)
     if profiles is None:
         return crowded(sources, targets)
-    blocks = [
-        _Legs(
+    blocks: list[_Legs] = []
+    for ours, theirs in profiles:
+        blocks += _blocks(
             rule,
             [leg for one in ours for leg in fitting.sources[one]],
             [leg for one in theirs for leg in fitting.targets[one]],
         )
-        for ours, theirs in profiles
-    ]
+        if len(blocks) > _ANCHORS_MAX:
+            return crowded(sources, targets)
     # In an order of their own: which profile came first depends on who came first.
     blocks.sort(key=lambda one: one.name)
     return _BySize(rule, [block for block in blocks if block.is_searchable]).select()
@@ -45,29 +49,63 @@ def select_of_both(
 
 def groups_left(rule: CompiledRule, block: Match, staying: Match) -> Iterator[Match]:
     """What is left of a block's candidates when only some of its members stay."""
-    before = _Legs(rule, block.sources, block.targets)
-    after = _Legs(rule, staying.sources, staying.targets)
-    for size in range(2, before.largest + 1):
-        found = before.parts(size, NODES_MAX)
-        if found is None:
+    before = _blocks(rule, block.sources, block.targets)
+    for size in range(2, max((one.largest for one in before), default=0) + 1):
+        found = [one.parts(size, NODES_MAX) for one in before]
+        if None in found:
             return
-        if found:
-            for part in after.parts(size, NODES_MAX) or ():
-                yield after.match(part)
+        if any(found):
+            for after in _blocks(rule, staying.sources, staying.targets):
+                for part in after.parts(size, NODES_MAX) or ():
+                    yield after.match(part)
             return
+
+
+def _blocks(rule: CompiledRule, sources: Sequence[Leg], targets: Sequence[Leg]) -> list["_Legs"]:
+    """What is searched by itself: all, or for each source what lies in its window."""
+    if not rule.anchored:
+        return [_Legs(rule, sources, targets)]
+    windows = Windows(rule)
+    times = {leg: windows.key(leg) for leg in (*sources, *targets)}
+    different = set(times.values())
+    if all(windows.allow(one, other) for one in different for other in different):
+        return [_Legs(rule, sources, targets)]  # any source is an anchor
+    return [
+        _Legs(
+            rule,
+            [
+                leg
+                for leg in sources
+                if leg is not anchor and windows.allow(times[anchor], times[leg])
+            ],
+            [leg for leg in targets if windows.allow(times[anchor], times[leg])],
+            anchor,
+        )
+        for anchor in sources
+    ]
 
 
 class _Legs:
     """Legs that all fit together pair by pair, made ready for search.
 
+    Args:
+        anchor: A source that is in every group, in whose window the others lie; not in `sources`.
+
     Attributes:
         name: Tells it from others, whatever the order of the legs.
     """
 
-    def __init__(self, rule: CompiledRule, sources: Sequence[Leg], targets: Sequence[Leg]) -> None:
+    def __init__(
+        self,
+        rule: CompiledRule,
+        sources: Sequence[Leg],
+        targets: Sequence[Leg],
+        anchor: Leg | None = None,
+    ) -> None:
         self._rule = rule
+        self._anchors = [] if anchor is None else [anchor]
         self._sides = (sorted(sources, key=by_id), sorted(targets, key=by_id))
-        self.name = [[leg.transaction_id for leg in side] for side in self._sides]
+        self.name = [[leg.transaction_id for leg in side] for side in (self._anchors, *self._sides)]
         self._search: TwoSidedSearch | None = None
         self._spent = 0
         self.free(set())
@@ -75,7 +113,7 @@ class _Legs:
     @property
     def is_searchable(self) -> bool:
         """Whether there is anyone on both sides whose amounts can be compared."""
-        return bool(self._sides[0] and self._sides[1])
+        return bool((self._anchors or self._sides[0]) and self._sides[1])
 
     @property
     def nodes(self) -> int:
@@ -90,7 +128,7 @@ class _Legs:
     @property
     def legs(self) -> list[Leg]:
         """Those that no group has claimed."""
-        return [leg for side in self._sides for leg in side]
+        return [leg for side in (self._anchors, *self._sides) for leg in side]
 
     def free(self, claimed: set[Leg]) -> None:
         """Search on without the legs that groups have claimed."""
@@ -101,16 +139,20 @@ class _Legs:
         (sources, ours), (targets, theirs) = (
             self._comparable([leg for leg in side if leg not in claimed]) for side in self._sides
         )
+        if not claimed.isdisjoint(self._anchors):
+            sources, targets = [], []
         self._sides = sources, targets
         most = self._rule.rule.max_size
         assert most is not None
-        if sources and targets:
-            currency = ours[0][0]
+        if self.is_searchable:
+            currency = theirs[0][0]
+            taken = [value[1] for value in map(self._rule.value_of, self._anchors) if value]
             self._search = TwoSidedSearch(
                 [units for _, units in ours],
                 [units for _, units in theirs],
                 range_of(self._rule, currency, 0),
                 most,
+                taken[0] if taken else None,
             )
 
     def _comparable(self, legs: list[Leg]) -> tuple[list[Leg], list[tuple[str, int]]]:
@@ -132,19 +174,19 @@ class _Legs:
     def match(self, part: Part) -> Match:
         """The members that any choice of a part has."""
         sources, targets = (
-            tuple(sorted((side[i] for places, _ in one for i in places), key=by_id))
+            [side[place] for places, _ in one for place in places]
             for side, one in zip(self._sides, (part.sources, part.targets), strict=True)
         )
-        return Match(sources, targets)
+        return make_match([*self._anchors, *sources], targets)
 
     def choices(self, part: Part) -> Iterator[Match]:
         """Every group that a part stands for."""
         sources, targets = self._sides
         for ours in _choose(part.sources):
             for theirs in _choose(part.targets):
-                yield Match(
-                    tuple(sorted((sources[place] for place in ours), key=by_id)),
-                    tuple(sorted((targets[place] for place in theirs), key=by_id)),
+                yield make_match(
+                    [*self._anchors, *(sources[place] for place in ours)],
+                    [targets[place] for place in theirs],
                 )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
+from domain.matching.anchored_search import AnchoredSearch, Windows
 from domain.matching.block_groups import Block, crowded, decide
 from domain.matching.compiled import CompiledRule
 from domain.matching.group_sums import Range, range_of
@@ -47,13 +48,32 @@ def group_left(rule: CompiledRule, block: Match, staying: Match) -> Iterator[Mat
     assert limits is not None
     # All that is in the block fits, so the smallest size is that of the block's candidates.
     before, after = (
-        SubsetSearch(_units(rule, match[rule.many_side]), *limits, rule.rule.max_size).found
+        _search(rule, match[rule.many_side], single, limits, NODES_MAX).found
         for match in (block, staying)
     )
     if after.outcome in ("one", "several") and after.size == before.size:
         members = [staying[rule.many_side][place] for place in after.members]
         if members:
             yield _match(rule, staying[single_side], members)
+
+
+def _search(
+    rule: CompiledRule,
+    others: Sequence[Leg],
+    single: Leg,
+    limits: tuple[int, int],
+    nodes_max: int,
+) -> SubsetSearch | AnchoredSearch:
+    """Search the groups of a single among legs that could be in one, in id order."""
+    most = rule.rule.max_size
+    assert most is not None
+    if rule.anchored:
+        windows = Windows(rule)
+        times = {windows.key(leg) for leg in (*others, single)}
+        # Where all lie in each other's windows any source is an anchor.
+        if not all(windows.allow(one, other) for one in times for other in times):
+            return AnchoredSearch(rule, others, single, *limits, most, nodes_max)
+    return SubsetSearch(_units(rule, others), *limits, most, nodes_max)
 
 
 def _units(rule: CompiledRule, legs: Sequence[Leg]) -> list[int]:
@@ -99,6 +119,9 @@ class _Searches:
         per_single = sum(len(legs) * len(self._others[p]) for (p, _), legs in self._alike.items())
         per_amount = sum(len(self._others[profile]) for profile, _ in self._alike)
         self.scanned = per_single if rule.greedy else per_amount
+        if rule.anchored:
+            # Each of the others may have to be tried as the anchor.
+            self.scanned *= max(map(len, self._others.values()), default=0)
         self._nodes_max = min(NODES_MAX, _NODES_MAX_TOGETHER // max(1, len(self._alike)))
 
     def _limits(self, value: tuple[str, int]) -> Range:
@@ -113,8 +136,7 @@ class _Searches:
             limits, others = self._limits(value), self._others[profile]
             if limits is None or not others:
                 continue
-            units = _units(self._rule, others)
-            found = SubsetSearch(units, *limits, self._most, self._nodes_max).found
+            found = _search(self._rule, others, singles[0], limits, self._nodes_max).found
             if found.members:
                 members = [others[place] for place in found.members]
                 alone = found.outcome == "one" and len(singles) == 1
@@ -191,8 +213,8 @@ class _Searches:
         ]
         if limits is None or not others:
             return 0
-        units = _units(self._rule, others)
-        search = SubsetSearch(units, *limits, self._most, max(0, min(NODES_MAX, budget)))
+        nodes_max = max(0, min(NODES_MAX, budget))
+        search = _search(self._rule, others, single, limits, nodes_max)
         best = self._best(search, single, others)
         if best is None:
             found = search.found
@@ -201,7 +223,9 @@ class _Searches:
             heappush(waiting, (rank(self._rule, best), single, best))
         return search.found.nodes
 
-    def _best(self, search: SubsetSearch, single: Leg, others: list[Leg]) -> Match | None:
+    def _best(
+        self, search: SubsetSearch | AnchoredSearch, single: Leg, others: list[Leg]
+    ) -> Match | None:
         if search.found.outcome == "one" or is_told_by_ids(self._rule):
             places = search.lowest()
             candidates = [] if places is None else [places]

@@ -8,7 +8,7 @@ the one that gives least.
 """
 
 from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from domain.matching.compiled import CompiledRule
@@ -16,14 +16,14 @@ from domain.matching.group_pool import GroupPool
 from domain.matching.indexes import Index, Search, number_indexes
 from domain.matching.legs import Leg, by_time
 from domain.matching.pools import NOTHING_KNOWN, Found, KeyedPool, Pool, UniquePool
-from domain.matching.text_indexes import text_index
+from domain.matching.text_indexes import text_indexes
 from domain.matching.values import Value
 
 # Up to so many legs are tried one by one: asking that many costs as much as an index does.
 FEW: Final = 16
 # A connected set with more candidate pairs than this is not followed to its end: it tells a person
 # nothing, and following it again at every step would cost what is open each time.
-PAIRS_MAX: Final = 100_000
+PAIRS_MAX: Final = 25_000
 
 
 class Side:
@@ -64,7 +64,9 @@ class Side:
         least = _least(self._numbers, leg)
         if self._rule.texts and (least is None or least.size > FEW):
             if not self._texts:
-                self._texts = self._filled([text_index(test) for test in self._rule.texts])
+                self._texts = self._filled(
+                    [index for test in self._rule.texts for index in text_indexes(test)]
+                )
             by_text = _least(self._texts, leg)
             if by_text is not None and (least is None or by_text.size < least.size):
                 least = by_text
@@ -169,6 +171,9 @@ class PairPool(KeyedPool):
 
     def partners(self, leg: Leg) -> list[Leg]:
         """The legs that `leg` is a candidate with."""
+        return list(self._partners(leg))
+
+    def _partners(self, leg: Leg) -> Iterator[Leg]:
         crowd = self._crowds.get(leg.keys[self._slot])
         if crowd is None:
             near: Iterable[Leg] = super().fellows(leg)
@@ -177,8 +182,8 @@ class PairPool(KeyedPool):
             near = () if shelf is None else shelf.sides[1 - leg.side].near(leg)
         admits = self._rule.admits
         if leg.side == 0:
-            return [other for other in near if admits(leg, other)]
-        return [other for other in near if admits(other, leg)]
+            return (other for other in near if admits(leg, other))
+        return (other for other in near if admits(other, leg))
 
     def place(self, leg: Leg) -> Hashable:
         """See `Pool.place`."""
@@ -210,16 +215,17 @@ class PairPool(KeyedPool):
         ends = 0
         too_many = False
         while frontier and not too_many:
-            one = frontier.popleft()
-            partners = self.partners(one)
-            ends += len(partners)
-            for other in partners:
+            for other in self._partners(frontier.popleft()):
+                ends += 1
                 if other not in seen:
                     seen[other] = None
                     frontier.append(other)
-            # Only a set that was not followed to its end can be met again from outside.
-            met = known.get(one)
-            too_many = ends > 2 * PAIRS_MAX or (met is not None and met.too_many)
+                    # Only a set that was not followed to its end is met again from outside.
+                    met = known.get(other)
+                    too_many = met is not None and met.too_many
+                if too_many or ends > 2 * PAIRS_MAX:
+                    too_many = True
+                    break
         return Found(
             # Any member names the set; the first by time is the same from wherever one starts.
             min(map(by_time, seen)),

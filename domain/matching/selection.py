@@ -224,6 +224,12 @@ def _select_pairs(
     rule: CompiledRule, sources: list[Leg], targets: list[Leg], partners: Partners | None
 ) -> Selection:
     selection = Selection({}, {}, {})
+    if len(sources) == 1 and len(targets) == 1:
+        # Most legs meet one other, whatever the policy.
+        match = Match((sources[0],), (targets[0],))
+        if is_open(match) and rule.admits(sources[0], targets[0]):
+            take_all(selection, match)
+        return selection
     for some_sources, some_targets in _blocks(rule, sources, targets):
         partners_here = partners or _partners_among(rule, some_targets)
         if rule.policy == "lowest_id":

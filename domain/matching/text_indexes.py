@@ -8,6 +8,7 @@ shared; the search takes the rarest.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from functools import lru_cache
 from itertools import chain, count
 from typing import Final
@@ -17,9 +18,12 @@ from domain.matching.indexes import Index, Search
 from domain.matching.legs import Leg
 from domain.matching.texts import similarity_distance
 
-# Three letters tell texts apart better than two, but an edit destroys as many grams.
-_LONG_GRAM, _SHORT_GRAM = 3, 2
-_LONG_GRAM_SIMILARITY_TENTHS: Final = 9
+# Long grams tell texts apart better, and short ones are left after more edits: a search takes what
+# gives least. The first pair is for texts that are nearly equal.
+_GRAMS_NEAR: Final = (5, 3)
+_GRAMS_FAR: Final = (3, 2)
+_NEAR_EDITS: Final = 2
+_NEAR_SIMILARITY_PERCENT: Final = 90
 
 
 class _Postings:
@@ -121,10 +125,7 @@ def _lost_by_edits(edits: int, gram: int) -> Callable[[int], int]:
     return lambda _length: edits * gram
 
 
-def _lost_by_similarity(test: TextTest, gram: int) -> Callable[[int], int]:
-    minimum = test.condition.minimum
-    assert minimum is not None
-
+def _lost_by_similarity(minimum: Decimal, gram: int) -> Callable[[int], int]:
     def lost(length: int) -> int:
         """The most grams lost to any text similar enough.
 
@@ -146,15 +147,17 @@ def _lost_by_similarity(test: TextTest, gram: int) -> Callable[[int], int]:
     return lost
 
 
-def text_index(test: TextTest) -> Index:
-    """The index for one condition that equality cannot decide."""
-    condition = test.condition
+def text_indexes(test: TextTest) -> list[Index]:
+    """The indexes for one condition that equality cannot decide."""
+    condition, slot = test.condition, test.slot
     if condition.operator in ("token_run", "token_set"):
-        return TokenIndex(test.slot)
+        return [TokenIndex(slot)]
+    edits = condition.maximum
     if condition.operator == "edit_distance":
-        assert condition.maximum is not None
-        return GramIndex(test.slot, _LONG_GRAM, _lost_by_edits(condition.maximum, _LONG_GRAM))
+        assert edits is not None
+        grams = _GRAMS_NEAR if edits <= _NEAR_EDITS else _GRAMS_FAR
+        return [GramIndex(slot, gram, _lost_by_edits(edits, gram)) for gram in grams]
     minimum = condition.minimum
     assert minimum is not None
-    gram = _LONG_GRAM if minimum * 10 >= _LONG_GRAM_SIMILARITY_TENTHS else _SHORT_GRAM
-    return GramIndex(test.slot, gram, _lost_by_similarity(test, gram))
+    grams = _GRAMS_NEAR if minimum * 100 >= _NEAR_SIMILARITY_PERCENT else _GRAMS_FAR
+    return [GramIndex(slot, gram, _lost_by_similarity(minimum, gram)) for gram in grams]

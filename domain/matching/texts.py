@@ -7,50 +7,19 @@ found by hash. The others look at both forms of a pair. A form of None satisfies
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
-import re2
 from rapidfuzz.distance import Indel, Levenshtein
 
 from domain.definitions import Condition
+from domain.patterns import compile_pattern
 from domain.transactions import SOURCE
-
-#: Operators that hold when two forms are equal.
-EQUALITY_OPERATORS: Final = frozenset(
-    ("exact", "casefold", "alphanumeric", "digits", "regex_extract")
-)
 
 Form = Any
 FormOf = Callable[[str], Form]
 
 # [^\W_] is what str.isalnum() accepts: letters and digits of every script.
 _tokens_of = re.compile(r"[^\W_]+").findall
-
-
-class PatternRefused(ValueError):
-    """A pattern that RE2 does not take; the message is a sentence without subject."""
-
-
-def compile_pattern(pattern: str) -> Any:
-    """Compile an RE2 pattern; matching it takes time linear in the text, whatever it says.
-
-    Raises:
-        PatternRefused: It does not compile, or has no group 1.
-    """
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        compiled = re2.compile(pattern, options)
-    except re2.error as problem:
-        said = problem.args[0] if problem.args else ""
-        why = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-        raise PatternRefused(
-            f"does not compile: {why}. The syntax is RE2's: no lookaround and no backreferences, "
-            "so that no text can make it run away"
-        ) from problem
-    if not compiled.groups:
-        raise PatternRefused("has no group; put parentheses around the part to compare")
-    return compiled
 
 
 def alphanumeric(value: str) -> str | None:

@@ -33,16 +33,23 @@ class TwoSidedSearch:
         sources, targets: Amounts, any sign.
         range_of: Which sums agree.
         most: The largest number of members on either side; there is at least one.
+        taken: A source that every group has besides, if any; not among `sources`.
 
     Attributes:
         nodes: Work done so far.
     """
 
     def __init__(
-        self, sources: Sequence[int], targets: Sequence[int], range_of: RangeOf, most: int
+        self,
+        sources: Sequence[int],
+        targets: Sequence[int],
+        range_of: RangeOf,
+        most: int,
+        taken: int | None = None,
     ) -> None:
         self._range_of = range_of
-        self._most = (min(most, len(sources)), min(most, len(targets)))
+        self._taken, self._taken_count = (0, 0) if taken is None else (taken, 1)
+        self._most = (min(most - self._taken_count, len(sources)), min(most, len(targets)))
         self._classes = (
             classes_of(sources, range(len(sources))),
             classes_of(targets, range(len(targets))),
@@ -58,7 +65,7 @@ class TwoSidedSearch:
     @property
     def largest(self) -> int:
         """How many members a group can have."""
-        return sum(self._most)
+        return sum(self._most) + self._taken_count
 
     def of_size(self, size: int, nodes_max: int, limit: int) -> list[Part] | None:
         """All groups of so many members.
@@ -67,8 +74,10 @@ class TwoSidedSearch:
             None when that takes more than `nodes_max` nodes in all, or there are more than `limit`.
         """
         parts: list[Part] = []
-        for number in range(max(1, size - self._most[1]), min(self._most[0], size - 1) + 1):
-            other = size - number
+        left = size - self._taken_count
+        least = 1 - self._taken_count
+        for number in range(max(least, left - self._most[1]), min(self._most[0], left - 1) + 1):
+            other = left - number
             self.nodes += self._numbers[0][number] + self._numbers[1][other]
             if self.nodes > nodes_max:
                 return None
@@ -87,7 +96,7 @@ class TwoSidedSearch:
             ordered = self._ordered[other] = sorted(set(targets.sums[other]))
         fitting: dict[int, tuple[int, int]] = {}
         for total in set(sources.sums[number]):
-            ends = self._range_of(total)
+            ends = self._range_of(total + self._taken)
             if ends is not None:
                 begin = bisect_left(ordered, ends[0])
                 if begin < len(ordered) and ordered[begin] <= ends[1]:

@@ -167,8 +167,6 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
             max_size = rng.choice([1, 2, 3, 4])
     selection = rng.choice(["suggest", "leave_unmatched", "lowest_id", "prefer"])
     window = some_window(rng) if rng.random() < 0.4 else None
-    if window is not None and window.anchored and max_size and match_type != "one_to_many":
-        window = None  # refused by name
     if rng.random() < 0.35:
         place = rng.randint(0, len(conditions))
         conditions.insert(place, some_text_condition(rng))

@@ -1,12 +1,19 @@
 """Date windows: days of a zone, business days, seconds, and what a bare date is."""
 
+import random
+from dataclasses import replace
 from datetime import date, timedelta
+from decimal import Decimal
 
 import pytest
 
-from domain.definitions import DateWindow
+from domain.definitions import Condition, DateWindow
+from domain.matching.book import Book
 from domain.matching.dates import BusinessDays, spans_of
+from domain.matching.groups import select_groups
 from domain.transactions import build_transaction
+from tests.unit.domain import reference
+from tests.unit.domain.cases import EQUAL, some_definition, some_window
 
 EPOCH = date(1970, 1, 1)
 
@@ -74,3 +81,46 @@ def test_business_days(begin, end, days):
 )  # fmt: skip
 def test_a_window(window, begin, end, agree):
     assert within(window, begin, end) is agree
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_an_anchored_group_lies_around_one_of_its_sources(seed):
+    rng = random.Random(seed)
+    window = replace(some_window(rng), anchored=True)
+    condition = Condition("reference", "reference", "exact", unique=False)
+    definition = some_definition(rng, lateness_us=0, unique=False)
+    rule = replace(
+        definition.rules[0],
+        match_type="many_to_one",
+        whole_key="reference",
+        max_size=None,
+        conditions=(condition,),
+        amount=replace(EQUAL, kind="bounds", low=Decimal(-1000), high=Decimal(1000)),
+        date=window,
+    )
+    book = Book(replace(definition, rules=(rule,)))
+    (compiled,) = book.rules
+    found = []
+    for side, count in ((0, rng.randint(1, 4)), (1, 1)):
+        found.append(
+            [
+                build_transaction(
+                    {
+                        "tenant_id": "a", "reconciliation_id": "b", "currency": "EUR",
+                        "transaction_id": f"{number}", "amount": "1", "reference": "R",
+                        "occurred_at": rng.choice(
+                            ["2026-01-04", "2026-01-05"]
+                            + [f"2026-01-0{day}T12:{minute:02d}:00Z" for day in (3, 4, 5, 6)
+                               for minute in (0, 10, 20)]
+                        ),
+                    },
+                    side, None,
+                )
+                for number in range(count)
+            ]
+        )  # fmt: skip
+    sources, targets = found
+    legs = [[book.leg_of(one) for one in side] for side in found]
+    expected = reference.anchored(rule, sources, targets)
+    assert compiled.anchored_on_a_source(*legs) == expected
+    assert bool(select_groups(compiled, *legs).taken) == expected

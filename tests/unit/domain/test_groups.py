@@ -274,6 +274,21 @@ def test_members_of_both_sides_fit_although_each_has_others_it_fits():
     assert members(end_of(rule, *records)) == {("s1", "s2", "t1", "t2")}
 
 
+@pytest.mark.parametrize("match_type", ["many_to_one", "many_to_many"])
+def test_all_members_may_lie_in_the_window_of_one_source(match_type):
+    records = [
+        record("s1", "1.00", day=4),
+        record("s2", "2.00", day=5),
+        record("t1", "3.00", day=6),
+        record("s3", "2.00", day=7),
+    ]
+    window = {"min_days": -1, "max_days": 1}
+    rule = {"match_type": match_type, "date": window}
+    assert members(end_of(rule, *records)) == set()
+    rule = {"match_type": match_type, "date": window | {"anchor": "source_member"}}
+    assert members(end_of(rule, *records)) == {("s1", "s2", "t1")}
+
+
 def test_only_the_smallest_groups_are_left_when_a_later_rule_takes_members():
     records = [record("s", "6.00")]
     for place, amount in enumerate(["5.00", "1.00", "4.00", "2.00", "3.00", "3.00"]):

@@ -5,16 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from domain.definitions import Condition
+from domain.definitions import EQUALITY_OPERATORS, Condition
 from domain.matching.texts import (
-    EQUALITY_OPERATORS,
-    PatternRefused,
-    compile_pattern,
     form_of,
     pair_test,
     score,
     similarity_distance,
 )
+from domain.patterns import PatternRefused, compile_pattern
 
 
 def holds(operator, source, target, **bounds):
