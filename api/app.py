@@ -21,6 +21,7 @@ from api import (
     events,
     exceptions,
     health,
+    linting,
     matches,
     pages,
     reconciliations,
@@ -44,6 +45,7 @@ log = structlog.get_logger("settler.api")
 
 OPERATIONS: tuple[Operation, ...] = (
     *reconciliations.OPERATIONS,
+    *linting.OPERATIONS,
     *matches.OPERATIONS,
     *exceptions.OPERATIONS,
     *dead_letters.OPERATIONS,
