@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from api import (
+    backtests,
     commands,
     dead_letters,
     events,
@@ -46,6 +47,7 @@ log = structlog.get_logger("settler.api")
 OPERATIONS: tuple[Operation, ...] = (
     *reconciliations.OPERATIONS,
     *linting.OPERATIONS,
+    *backtests.OPERATIONS,
     *matches.OPERATIONS,
     *exceptions.OPERATIONS,
     *dead_letters.OPERATIONS,

@@ -46,6 +46,13 @@ ERRORS: Mapping[str, Kind] = {
     "body_too_large": Kind(413, "The body is larger than this service takes."),
     "unsupported_media_type": Kind(415, "The body's content type is not one this path takes."),
     "definition_invalid": Kind(422, "The definition cannot be used."),
+    "backtest_too_large": Kind(
+        422,
+        "The history is too long for an answer here; use `settler definitions backtest`.",
+    ),
+    "backtest_busy": Kind(
+        503, "Another backtest is running in this process; try again.", {"Retry-After": "10"}
+    ),
     "internal_error": Kind(500, "Something failed on our side; the trace id finds it in the logs."),
     "database_unavailable": Kind(
         503, "The database does not answer just now; try again shortly.", {"Retry-After": "2"}
