@@ -16,27 +16,37 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from api import (
+    account,
     commands,
     dead_letters,
     events,
     exceptions,
     health,
+    keys,
     matches,
     pages,
     reconciliations,
+    recovery,
     sessions,
+    signing_in,
     stream,
+    tenant,
     usage,
+    users,
 )
+from api.access_tokens import AccessTokens
 from api.caching import AnswerCache
 from api.database import Database
 from api.errors import EXCEPTION_HANDLERS
 from api.feed import Feed
 from api.identity import Authenticator
+from api.mailing import Outbox
 from api.middleware import BodyLimitMiddleware, RequestMiddleware
 from api.openapi import make_document
 from api.operations import PREFIX, Operation, make_route
+from api.password_hashing import PasswordHashing
 from api.services import Services
+from connectors.mail import make_mailer
 from connectors.settings import Settings
 from connectors.telemetry import configure_logging, configure_tracing
 
@@ -52,6 +62,12 @@ OPERATIONS: tuple[Operation, ...] = (
     *commands.OPERATIONS,
     *stream.OPERATIONS,
     *sessions.OPERATIONS,
+    *signing_in.OPERATIONS,
+    *recovery.OPERATIONS,
+    *account.OPERATIONS,
+    *users.OPERATIONS,
+    *keys.OPERATIONS,
+    *tenant.OPERATIONS,
 )
 
 # Answers take milliseconds and streams are told to end; what is left after this has hung.
@@ -78,11 +94,16 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         database = Database(settings.database_url_api, settings.database_pool_size)
+        tokens = AccessTokens(database, settings.api_key_pepper, settings.access_token_seconds)
         services = Services(
             database=database,
             cache=AnswerCache(settings.redis_url),
             feed=Feed(database),
-            authenticator=Authenticator(database, settings.api_key_pepper),
+            authenticator=Authenticator(database, settings.api_key_pepper, tokens),
+            tokens=tokens,
+            hashing=PasswordHashing(),
+            outbox=Outbox(make_mailer(settings.mail_url, settings.mail_from)),
+            settings=settings,
         )
         await database.open()
         services.feed.start()
@@ -91,6 +112,7 @@ def create_app(settings: Settings) -> Starlette:
             yield
         finally:
             await services.feed.stop()
+            await services.outbox.drain()
             await services.cache.close()
             await database.close()
 

@@ -65,6 +65,7 @@ async def submit(
     if headers.idempotency_key is not None:
         command_id = uuid.uuid5(_NAMESPACE, f"{call.tenant_id}/{headers.idempotency_key}")
     key = {"tenant_id": call.tenant_id, "command_id": command_id}
+    call.note(reconciliation_id, command_id=str(command_id), command_type=command_type)
     async with call.services.database.tenant(call.tenant_id) as session:
         await session.row(
             "submit_command",
@@ -73,7 +74,7 @@ async def submit(
                 "reconciliation_id": reconciliation_id,
                 "command_type": command_type,
                 "payload": Jsonb(payload),
-                "user_id": f"key:{call.identity.key_id}",
+                "user_id": call.identity.actor,
                 "correlation_id": headers.correlation_id or str(command_id),
                 "trace": Jsonb(trace_metadata()),
             },

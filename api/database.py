@@ -14,6 +14,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from api.auditing import CURRENT
 from connectors.postgres.connections import KEEPALIVE, LIMITS
 from connectors.postgres.queries import load_queries as load_named
 from connectors.postgres.queries import parse_queries
@@ -22,6 +23,8 @@ from connectors.postgres.queries import parse_queries
 # either exhausted or the database is away, and a queue of seconds helps neither.
 POOL_WAIT_SECONDS = 2.0
 CONNECTIONS_MAX = 10
+
+SHARED_QUERIES = ("tenants", "users", "signing_keys", "audit")
 
 QUERY_SECONDS = Histogram(
     "settler_api_query_seconds",
@@ -36,20 +39,28 @@ POOL_WAITING = Gauge("settler_api_pool_waiting", "Requests that wait for a conne
 
 
 def load_queries() -> Mapping[str, bytes]:
-    """Read the queries of all `api/sql/*.sql`, and those that find a key and its tenant."""
+    """Read the queries of all `api/sql/*.sql`, and those about access, shared with operators."""
     files = sorted(resources.files("api.sql").iterdir(), key=lambda entry: entry.name)
     texts = [file.read_text(encoding="utf-8") for file in files if file.name.endswith(".sql")]
-    return load_named("tenants") | parse_queries("\n".join(texts))
+    queries = parse_queries("\n".join(texts))
+    for shared in SHARED_QUERIES:
+        queries |= load_named(shared)
+    return queries
 
 
 QUERIES = load_queries()
 
 
 class Session:
-    """One open transaction of one tenant; `rows` and `row` run named queries in it."""
+    """One open transaction; `rows` and `row` run named queries in it.
 
-    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+    Attributes:
+        tenant_id: Whose rows it sees; empty where it is nobody's in particular.
+    """
+
+    def __init__(self, connection: AsyncConnection[DictRow], tenant_id: str = "") -> None:
         self._connection = connection
+        self.tenant_id = tenant_id
 
     async def rows(self, name: str, parameters: Mapping[str, Any]) -> list[DictRow]:
         """Run the query `name` and give all its rows; none for a statement without an answer."""
@@ -140,7 +151,11 @@ class Database:
             await connection.execute(
                 "SELECT set_config('settler.tenant_id', %s, true)", (tenant_id,)
             )
-            yield Session(connection)
+            session = Session(connection, tenant_id)
+            yield session
+            entry = CURRENT.get()
+            if entry is not None and not snapshot:
+                await session.row("record_audit_if_written", entry.parameters(tenant_id))
 
     @asynccontextmanager
     async def anonymous(self) -> AsyncIterator[Session]:

@@ -30,12 +30,28 @@ class Kind:
 ERRORS: Mapping[str, Kind] = {
     "invalid_json": Kind(400, "The body is not valid JSON."),
     "invalid_parameter": Kind(400, "A parameter of the request cannot be used."),
+    "invalid_token": Kind(
+        400, "The code is wrong, was used before or has run out; ask for a new one."
+    ),
     "invalid_cursor": Kind(400, "The cursor is not one that this list gave out."),
     "unauthenticated": Kind(
         401,
-        "This needs an API key: send 'Authorization: Bearer rk_…'.",
+        "This needs an API key or a user's token: send 'Authorization: Bearer rk_…'.",
         {"WWW-Authenticate": 'Bearer realm="settler"'},
     ),
+    "invalid_credentials": Kind(
+        401,
+        "Tenant, e-mail address or password are wrong, or too many attempts have locked the user "
+        "for some minutes.",
+        {"WWW-Authenticate": 'Bearer realm="settler"'},
+    ),
+    "session_ended": Kind(
+        401,
+        "The refresh token is not one that can be used; sign in again.",
+        {"WWW-Authenticate": 'Bearer realm="settler"'},
+    ),
+    "forbidden": Kind(403, "This credential may not do that."),
+    "user_required": Kind(403, "This is about a user; it needs a user's token, not an API key."),
     "cross_site_request": Kind(403, "A session cookie may not be used from another site."),
     "not_found": Kind(404, "There is no such thing for this tenant."),
     "unknown_path": Kind(404, "There is nothing at this path; /api/v1/docs lists what there is."),
@@ -43,8 +59,12 @@ ERRORS: Mapping[str, Kind] = {
     "idempotency_conflict": Kind(
         409, "This Idempotency-Key was used before with another body; use a new key."
     ),
+    "user_exists": Kind(409, "This e-mail address is another user's of this tenant."),
+    "last_owner": Kind(409, "This is the tenant's last owner; make another one first."),
+    "key_ended": Kind(409, "This key has ended; make a new one."),
     "body_too_large": Kind(413, "The body is larger than this service takes."),
     "unsupported_media_type": Kind(415, "The body's content type is not one this path takes."),
+    "password_refused": Kind(422, "The password may not be set."),
     "definition_invalid": Kind(422, "The definition cannot be used."),
     "internal_error": Kind(500, "Something failed on our side; the trace id finds it in the logs."),
     "database_unavailable": Kind(

@@ -137,7 +137,7 @@ def _report(scope: Scope, span: trace.Span, status: int, seconds: float) -> None
         duration_ms=round(seconds * 1000, 2),
         trace_id=scope["settler.trace_id"],
         tenant_id=identity.tenant_id if identity else None,
-        key_id=identity.key_id if identity else None,
+        actor=identity.actor if identity else None,
         error=scope.get("settler.error"),
     )
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.errors import ERRORS, ErrorBody
+from api.identity import ANYONE
 from api.operations import PREFIX, Operation
 
 _TEMPLATE = "#/components/schemas/{model}"
@@ -76,6 +77,10 @@ def _codes(operation: Operation) -> list[str]:
         codes += ["invalid_json", "body_too_large", "unsupported_media_type"]
     if operation.secured:
         codes.append("unauthenticated")
+    if operation.secured and operation.required_scope != ANYONE:
+        codes.append("forbidden")
+    if operation.secured and operation.method != "GET":
+        codes.append("cross_site_request")
     return sorted({*codes, *_EVERY_OPERATION})
 
 
@@ -102,6 +107,8 @@ def _operation(operation: Operation, refs: dict[type[BaseModel], dict[str, Any]]
         described["requestBody"] = {"required": True, "content": content}
     if not operation.secured:
         described["security"] = []
+    elif operation.required_scope != ANYONE:
+        described["x-required-scope"] = operation.required_scope
     return described
 
 
@@ -145,8 +152,14 @@ def make_document(operations: Sequence[Operation], version: str) -> dict[str, An
                     "scheme": "bearer",
                     "description": "An API key: `rk_<prefix>_<secret>`.",
                 },
+                "access_token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A user's access token, from `/auth/sign-in`.",
+                },
                 "session": {"type": "apiKey", "in": "cookie", "name": "settler_session"},
             },
         },
-        "security": [{"api_key": []}, {"session": []}],
+        "security": [{"api_key": []}, {"access_token": []}, {"session": []}],
     }

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.auditing import CURRENT, AuditEntry
 from api.errors import ApiError, from_validation
 from api.identity import Identity
 from api.services import Services
@@ -53,6 +54,18 @@ class Call:
     def trace_id(self) -> str:
         """The trace this request belongs to, 32 hex digits."""
         return str(self.request.scope["settler.trace_id"])
+
+    @property
+    def address(self) -> str | None:
+        """The caller's address, as far as it is known."""
+        return self.request.client.host if self.request.client else None
+
+    def note(self, target: str | None = None, **details: object) -> None:
+        """Say more for the audit log about what is being changed; never a secret."""
+        entry = CURRENT.get()
+        if entry is not None:
+            entry.target = target or entry.target
+            entry.details |= details
 
     def path(self, name: str) -> str:
         """Give a path parameter."""
@@ -116,11 +129,12 @@ class Operation:
         answers: The success status and its model.
         errors: Codes it can answer with, beside those that every operation can.
         secured: Whether it needs a credential.
+        scope: What the credential must be allowed; by default the tag's `read` or `write`.
         stream: The answer is a stream of server-sent events instead of JSON.
         name: The operation's id, where one handler serves two methods.
     """
 
-    method: Literal["GET", "PUT", "POST", "DELETE"]
+    method: Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
     path: str
     handler: Handler
     tag: str
@@ -134,6 +148,7 @@ class Operation:
     status: int = 200
     errors: Sequence[str] = ()
     secured: bool = True
+    scope: str | None = None
     stream: bool = False
     name: str | None = None
 
@@ -141,6 +156,12 @@ class Operation:
     def operation_id(self) -> str:
         """The handler's name unless told otherwise; unique over all operations."""
         return self.name or str(getattr(self.handler, "__name__", ""))
+
+    @property
+    def required_scope(self) -> str:
+        """The scope a credential must have; one that nobody has keeps everybody out."""
+        verb = "read" if self.method == "GET" else "write"
+        return self.scope or f"{self.tag.replace(' ', '_')}:{verb}"
 
 
 def require_media_type(request: Request, *allowed: str) -> str:
@@ -185,6 +206,19 @@ def _render(request: Request, answer: Answer) -> Response:
     return Response(body, answer.status, headers, "application/json")
 
 
+def _audit_entry(call: Call) -> AuditEntry | None:
+    """Say who changes what, for the audit log; None where nothing is changed or nobody is known."""
+    if call.operation.method == "GET" or not call.operation.secured:
+        return None
+    return AuditEntry(
+        actor=call.identity.actor,
+        action=call.operation.operation_id,
+        target="/".join(str(value) for value in call.request.path_params.values())[:512] or None,
+        address=call.address,
+        trace_id=call.trace_id,
+    )
+
+
 def make_route(operation: Operation) -> Route:
     """Make the Starlette route that authenticates, runs the handler and renders its answer."""
 
@@ -194,7 +228,13 @@ def make_route(operation: Operation) -> Route:
         if operation.secured:
             identity = await request.app.state.services.authenticator.identify(request)
             request.scope["settler.identity"] = identity
-        answer = await operation.handler(Call(request, operation, identity))
+            identity.require(operation.required_scope)
+        call = Call(request, operation, identity)
+        told = CURRENT.set(_audit_entry(call))
+        try:
+            answer = await operation.handler(call)
+        finally:
+            CURRENT.reset(told)
         if isinstance(answer, Response):
             return answer
         if isinstance(answer, BaseModel):

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from api.access_tokens import AccessTokens
     from api.caching import AnswerCache
     from api.database import Database
     from api.feed import Feed
     from api.identity import Authenticator
+    from api.mailing import Outbox
+    from api.password_hashing import PasswordHashing
+    from connectors.settings import Settings
 
 
 @dataclass(slots=True)
@@ -20,4 +24,8 @@ class Services:
     cache: AnswerCache
     feed: Feed
     authenticator: Authenticator
+    tokens: AccessTokens
+    hashing: PasswordHashing
+    outbox: Outbox
+    settings: Settings
     streams_open: int = 0
