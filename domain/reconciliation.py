@@ -4,6 +4,8 @@
 gives the same state. Clock, ids and definitions come in as arguments.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from domain.definition_parsing import parse_definition
@@ -26,7 +28,7 @@ from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book, Suggestion
 from domain.matching.cases import END_OF_TIME_US
 from domain.matching.due import SECOND_US
-from domain.matching.legs import OPEN, Leg
+from domain.matching.legs import DUPLICATE, OPEN, Leg
 from domain.matching.settling import Settling
 from domain.transactions import Rejection, Transaction, unpack_transaction
 
@@ -46,7 +48,7 @@ class Chunk(msgspec.Struct):
         caught_up: Nothing has been waiting unread for more than a few seconds.
     """
 
-    transactions: list[Transaction]
+    transactions: Sequence[Transaction]
     raws: list[bytes] = []
     offsets: dict[str, tuple[int, int]] = {}
     rejected: int = 0
@@ -166,7 +168,8 @@ class Reconciliation:
         settling = self._settling(settles=False)
         immediate = any(rule.immediate for rule in self.book.rules)
         for leg in self._open_legs():
-            if leg.rule == OPEN:
+            # A look at one leg may match others or set them aside as duplicates.
+            if leg.rule == OPEN and leg.disposition != DUPLICATE:
                 self.book.due.plan(leg, leg.occurred_at + self.book.looks[0])
                 if immediate:
                     settling.arrived(leg)

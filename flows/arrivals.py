@@ -1,7 +1,7 @@
 """Decoding messages and gathering them by reconciliation."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -31,7 +31,7 @@ class Arrivals(msgspec.Struct, gc=False):
     partition: int
     first_offset: int
     next_offset: int
-    transactions: list[Transaction]
+    transactions: Sequence[Transaction]
     raws: list[bytes]
     rejections: list[Rejection]
     traceparent: str | None
@@ -139,28 +139,20 @@ def decode_redriven(letters: Iterable[StoredDeadLetter]) -> list[tuple[str, Arri
     """Read dead letters again, each by itself; what still cannot be used keeps its letter."""
     decoded = []
     for letter in letters:
-        one = decode_transaction(letter.raw, letter.side, clock_us())
+        # The letter's own place, so that a second rejection is known for the same record.
+        one = decode_transaction(letter.raw, letter.side, clock_us(), letter.offset)
+        accepted = isinstance(one, Transaction)
         arrivals = Arrivals(
-            _key((one.tenant_id, one.reconciliation_id))
-            if isinstance(one, Transaction)
-            else UNKEYED,
+            _key((one.tenant_id, one.reconciliation_id)) if accepted else UNKEYED,
             letter.topic,
             letter.partition,
             -1,
             -1,
-            [],
-            [],
-            [],
+            [one] if isinstance(one, Transaction) else [],
+            [letter.raw] if accepted else [],
+            [one] if isinstance(one, Rejection) else [],
             None,
             [letter.dead_letter_id],
         )
-        if isinstance(one, Transaction):
-            # The letter's own place, so that a second rejection is known for the same record.
-            one.offset = letter.offset
-            arrivals.transactions.append(one)
-            arrivals.raws.append(letter.raw)
-        else:
-            one.offset = letter.offset
-            arrivals.rejections.append(one)
         decoded.append((arrivals.stream_id, arrivals))
     return decoded

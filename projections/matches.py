@@ -92,7 +92,6 @@ def _plain_lines(batch: LogBatch) -> list[str]:
     """Write the confirmed matches of a batch whose texts need no escaping."""
     identity = f"{batch.tenant_id}\x1f{batch.reconciliation_id}\x1f"
     place = f"\t{batch.tenant_id}\t{batch.reconciliation_id}\t"
-    stored = f"\t{batch.created_at}\n"
     position = batch.first_position
     version = batch.base_version + 1
     lines = []
@@ -119,7 +118,7 @@ def _plain_lines(batch: LogBatch) -> list[str]:
             f"{newest_ms:012x}{digest[:20]}{place}{position + index}\t{version + index}\t{rule}\t"
             f'{event.match_type}\tconfirmed\t{{"{source}"}}\t{{"{target}"}}\t{event.currency}\t'
             f"{source_minor}\t{target_minor}\t{target_minor - source_minor}\t"
-            f"{event.definition_version}{stored}"
+            f"{event.definition_version}\n"
         )
     return lines
 
@@ -149,7 +148,7 @@ def _columns(
     end = (
         f"\t{array_field(event.source_ids)}\t{array_field(event.target_ids)}\t{event.currency}\t"
         f"{event.source_minor}\t{event.target_minor}\t{event.target_minor - event.source_minor}\t"
-        f"{event.definition_version}\t{batch.created_at}"
+        f"{event.definition_version}"
     )
     return start, end
 

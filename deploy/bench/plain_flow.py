@@ -1,11 +1,13 @@
 """A peer: the Bytewax flow anyone would write first.
 
-Bytewax's own `KafkaSource` on both topics, a key per message, `op.join`, and a sink that inserts a
-row a match in batches. No recovery: what it had joined is lost when it ends.
+Bytewax's own `KafkaSource` on both topics, `json.loads`, `op.key_on`, `op.join`, and a sink that
+inserts a row a match in batches: the steps of Bytewax's own guides, one after another. No recovery:
+what it had joined is lost when it ends.
 
     python -m deploy.bench.plain_flow '{"servers": …}'
 """
 
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import run_main
 from typing_extensions import override
 
-from deploy.bench.peer import COLUMNS, Record, Task, decode, read_task, report
+from deploy.bench.peer import COLUMNS, Task, read_task, report
 
 ROWS = 1_000
 INSERT = f"INSERT INTO peer_matches ({COLUMNS}) VALUES ({', '.join(['%s'] * 12)})"  # noqa: S608
@@ -34,21 +36,36 @@ class Clock:
     cpu_at_start = 0.0
 
 
-def keyed(message: Any) -> tuple[str, Record]:
-    """Decode a message and key it by what both legs share."""
+def parsed(message: Any) -> dict[str, Any]:
+    """Decode a message."""
     if not Clock.started_at:
         Clock.started_at, Clock.cpu_at_start = time.time(), time.process_time()
-    one = decode(message.value)
-    return f"{one.tenant_id}:{one.reconciliation_id}:{one.reference}", one
+    one: dict[str, Any] = json.loads(message.value)
+    return one
 
 
-def row(joined: tuple[str, tuple[Record, ...]]) -> tuple[object, ...]:
+def key(one: dict[str, Any]) -> str:
+    """What both legs share."""
+    return f"{one['tenant_id']}:{one['reconciliation_id']}:{one['reference']}"
+
+
+def agree(joined: tuple[str, tuple[dict[str, Any], ...]]) -> bool:
+    """Whether the two legs are of the same money."""
+    source, target = joined[1]
+    return bool(
+        source["currency"] == target["currency"]
+        and Decimal(source["amount"]) == Decimal(target["amount"])
+    )
+
+
+def row(joined: tuple[str, tuple[dict[str, Any], ...]]) -> tuple[object, ...]:
     """Make the row of a match."""
     source, target = joined[1]
     return (
-        uuid.uuid4(), source.tenant_id, source.reconciliation_id, "order-reference", "confirmed",
-        [source.transaction_id], [target.transaction_id], source.currency, source.amount,
-        target.amount, Decimal(target.amount) - Decimal(source.amount), datetime.now(UTC),
+        uuid.uuid4(), source["tenant_id"], source["reconciliation_id"], "order-reference",
+        "confirmed", [source["transaction_id"]], [target["transaction_id"]], source["currency"],
+        Decimal(source["amount"]), Decimal(target["amount"]),
+        Decimal(target["amount"]) - Decimal(source["amount"]), datetime.now(UTC),
     )  # fmt: skip
 
 
@@ -98,9 +115,10 @@ def build_flow(task: Task, sink: MatchesSink) -> Dataflow:
     sides = []
     for name, topic in zip(("source", "target"), task.topics, strict=True):
         messages = op.input(name, flow, KafkaSource([task.servers], [topic], tail=False))
-        sides.append(op.map(f"key_{name}", messages, keyed))
-    joined = op.join("join", *sides)
-    op.output("matches", op.map("row", joined, row), sink)
+        records = op.map(f"parse_{name}", messages, parsed)
+        sides.append(op.key_on(f"key_{name}", records, key))
+    matches = op.filter("agree", op.join("join", *sides), agree)
+    op.output("matches", op.map("row", matches, row), sink)
     return flow
 
 

@@ -21,6 +21,7 @@ from deploy.cli import (
     tenants,
     topics,
     users,
+    verify,
 )
 from deploy.cli.console import DOES_NOT_HOLD, UNUSABLE, say
 from domain.errors import SettlerError
@@ -49,6 +50,7 @@ app.add_typer(users.users, name="users")
 app.add_typer(users.signing_keys, name="signing-keys")
 app.add_typer(definitions.definitions, name="definitions")
 app.command()(events.events)
+app.command()(verify.verify)
 app.add_typer(dead_letters.dlq, name="dlq")
 app.add_typer(projections.projections, name="projections")
 app.add_typer(projections.flow, name="flow")

@@ -1,14 +1,20 @@
 """Taking transactions in: what is new, what is a redelivery, what contradicts what is known."""
 
+from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
+
 from xxhash import xxh3_64_intdigest
 
 from domain.matching.book import Book
 from domain.matching.legs import Leg
 from domain.matching.pairing import Pairing
 from domain.matching.settling import Settling
+from domain.transaction_columns import TransactionColumns
 from domain.transactions import SIDE_NAMES, Rejection, Transaction
 
 _LONG_AGO = -(1 << 62)
+_side_of = attrgetter("side")
 
 
 class Acceptance:
@@ -40,30 +46,44 @@ class Acceptance:
             for (side, currency), (count, total) in self._counts.items()
         )
 
-    def accept(self, transactions: list[Transaction], raws: list[bytes]) -> list[bytes]:
+    def accept(self, transactions: Sequence[Transaction], raws: list[bytes]) -> list[bytes]:
         """Take in what is new, deciding at once what waits for nothing.
 
         Returns:
             The packed content of what was accepted, in order.
         """
-        pairing = Pairing.of(self._book, self._settling, self._forgotten_before)
+        if isinstance(transactions, TransactionColumns):
+            return self._accept(transactions, raws)
+        journal: list[bytes] = []
+        place = 0
+        for _, side in groupby(transactions, _side_of):
+            of_side = TransactionColumns.of(list(side))
+            end = place + len(of_side)
+            journal += self._accept(of_side, raws[place:end])
+            place = end
+        return journal
+
+    def _accept(self, records: TransactionColumns, raws: list[bytes]) -> list[bytes]:
+        pairing = Pairing.of(self._book, self._settling, self._forgotten_before, self._note)
         left_out: list[int] = []
-        index = 0
-        while index < len(transactions):
+        place = 0
+        while place < len(records):
             if pairing is not None:
-                index = pairing.take_in(transactions, index, self._note)
-                if index == len(transactions):
+                place = pairing.take_in(records, place)
+                if place == len(records):
                     break
-            transaction = transactions[index]
+            transaction = records[place]
             occurred_at = self._book.event_time(transaction)
-            if self._is_new(transaction, occurred_at, raws[index] if raws else b""):
+            if self._is_new(transaction, occurred_at, raws[place] if raws else b""):
                 self._take_in(transaction, occurred_at)
             else:
-                left_out.append(index)
-            index += 1
-        journal = [transaction.packed for transaction in transactions]
-        for index in reversed(left_out):
-            del journal[index]
+                left_out.append(place)
+            place += 1
+        if not left_out:
+            return records.packed
+        journal = list(records.packed)
+        for place in reversed(left_out):
+            del journal[place]
         return journal
 
     def _is_new(self, transaction: Transaction, occurred_at: int, raw: bytes) -> bool:

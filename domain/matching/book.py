@@ -14,6 +14,7 @@ from domain.matching.compiled import CompiledRule, KeyOf, compile_rules
 from domain.matching.due import FIRST_LOOK, SECOND_US, DueQueue
 from domain.matching.legs import DUPLICATE, EXCEPTION, MATCHED, OPEN, PENDING, SUGGESTED, Leg
 from domain.matching.pools import Pool, UniquePool, make_pool
+from domain.transaction_columns import TransactionColumns
 from domain.transactions import Transaction, unpack_transaction
 
 _DAY_US = 86_400_000_000
@@ -127,6 +128,16 @@ class Book:
             return self.calendar.end_of_day(transaction.occurred_at)
         return transaction.occurred_at
 
+    def event_times(self, records: TransactionColumns) -> list[int]:
+        """Microseconds since the epoch of each, see `event_time`."""
+        if not any(records.are_dates):
+            return records.occurred_at
+        end_of_day = self.calendar.end_of_day
+        return [
+            end_of_day(instant) if is_date else instant
+            for instant, is_date in zip(records.occurred_at, records.are_dates, strict=True)
+        ]
+
     def put_in(self, leg: Leg) -> None:
         """File a new leg everywhere it can be found, and plan the first look at it."""
         self.known[leg.side][leg.transaction_id] = leg
@@ -197,38 +208,67 @@ class Book:
         closed.ids[leg.side].append(leg.transaction_id)
 
     def pair_off(
-        self, other: Leg, transaction_id: str, packed: bytes, occurred_at: int, key: Any
-    ) -> None:
-        """Close a leg and its counterpart that was never filed: a match by the unique first rule.
+        self,
+        side: int,
+        ids: list[str],
+        packed: list[bytes],
+        instants: list[int],
+        keys: list[Any],
+        others: list[Leg],
+    ) -> int:
+        """Close legs and their counterparts that were never filed: pairs by a unique first rule.
 
-        The same as filing the counterpart and taking both out, without the detour; `other.due`
-        is left to the caller.
+        The same as filing each counterpart and taking both out, without the detour.
+
+        Args:
+            side: The counterparts' side; the lists have one value for each of them.
+            others: The legs, one for each.
+
+        Returns:
+            For how many legs a look was planned; the caller tells the queue that they need none.
         """
-        mine, theirs = 1 - other.side, other.side
         pool = self.pools[0]
         assert isinstance(pool, UniquePool)
-        self.known[mine][transaction_id] = xxh3_64_intdigest(packed)
-        pool.sides[mine][key] = transaction_id
-        other_id = other.transaction_id
-        self.known[theirs][other_id] = xxh3_64_intdigest(other.packed)
-        pool.sides[theirs][key] = other_id
-        closed, other_at = self._last_closed, other.occurred_at
-        begin, end = self._last_day_us
-        if begin <= occurred_at < end and begin <= other_at < end:
-            closed.pairs.append(key)
-        else:
-            for side, one_id, instant in (
-                (mine, transaction_id, occurred_at),
-                (theirs, other_id, other_at),
-            ):
-                closed = self.closed_on(instant)
-                closed.ids[side].append(one_id)
-                closed.spent[side].append(key)
-        other.rule = 0
-        other.disposition = MATCHED
-        other.packed = b""
+        other_ids = [other.transaction_id for other in others]
+        self.known[side].update(zip(ids, map(xxh3_64_intdigest, packed), strict=True))
+        pool.sides[side].update(zip(keys, ids, strict=True))
+        self.known[1 - side].update(
+            zip(other_ids, [xxh3_64_intdigest(other.packed) for other in others], strict=True)
+        )
+        pool.sides[1 - side].update(zip(keys, other_ids, strict=True))
+        self._close_pairs(side, ids, instants, keys, others)
+        planned = 0
+        for other in others:
+            if other.due:
+                other.due = 0
+                planned += 1
+            other.rule = 0
+            other.disposition = MATCHED
+            other.packed = b""
         for later in self.pools[1:]:
-            later.discard(other)
+            for other in others:
+                later.discard(other)
+        return planned
+
+    def _close_pairs(
+        self, side: int, ids: list[str], instants: list[int], keys: list[Any], others: list[Leg]
+    ) -> None:
+        """Note pairs as closed on the days of their members."""
+        other_instants = [other.occurred_at for other in others]
+        closed = self.closed_on(instants[0])
+        begin, end = self._last_day_us
+        if begin <= min(*instants, *other_instants) <= max(*instants, *other_instants) < end:
+            closed.pairs.extend(keys)
+            return
+        for one_id, instant, other, key in zip(ids, instants, others, keys, strict=True):
+            closed, other_closed = self.closed_on(instant), self.closed_on(other.occurred_at)
+            if closed is other_closed:
+                closed.pairs.append(key)
+                continue
+            closed.ids[side].append(one_id)
+            closed.spent[side].append(key)
+            other_closed.ids[1 - side].append(other.transaction_id)
+            other_closed.spent[1 - side].append(key)
 
     def take_out(self, leg: Leg, by_rule: int) -> None:
         """Close a leg that rule number `by_rule` matched."""

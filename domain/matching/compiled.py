@@ -9,6 +9,7 @@ from domain.matching.amounts import AmountTest, amount_test
 from domain.matching.calendar import Calendar
 from domain.matching.legs import Leg
 from domain.money import currency_digits
+from domain.transaction_columns import TransactionColumns
 from domain.transactions import SOURCE, Transaction, field_value
 
 Key = Any
@@ -102,6 +103,7 @@ class CompiledRule:
         slot += 1
         self.rest_slot: int | None = None
         self.day_slot: int | None = None
+        self._indexed_conditions = indexed
         self._indexed = _both_sides(indexed)
         self._rest = _both_sides(rest)
         if rest:
@@ -146,11 +148,15 @@ class CompiledRule:
             )
         return keys
 
-    @property
-    def index_keys(self) -> tuple[KeyOf, KeyOf]:
-        """What reads the indexed key, by side; only for a rule that has one."""
-        assert self._indexed is not None
-        return self._indexed
+    def index_column(self, records: TransactionColumns) -> list[Key]:
+        """The indexed key of each; only for a unique rule, whose one unique condition makes it."""
+        (condition,) = self._indexed_conditions
+        field = condition.source_field if records.side == SOURCE else condition.target_field
+        values = records.field(field)
+        operator = condition.operator
+        if operator == "exact":
+            return values
+        return [None if value is None else normalise(operator, value) for value in values]
 
     @property
     def key_readers(self) -> tuple[KeyOf, KeyOf] | None:
