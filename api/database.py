@@ -3,12 +3,14 @@
 Queries are named pieces of the `.sql` files in `api/sql`; each run is timed under its name.
 """
 
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Any
 
+import structlog
 from prometheus_client import Gauge, Histogram
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
@@ -18,6 +20,8 @@ from api.auditing import CURRENT
 from connectors.postgres.connections import KEEPALIVE, LIMITS
 from connectors.postgres.queries import load_queries as load_named
 from connectors.postgres.queries import parse_queries
+
+log = structlog.get_logger("settler.api.database")
 
 # A request that waits longer than this for a connection is better told to come back: the pool is
 # either exhausted or the database is away, and a queue of seconds helps neither.
@@ -51,6 +55,15 @@ def load_queries() -> Mapping[str, bytes]:
 QUERIES = load_queries()
 
 
+SLOW_QUIET_SECONDS = 60.0
+_TOLD_SLOW: dict[str, float] = {}
+
+
+def _is_plain_read(query: bytes) -> bool:
+    lines = [line for line in query.splitlines() if not line.startswith(b"--")]
+    return lines[0].startswith((b"SELECT", b"WITH"))
+
+
 class Session:
     """One open transaction; `rows` and `row` run named queries in it.
 
@@ -58,8 +71,14 @@ class Session:
         tenant_id: Whose rows it sees; empty where it is nobody's in particular.
     """
 
-    def __init__(self, connection: AsyncConnection[DictRow], tenant_id: str = "") -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection[DictRow],
+        tenant_id: str = "",
+        slow_seconds: float = math.inf,
+    ) -> None:
         self._connection = connection
+        self._slow_seconds = slow_seconds
         self.tenant_id = tenant_id
 
     async def rows(self, name: str, parameters: Mapping[str, Any]) -> list[DictRow]:
@@ -67,8 +86,24 @@ class Session:
         started = time.perf_counter()
         cursor = await self._connection.execute(QUERIES[name], parameters)
         rows = await cursor.fetchall() if cursor.description else []
-        QUERY_SECONDS.labels(name).observe(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        QUERY_SECONDS.labels(name).observe(seconds)
+        if seconds > self._slow_seconds:
+            await self._tell_slow(name, parameters, seconds)
         return rows
+
+    async def _tell_slow(self, name: str, parameters: Mapping[str, Any], seconds: float) -> None:
+        # The plan costs planning alone; still a database that is slow throughout is asked once
+        # a minute for each query.
+        now = time.monotonic()
+        if now - _TOLD_SLOW.get(name, -math.inf) < SLOW_QUIET_SECONDS:
+            return
+        _TOLD_SLOW[name] = now
+        plan = []
+        if _is_plain_read(QUERIES[name]):
+            cursor = await self._connection.execute(b"EXPLAIN " + QUERIES[name], parameters)
+            plan = [str(line["QUERY PLAN"]) for line in await cursor.fetchall()]
+        log.warning("slow query", query=name, duration_ms=round(seconds * 1000), plan=plan)
 
     async def row(self, name: str, parameters: Mapping[str, Any]) -> DictRow | None:
         """Run the query `name` and give its first row, or None."""
@@ -98,10 +133,18 @@ class Database:
 
     Args:
         url: A libpq URL or connection string; its user must be `settler_api` or a member of it.
+        connections_max: Of the pool.
+        slow_seconds: A query that takes longer is logged with its plan.
     """
 
-    def __init__(self, url: str, connections_max: int = CONNECTIONS_MAX) -> None:
+    def __init__(
+        self,
+        url: str,
+        connections_max: int = CONNECTIONS_MAX,
+        slow_seconds: float = math.inf,
+    ) -> None:
         self._url = url
+        self._slow_seconds = slow_seconds
         self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
             url,
             connection_class=AsyncConnection[DictRow],
@@ -151,7 +194,7 @@ class Database:
             await connection.execute(
                 "SELECT set_config('settler.tenant_id', %s, true)", (tenant_id,)
             )
-            session = Session(connection, tenant_id)
+            session = Session(connection, tenant_id, self._slow_seconds)
             yield session
             entry = CURRENT.get()
             if entry is not None and not snapshot:

@@ -45,6 +45,7 @@ class Identity:
         key_name: What its owner called it.
         user_id: The user, also where a user's key calls; None for a key of the tenant itself.
         session_id: The user's session; None for a key.
+        requests_per_minute: The key's own limit; None: the one that all have.
     """
 
     tenant_id: str
@@ -54,6 +55,7 @@ class Identity:
     key_name: str | None = None
     user_id: UUID | None = None
     session_id: UUID | None = None
+    requests_per_minute: int | None = None
 
     @property
     def actor(self) -> str:
@@ -238,6 +240,7 @@ class Authenticator:
             key_id=row["key_id"],
             key_name=row["name"],
             user_id=row["user_id"],
+            requests_per_minute=row["requests_per_minute"],
         )
         return identity, key_hash
 

@@ -28,6 +28,7 @@ class ApiKey(BaseModel):
     scopes: list[str] = Field(description="Narrow the role; empty: all the role may.")
     user_id: UUID | None = Field(description="Whose it is; null: the tenant's.")
     status: Literal["active", "expired", "revoked"]
+    requests_per_minute: int | None = Field(description="Null: the limit that every key has.")
     rotated_from: str | None = Field(description="The key this one took over from.")
     created_at: datetime
     expires_at: datetime | None
@@ -53,6 +54,9 @@ class KeyRequest(BaseModel):
     role: Role | None = Field(None, description="Default: developer, or one's own if that is less.")
     scopes: Scopes = []
     expires_at: AwareDatetime | None = Field(None, description="Default: never.")
+    requests_per_minute: int | None = Field(
+        None, ge=1, le=2**31 - 1, description="Default, and at most, the limit every key has."
+    )
 
 
 class Rotation(BaseModel):
@@ -123,6 +127,9 @@ async def create_key(call: Call) -> Answer:
     if not granted <= identity.scopes:
         missing = ", ".join(sorted(granted - identity.scopes))
         raise ApiError("forbidden", f"A key may not do more than its maker: {missing}.")
+    most = call.services.settings.rate_limit_credential
+    if body.requests_per_minute is not None and body.requests_per_minute > most:
+        raise ApiError("invalid_parameter", f"requests_per_minute: is more than {most}")
     if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
         raise ApiError("invalid_parameter", "expires_at: is in the past")
     _whose(call)
@@ -134,7 +141,7 @@ async def create_key(call: Call) -> Answer:
             "create_key",
             {**key, "key_hash": new.kept_hash, "name": body.name, "role": role,
              "scopes": body.scopes, "user_id": identity.user_id, "expires_at": body.expires_at,
-             "rotated_from": None},
+             "requests_per_minute": body.requests_per_minute},
         )  # fmt: skip
         row = await session.row("read_key", key)
     assert row is not None, "it was made in the same transaction"

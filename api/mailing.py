@@ -35,7 +35,8 @@ class Outbox:
         try:
             await run_sync(self._mailer.send, mail)
         except OSError as error:
-            log.exception("mail could not be sent", subject=mail.subject, error=str(error))
+            # Without the traceback: what can be done stands in the server's answer.
+            log.error("mail could not be sent", subject=mail.subject, error=str(error))
 
 
 def invitation(to: str, tenant_name: str, code: str) -> Mail:

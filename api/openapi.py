@@ -11,7 +11,11 @@ from api.identity import ANYONE
 from api.operations import PREFIX, Operation
 
 _TEMPLATE = "#/components/schemas/{model}"
-_EVERY_OPERATION = ("internal_error", "database_unavailable", "query_timeout")
+# Refused before the operation is known, or where its own part begins.
+_EVERY_OPERATION = (
+    "internal_error", "database_unavailable", "query_timeout", "rate_limited", "uri_too_long",
+    "headers_too_large", "body_too_large",
+)  # fmt: skip
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +78,7 @@ def _codes(operation: Operation) -> list[str]:
     if operation.query is not None and "cursor" in operation.query.model_fields:
         codes.append("invalid_cursor")
     if operation.body is not None:
-        codes += ["invalid_json", "body_too_large", "unsupported_media_type"]
+        codes += ["invalid_json", "unsupported_media_type", "request_timeout"]
     if operation.secured:
         codes.append("unauthenticated")
     if operation.secured and operation.required_scope != ANYONE:

@@ -1,6 +1,6 @@
 """Passwords are hashed off the event loop, a few at a time.
 
-A hash takes 64 MiB and a core for tens of milliseconds: without a limit a burst of sign-ins would
+A hash takes 19 MiB and a core for tens of milliseconds: without a limit a burst of sign-ins would
 take the machine.
 """
 

@@ -193,6 +193,7 @@ OPERATIONS = (
         status=202,
         errors=("invalid_parameter",),
         secured=False,
+        counted=True,
     ),
     Operation(
         method="POST",
@@ -206,6 +207,7 @@ OPERATIONS = (
         status=204,
         errors=("invalid_token", "password_refused", "invalid_parameter"),
         secured=False,
+        counted=True,
     ),
     Operation(
         method="POST",
@@ -230,5 +232,6 @@ OPERATIONS = (
         status=204,
         errors=("invalid_token", "invalid_parameter"),
         secured=False,
+        counted=True,
     ),
 )

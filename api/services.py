@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from api.identity import Authenticator
     from api.mailing import Outbox
     from api.password_hashing import PasswordHashing
+    from api.rate_limits import RateLimits
+    from api.redis_circuit import RedisCircuit
     from connectors.settings import Settings
 
 
@@ -27,5 +29,7 @@ class Services:
     tokens: AccessTokens
     hashing: PasswordHashing
     outbox: Outbox
+    redis: RedisCircuit
+    rate_limits: RateLimits
     settings: Settings
     streams_open: int = 0

@@ -99,6 +99,7 @@ OPERATIONS = (
         status=201,
         errors=("unauthenticated", "cross_site_request"),
         secured=False,
+        counted=True,
     ),
     Operation(
         method="GET",

@@ -294,6 +294,7 @@ OPERATIONS = (
         answer=TokenPair,
         errors=("invalid_credentials", "session_ended", "invalid_parameter"),
         secured=False,
+        counted=True,
     ),
     Operation(
         method="POST",
@@ -306,6 +307,7 @@ OPERATIONS = (
         answer=TokenPair,
         errors=("session_ended", "invalid_parameter"),
         secured=False,
+        counted=True,
     ),
     Operation(
         method="POST",

@@ -78,6 +78,7 @@ class ApiKey(msgspec.Struct, frozen=True):
     scopes: list[str]
     user_id: UUID | None
     rotated_from: str | None
+    requests_per_minute: int | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -138,11 +139,13 @@ def create_key(
     pepper: str,
     expires_at: datetime | None = None,
     role: Role = "developer",
+    requests_per_minute: int | None = None,
 ) -> NewKey:
     """Make an API key of a tenant. The key is returned here and can never be read again.
 
     Args:
         scopes: Narrow the role; none leave it as it is.
+        requests_per_minute: None: the limit that every key has.
 
     Raises:
         TenantUnknown: There is no such tenant.
@@ -162,7 +165,7 @@ def create_key(
                 "scopes": list(scopes),
                 "user_id": None,
                 "expires_at": expires_at,
-                "rotated_from": None,
+                "requests_per_minute": requests_per_minute,
             },
         )
     except pg_errors.ForeignKeyViolation as exc:

@@ -29,6 +29,9 @@ def create_key(
         typer.Option(help="Narrows the role, e.g. read; may be given more than once."),
     ] = None,
     expires_in_days: Annotated[int | None, typer.Option(min=1, help="Default: never.")] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Default: the limit that every key has.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Create an API key and print it: the only time it can be seen.
@@ -45,7 +48,14 @@ def create_key(
     scopes, parsed = scope or [], parse_role(role)
     with operator(settings) as connection, connection.transaction():
         new = store.create_key(
-            connection, tenant_id, name, scopes, settings.api_key_pepper, expires_at, parsed
+            connection,
+            tenant_id,
+            name,
+            scopes,
+            settings.api_key_pepper,
+            expires_at,
+            parsed,
+            requests_per_minute,
         )
         record_operation(connection, tenant_id, "key_created", new.key_id, role=role, scopes=scopes)
     if as_json:

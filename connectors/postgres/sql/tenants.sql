@@ -18,19 +18,19 @@ WHERE tenant_id = %(tenant_id)s;
 
 -- create_key --
 INSERT INTO api_keys (key_id, tenant_id, key_hash, name, role, scopes, user_id, expires_at,
-    rotated_from)
+    rotated_from, requests_per_minute)
 VALUES (%(key_id)s, %(tenant_id)s, %(key_hash)s, %(name)s, %(role)s, %(scopes)s, %(user_id)s,
-    %(expires_at)s, %(rotated_from)s);
+    %(expires_at)s, NULL, %(requests_per_minute)s);
 
 -- list_keys --
-SELECT key_id, tenant_id, name, role, scopes, user_id, rotated_from, created_at, expires_at,
-       revoked_at, last_used_at
+SELECT key_id, tenant_id, name, role, scopes, user_id, rotated_from, requests_per_minute,
+       created_at, expires_at, revoked_at, last_used_at
 FROM api_keys WHERE %(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s
 ORDER BY tenant_id, created_at, key_id;
 
 -- list_keys_page --
-SELECT key_id, name, role, scopes, user_id, rotated_from, created_at, expires_at, revoked_at,
-       last_used_at
+SELECT key_id, name, role, scopes, user_id, rotated_from, requests_per_minute, created_at,
+       expires_at, revoked_at, last_used_at
 FROM api_keys
 WHERE tenant_id = %(tenant_id)s
   AND (created_at, key_id) > (%(created_at)s, %(key_id)s)
@@ -39,8 +39,8 @@ ORDER BY created_at, key_id
 LIMIT %(limit)s;
 
 -- read_key --
-SELECT key_id, name, role, scopes, user_id, rotated_from, created_at, expires_at, revoked_at,
-       last_used_at
+SELECT key_id, name, role, scopes, user_id, rotated_from, requests_per_minute, created_at,
+       expires_at, revoked_at, last_used_at
 FROM api_keys
 WHERE tenant_id = %(tenant_id)s AND key_id = %(key_id)s;
 
@@ -69,8 +69,8 @@ WHERE key_id = %(key_id)s;
 SELECT set_config('settler.key_id', %(key_id)s, true);
 
 -- find_key --
-SELECT key_hash, key_id, tenant_id, name, role, scopes, user_id, rotated_from, created_at,
-       expires_at, revoked_at, last_used_at
+SELECT key_hash, key_id, tenant_id, name, role, scopes, user_id, rotated_from,
+       requests_per_minute, created_at, expires_at, revoked_at, last_used_at
 FROM api_keys
 WHERE key_id = %(key_id)s AND revoked_at IS NULL
   AND (expires_at IS NULL OR expires_at > clock_timestamp());

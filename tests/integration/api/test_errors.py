@@ -5,7 +5,7 @@ import json
 import pytest
 
 from api.errors import ERRORS
-from api.middleware import BODY_BYTES_MAX
+from api.request_limits import BODY_BYTES_MAX
 
 YAML = {"Content-Type": "application/yaml"}
 JSON = {"Content-Type": "application/json"}
@@ -14,9 +14,11 @@ JSON = {"Content-Type": "application/json"}
 def refused(answer, status, code):
     body = answer.json()
     assert (answer.status_code, body["error"]) == (status, code), answer.text
-    assert body.keys() <= {"error", "message", "details", "trace_id"}
+    assert body.keys() <= {"error", "message", "details", "trace_id", "request_id"}
     assert body["message"]
     assert len(body["trace_id"]) == 32
+    assert answer.headers["x-request-id"] == body["request_id"]
+    assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-trace-id"] == body["trace_id"]
     assert ERRORS[code].status == status
     return body
