@@ -40,6 +40,8 @@ from api.caching import AnswerCache
 from api.database import Database
 from api.errors import EXCEPTION_HANDLERS
 from api.feed import Feed
+from api.idempotency import HEADER as IDEMPOTENCY_KEY
+from api.idempotency import REPLAYED, IdempotentAnswers
 from api.identity import Authenticator
 from api.mailing import Outbox
 from api.middleware import REQUEST_ID, RequestMiddleware
@@ -101,12 +103,12 @@ def _cors(settings: Settings) -> list[Middleware]:
             allow_origins=settings.cors_origins.split(","),
             allow_methods=["GET", "PUT", "POST", "PATCH", "DELETE"],
             allow_headers=[
-                "Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
+                "Authorization", "Content-Type", IDEMPOTENCY_KEY, "If-Match", "If-None-Match",
                 "Last-Event-ID", "Traceparent", "X-Correlation-Id", REQUEST_ID,
             ],
             expose_headers=[
                 "ETag", "Location", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset",
-                "Retry-After", "X-Trace-Id", REQUEST_ID,
+                "Retry-After", "X-Trace-Id", REPLAYED, REQUEST_ID,
             ],
             max_age=600,
         )
@@ -139,6 +141,7 @@ def create_app(settings: Settings) -> Starlette:
             outbox=Outbox(make_mailer(settings.mail_url, settings.mail_from)),
             redis=redis,
             rate_limits=RateLimits(redis),
+            idempotency=IdempotentAnswers(redis, settings.api_key_pepper),
             settings=settings,
         )
         await database.open()

@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 from pydantic import BaseModel, Field
 
 from api.errors import ApiError, not_found
+from api.idempotency import FORM
 from api.operations import PREFIX, Answer, Call, Operation
 from api.parameters import parse_id
 from connectors.telemetry import trace_metadata
@@ -22,7 +23,7 @@ class WriteHeaders(BaseModel):
     idempotency_key: str | None = Field(
         None,
         alias="Idempotency-Key",
-        pattern=r"^[\x21-\x7e]{1,128}$",
+        pattern=FORM,
         description="Sending the same request again with the same key changes nothing.",
     )
     correlation_id: str | None = Field(

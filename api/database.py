@@ -17,6 +17,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from api.auditing import CURRENT
+from api.idempotency import CURRENT_GUARD, Guard, refuse_claimed
 from connectors.postgres.connections import KEEPALIVE, LIMITS
 from connectors.postgres.queries import load_queries as load_named
 from connectors.postgres.queries import parse_queries
@@ -116,6 +117,21 @@ class Session:
         return self._connection
 
 
+async def _claim(session: Session, guard: Guard) -> None:
+    """Note that this transaction does what is asked under an Idempotency-Key.
+
+    Raises:
+        ApiError: `already_done` or `idempotency_conflict`, when another one did: this is undone.
+    """
+    claimed = await session.row("claim_idempotency_key", guard.parameters)
+    if claimed is not None and claimed["is_ours"]:
+        # What the same request writes further on is its own.
+        CURRENT_GUARD.set(None)
+        return
+    kept = await session.row("read_idempotency_key", guard.parameters)
+    raise refuse_claimed(guard, bytes(kept["fingerprint"]) if kept else guard.fingerprint)
+
+
 async def _assume_role(connection: AsyncConnection[DictRow]) -> None:
     # The URL may name a more powerful user (one URL for everything on a laptop); row-level
     # security binds only who runs as the API's role, so every connection becomes it.
@@ -199,6 +215,9 @@ class Database:
             entry = CURRENT.get()
             if entry is not None and not snapshot:
                 await session.row("record_audit_if_written", entry.parameters(tenant_id))
+            guard = CURRENT_GUARD.get()
+            if guard is not None and not snapshot:
+                await _claim(session, guard)
 
     @asynccontextmanager
     async def anonymous(self) -> AsyncIterator[Session]:

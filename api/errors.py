@@ -59,6 +59,16 @@ ERRORS: Mapping[str, Kind] = {
     "idempotency_conflict": Kind(
         409, "This Idempotency-Key was used before with another body; use a new key."
     ),
+    "request_in_progress": Kind(
+        409,
+        "A request with this Idempotency-Key is being answered; ask again in a moment.",
+        {"Retry-After": "1"},
+    ),
+    "already_done": Kind(
+        409,
+        "A request with this Idempotency-Key was done; its answer is no longer at hand. Read the "
+        "thing it was about, or use a new key to do it again.",
+    ),
     "user_exists": Kind(409, "This e-mail address is another user's of this tenant."),
     "last_owner": Kind(409, "This is the tenant's last owner; make another one first."),
     "key_ended": Kind(409, "This key has ended; make a new one."),

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.errors import ERRORS, ErrorBody
+from api.idempotency import FORM, HEADER, REPLAYED
 from api.identity import ANYONE
 from api.operations import PREFIX, Operation
 
@@ -57,6 +58,23 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
     ]
 
 
+def _idempotency_parameter(operation: Operation) -> list[dict[str, Any]]:
+    """Describe the header that every write with a credential takes."""
+    if operation.method == "GET" or not operation.secured:
+        return []
+    described: dict[str, Any] = {
+        "name": HEADER,
+        "in": "header",
+        "required": False,
+        "description": (
+            "For a day the same request with the same key is done once and answered the same, with "
+            f"`{REPLAYED}: true`; another request with it is refused."
+        ),
+        "schema": {"type": "string", "pattern": FORM},
+    }
+    return [described]
+
+
 def _error_answers(codes: Sequence[str]) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for code in codes:
@@ -84,7 +102,10 @@ def _codes(operation: Operation) -> list[str]:
     if operation.secured and operation.required_scope != ANYONE:
         codes.append("forbidden")
     if operation.secured and operation.method != "GET":
-        codes.append("cross_site_request")
+        codes += [
+            "cross_site_request", "invalid_parameter", "idempotency_conflict",
+            "request_in_progress", "already_done",
+        ]  # fmt: skip
     return sorted({*codes, *_EVERY_OPERATION})
 
 
@@ -102,7 +123,12 @@ def _operation(operation: Operation, refs: dict[type[BaseModel], dict[str, Any]]
         "parameters": [
             *_path_parameters(operation.path),
             *_parameters(operation.query, "query"),
-            *_parameters(operation.headers, "header"),
+            *_idempotency_parameter(operation),
+            *(
+                parameter
+                for parameter in _parameters(operation.headers, "header")
+                if parameter["name"] != HEADER
+            ),
         ],
         "responses": {str(operation.status): success, **_error_answers(_codes(operation))},
     }

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from api.auditing import CURRENT, AuditEntry
 from api.errors import ApiError, from_validation
+from api.idempotency import make_guard
 from api.identity import Identity
 from api.services import Services
 
@@ -297,6 +298,19 @@ def _audit_entry(call: Call) -> AuditEntry | None:
     )
 
 
+async def _run(call: Call) -> Response:
+    told = CURRENT.set(_audit_entry(call))
+    try:
+        answer = await call.operation.handler(call)
+    finally:
+        CURRENT.reset(told)
+    if isinstance(answer, Response):
+        return answer
+    if isinstance(answer, BaseModel):
+        answer = Answer(answer, call.operation.status)
+    return _render(call.request, answer)
+
+
 def make_route(operation: Operation) -> Route:
     """Make the Starlette route that authenticates, runs the handler and renders its answer."""
 
@@ -309,16 +323,12 @@ def make_route(operation: Operation) -> Route:
             identity = await _identify(request)
             identity.require(operation.required_scope)
         call = Call(request, operation, identity)
-        told = CURRENT.set(_audit_entry(call))
-        try:
-            answer = await operation.handler(call)
-        finally:
-            CURRENT.reset(told)
-        if isinstance(answer, Response):
-            return answer
-        if isinstance(answer, BaseModel):
-            answer = Answer(answer, operation.status)
-        return _render(request, answer)
+        if identity is None or operation.method == "GET":
+            return await _run(call)
+        guard = await make_guard(request, identity.tenant_id, identity.actor)
+        if guard is None:
+            return await _run(call)
+        return await call.services.idempotency.once(guard, lambda: _run(call))
 
     return Route(
         PREFIX + operation.path, endpoint, methods=[operation.method], name=operation.operation_id

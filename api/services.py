@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from api.caching import AnswerCache
     from api.database import Database
     from api.feed import Feed
+    from api.idempotency import IdempotentAnswers
     from api.identity import Authenticator
     from api.mailing import Outbox
     from api.password_hashing import PasswordHashing
@@ -31,5 +32,6 @@ class Services:
     outbox: Outbox
     redis: RedisCircuit
     rate_limits: RateLimits
+    idempotency: IdempotentAnswers
     settings: Settings
     streams_open: int = 0
