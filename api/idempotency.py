@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.errors import ApiError
+from api.errors import ApiError, ErrorDetail
 from api.redis_circuit import RedisAway, RedisCircuit
 
 log = structlog.get_logger("settler.api.idempotency")
@@ -88,7 +88,8 @@ async def make_guard(request: Request, tenant_id: str, actor: str) -> Guard | No
     if key is None:
         return None
     if not re.fullmatch(FORM[1:-1], key):
-        raise ApiError("invalid_parameter", f"{HEADER}: is not 1 to 128 visible characters")
+        detail = ErrorDetail(path=HEADER, message="is not 1 to 128 visible ASCII characters")
+        raise ApiError("invalid_parameter", f"{HEADER} {detail.message}.", [detail])
     digest = hashlib.blake2b(digest_size=32)
     for part in (request.method, request.url.path, request.url.query,
                  request.headers.get("content-type", "")):  # fmt: skip

@@ -75,6 +75,10 @@ def add_people(connection: psycopg.Connection, tenant: Tenant) -> None:
         user_id=ids["user"], session_id=ids["session"], purpose="refresh", token_hash=b"",
         expires_at=datetime(2100, 1, 1, tzinfo=UTC),
     )  # fmt: skip
+    insert(
+        connection, "idempotency_keys", tenant_id=tenant_id, actor=f"key:{tenant.key_id}",
+        idempotency_key="k", fingerprint=b"",
+    )  # fmt: skip
     ids["key"] = create_key(connection, tenant_id, "second", [], PEPPER).key_id
     record_operation(connection, tenant_id, "key_created", ids["key"])
 

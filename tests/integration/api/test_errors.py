@@ -1,6 +1,7 @@
 """Every error has one form, and says what to do."""
 
 import json
+import re
 
 import pytest
 
@@ -115,3 +116,12 @@ def test_every_answer_has_safe_headers(client):
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
         assert "server" not in headers
+
+
+def test_the_catalogue_has_every_error_as_it_is_answered(repository):
+    text = (repository / "docs" / "errors.md").read_text("utf-8")
+    listed = dict(re.findall(r"^\| `(\w+)` \| (\d+ \| .+) \|$", text, re.MULTILINE))
+    assert listed == {code: f"{kind.status} | {kind.message}" for code, kind in ERRORS.items()}
+    for kind in ERRORS.values():
+        assert (kind.status in {429, 503}) <= ("Retry-After" in (kind.headers or {}))
+        assert (kind.status == 401) == ("WWW-Authenticate" in (kind.headers or {}))
