@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any, Final, cast
 
 import msgspec
+from msgspec.structs import astuple
 
 from domain.errors import SettlerError
 from domain.instants import MINUTES, TAILS, check_not_ahead, fine_tail_us, parse_occurred_at
@@ -72,10 +73,9 @@ _Fields = tuple[Any, ...]
 
 
 class _Gathered(msgspec.Struct, gc=False):
-    """A reconciliation's records while a batch is read; the first four go together."""
+    """A reconciliation's records while a batch is read; the first three go together."""
 
     fields: list[_Fields]
-    packed: list[bytes]
     raws: list[bytes]
     offsets: list[int]
     rejections: list[Rejection]
@@ -96,7 +96,7 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
         now_us: The clock, microseconds since the epoch: no event lies a day ahead of it.
     """
     scopes: _Scopes = {}
-    minutes, tails, encode = MINUTES, TAILS, encode_packed
+    minutes, tails, fields_of = MINUTES, TAILS, astuple
     counterparties, shared, amounts = COUNTERPARTIES, ATTRIBUTES, AMOUNTS
     absent, bytes_max, table_of = ABSENT, RECORD_BYTES_MAX, amounts.__getitem__
     decode = _wire_decoders[side]
@@ -104,21 +104,30 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
         try:
             if len(raw) > bytes_max:
                 raise _Unsure
-            wire = decode(raw)
+            (
+                tenant_id,
+                reconciliation_id,
+                transaction_id,
+                amount,
+                currency,
+                text,
+                reference,
+                counterparty,
+                description,
+                attributes_json,
+                fee,
+            ) = fields_of(decode(raw))
             try:
-                into = scopes[wire.tenant_id][wire.reconciliation_id]
+                into = scopes[tenant_id][reconciliation_id]
             except KeyError:
-                into = _scope(scopes, SCOPE_IDS[wire.tenant_id], SCOPE_IDS[wire.reconciliation_id])
+                into = _scope(scopes, SCOPE_IDS[tenant_id], SCOPE_IDS[reconciliation_id])
 
-            currency = wire.currency
-            amount = wire.amount
             if type(amount) is not str:
                 amount = _number_text(cast(msgspec.Raw, amount), side)
             amount_minor = table_of(currency).get(amount)
             if amount_minor is None:
                 amount_minor = shared_amount(currency, amount)
 
-            text = wire.occurred_at
             minute_us = minutes.get(text[:17])  # `_MINUTE_LENGTH`; a literal makes the slice
             tail_us = tails.get(text[17:])  # a constant
             flags = side
@@ -131,25 +140,23 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
             if occurred_at > now_us:
                 check_not_ahead(occurred_at, flags > TARGET, now_us)
 
-            counterparty = wire.counterparty
             if counterparty is not None:
                 counterparty = counterparties.get(counterparty) or shared_counterparty(counterparty)
-            description = wire.description
             if description is not None:
                 description = clean_text("description", description)
             attributes: dict[str, str] | None = None
-            if wire.attributes is not absent:
-                key = bytes(wire.attributes)
+            if attributes_json is not absent:
+                key = bytes(attributes_json)
                 attributes = shared.get(key) or shared_attributes(key)
-            extra = None if wire.fee is absent else _fee_alone(wire.fee, CURRENCY_DIGITS[currency])
+            extra = None if fee is absent else _fee_alone(fee, CURRENCY_DIGITS[currency])
             fields = (
                 PACKED_FORMAT,
                 flags,
-                wire.transaction_id,
+                transaction_id,
                 amount_minor,
                 currency,
                 occurred_at,
-                wire.reference,
+                reference,
                 counterparty,
                 description,
                 attributes,
@@ -161,7 +168,6 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
             decode = _wire_decoders[side]
             continue
         into.fields.append(fields)
-        into.packed.append(encode(fields))
         into.raws.append(raw)
         into.offsets.append(offset)
     return [
@@ -192,7 +198,7 @@ def _scope_records(
         assert reconciliation_id is not None, gathered.raws[0]
         _, flags, *columns = _columns(gathered.fields)
         columns.insert(4, [one > TARGET for one in flags])
-        columns += [gathered.packed, gathered.offsets]
+        columns += [list(map(encode_packed, gathered.fields)), gathered.offsets]
         records.transactions = TransactionColumns(tenant_id, reconciliation_id, side, *columns)
     return records
 
@@ -203,14 +209,13 @@ def _columns(rows: list[_Fields]) -> Any:
 
 def _with_exact(gathered: _Gathered, odd: set[int], side: int, now_us: int) -> _Gathered:
     """The same records with those at the odd places read with every check there is."""
-    result = _Gathered([], [], [], [], list(gathered.rejections))
+    result = _Gathered([], [], [], list(gathered.rejections))
     for place, raw in enumerate(gathered.raws):
         offset = gathered.offsets[place]
         if place in odd:
             _put(result, _read_exactly(raw, side, now_us, offset), raw)
         else:
             result.fields.append(gathered.fields[place])
-            result.packed.append(gathered.packed[place])
             result.raws.append(raw)
             result.offsets.append(offset)
     result.rejections.sort(key=attrgetter("offset"))
@@ -251,7 +256,7 @@ def _scope(scopes: _Scopes, tenant_id: str | None, reconciliation_id: str | None
     of_tenant = scopes.setdefault(tenant_id, {})
     found = of_tenant.get(reconciliation_id)
     if found is None:
-        found = of_tenant[reconciliation_id] = _Gathered([], [], [], [], [])
+        found = of_tenant[reconciliation_id] = _Gathered([], [], [], [])
     return found
 
 
@@ -274,7 +279,6 @@ def _put(into: _Gathered, one: Transaction | Rejection, raw: bytes) -> None:
             one.extra,
         )
     )
-    into.packed.append(one.packed)
     into.raws.append(raw)
     into.offsets.append(one.offset)
 

@@ -9,7 +9,7 @@ import msgspec
 from connectors.kafka import Records
 from connectors.postgres.dead_letters import StoredDeadLetter
 from domain.identity import stream_id
-from domain.transaction_reading import decode_transaction, read_transactions
+from domain.transaction_reading import ScopeRecords, decode_transaction, read_transactions
 from domain.transactions import Rejection, Transaction, unpack_transaction
 
 #: The key of what names no reconciliation: it passes through on its way to the dead letters.
@@ -23,6 +23,7 @@ class Arrivals(msgspec.Struct, gc=False):
         stream_id: The reconciliation's stream; `UNKEYED` where none is named.
         raws: The messages of `transactions`, in the same order.
         first_offset, next_offset: What of the partition they span; -1 for a redrive.
+        traceparent: W3C trace context of the first message of theirs that has one.
         redriven: Ids of the dead letters they come from, for a redrive.
     """
 
@@ -122,10 +123,16 @@ def key_by_tenant_reconciliation(records: Records) -> list[tuple[str, Arrivals]]
             scope.transactions,
             scope.raws,
             scope.rejections,
-            records.traceparent,
+            _first_trace(records, scope) if records.traces else None,
         )
         decoded.append((arrivals.stream_id, arrivals))
     return decoded
+
+
+def _first_trace(records: Records, scope: ScopeRecords) -> str | None:
+    """The trace of the first of these that has one: another's would lead to another tenant."""
+    own = {one.offset for one in scope.transactions} | {one.offset for one in scope.rejections}
+    return next((trace for offset, trace in records.traces.items() if offset in own), None)
 
 
 def _key(scope: tuple[str | None, str | None]) -> str:
