@@ -219,6 +219,11 @@ def main(settings: Settings) -> int:
     """Serve the API in this process until SIGTERM or SIGINT; returns the exit code."""
     configure_logging(settings, "api")
     configure_tracing(settings, "api")
+    if not settings.api_key_pepper:
+        log.warning(
+            "SETTLER_API_KEY_PEPPER is not set: whoever has a copy of the database can sign tokens"
+            " and read kept answers; set it before people sign in"
+        )
     log.info("api starts", host=settings.api_host, port=settings.api_port)
     # Uvicorn raises the signal again once it has shut down; by then the work is done.
     for number in (signal.SIGINT, signal.SIGTERM):
