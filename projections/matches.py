@@ -11,7 +11,7 @@ import msgspec
 from psycopg import Connection, errors
 
 from domain.errors import SettlerError
-from domain.events import MatchSuggested, MatchSuperseded, RecordMatched
+from domain.events import MatchSuggested, MatchSuperseded, RecordMatched, difference_of
 from domain.identity import match_id
 from projections.copy_text import array_field, field, line, storable
 from projections.log import LogBatch
@@ -114,10 +114,11 @@ def _plain_lines(batch: LogBatch) -> list[str]:
             newest_ms = min(max(newest_ms, 0), _NEWEST_MS_MAX)
         source_minor = event.source_minor
         target_minor = event.target_minor
+        difference = target_minor - source_minor if event.compared is None else difference_of(event)
         lines.append(
             f"{newest_ms:012x}{digest[:20]}{place}{position + index}\t{version + index}\t{rule}\t"
             f'{event.match_type}\tconfirmed\t{{"{source}"}}\t{{"{target}"}}\t{event.currency}\t'
-            f"{source_minor}\t{target_minor}\t{target_minor - source_minor}\t"
+            f"{source_minor}\t{target_minor}\t{difference}\t"
             f"{event.definition_version}\n"
         )
     return lines
@@ -147,7 +148,7 @@ def _columns(
     )
     end = (
         f"\t{array_field(event.source_ids)}\t{array_field(event.target_ids)}\t{event.currency}\t"
-        f"{event.source_minor}\t{event.target_minor}\t{event.target_minor - event.source_minor}\t"
+        f"{event.source_minor}\t{event.target_minor}\t{difference_of(event)}\t"
         f"{event.definition_version}"
     )
     return start, end

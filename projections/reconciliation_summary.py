@@ -121,6 +121,12 @@ def _add_matches(
 ) -> None:
     sums: dict[str, list[int]] = {}
     for _, event in matched:
+        if event.compared is not None and event.compared.totals:
+            for side, currency, count, sum_minor in event.compared.totals:
+                own = sums.setdefault(currency, [0, 0, 0, 0])
+                own[2 * side] += count
+                own[2 * side + 1] += sum_minor
+            continue
         kept = sums.get(event.currency)
         if kept is None:
             kept = sums[event.currency] = [0, 0, 0, 0]

@@ -131,6 +131,16 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     END
 $$;
 
+-- What a match compared, where its rule does not take amounts as they are.
+CREATE FUNCTION expand_compared(event_type text, element jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE event_type
+    WHEN 'RecordMatched' THEN jsonb_build_object('compared', element -> 10)
+    WHEN 'MatchSuggested' THEN jsonb_build_object('compared', element -> 11)
+    ELSE '{}'
+    END
+$$;
+
 -- One row per event. Conditions on stream_id, tenant_id, correlation_id and batch_position reach the
 -- indexes of event_store; global_position is computed per event and does not, so a range of it goes
 -- through events_between().
@@ -145,7 +155,8 @@ SELECT
          ELSE split_part(b.stream_id, '/', 1) END AS aggregate_type,
     e.element ->> 0 AS event_type,
     CASE b.format WHEN 1 THEN 1 END AS event_version,
-    expand_event(e.element ->> 0, e.element, b.tenant_id, b.reconciliation_id) AS data,
+    expand_event(e.element ->> 0, e.element, b.tenant_id, b.reconciliation_id)
+        || expand_compared(e.element ->> 0, e.element) AS data,
     jsonb_build_object('tenant_id', b.tenant_id, 'timestamp', b.created_at) || b.metadata AS metadata,
     b.created_at,
     b.tenant_id,

@@ -79,6 +79,7 @@ class Acceptance:
             else:
                 left_out.append(place)
             place += 1
+        self._settling.look_again()
         if not left_out:
             return records.packed
         journal = list(records.packed)
@@ -112,8 +113,6 @@ class Acceptance:
         self._book.put_in(leg)
         if self._looks_at_once:
             self._settling.arrived(leg)
-            if self._book.again:
-                self._settling.look_again()
 
     def _meet(self, prior: Leg | int, transaction: Transaction, raw: bytes) -> None:
         """A transaction whose id is known: the same again, or something else under its name."""

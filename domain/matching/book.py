@@ -4,6 +4,7 @@ Every change of state is one of the methods here, so that deciding live and fold
 do the very same things to it.
 """
 
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from xxhash import xxh3_64_intdigest
@@ -13,7 +14,8 @@ from domain.matching.calendar import Calendar
 from domain.matching.compiled import CompiledRule, KeyOf, compile_rules
 from domain.matching.due import FIRST_LOOK, SECOND_US, DueQueue
 from domain.matching.legs import DUPLICATE, EXCEPTION, MATCHED, OPEN, PENDING, SUGGESTED, Leg
-from domain.matching.pools import Pool, UniquePool, make_pool
+from domain.matching.pair_pool import make_pool
+from domain.matching.pools import Pool, UniquePool
 from domain.transaction_columns import TransactionColumns
 from domain.transactions import Transaction, unpack_transaction
 
@@ -27,6 +29,10 @@ class Suggestion(NamedTuple):
     rule_index: int
     sources: tuple[Leg, ...]
     targets: tuple[Leg, ...]
+
+    def lies_within(self, members: Iterable[Leg]) -> bool:
+        """Whether all that it is about are among some legs."""
+        return set(members).issuperset((*self.sources, *self.targets))
 
 
 class Closed(NamedTuple):
@@ -60,6 +66,7 @@ class Book:
         exceptions: Open exceptions: leg → (category, ids of the candidates named with it).
         suggestions: Standing suggestions by match id.
         again: Legs whose surroundings changed, to be looked at in the same step.
+        gone: (rule's number, place in its pool) → a leg that is found there no longer.
     """
 
     def __init__(self, definition: Definition) -> None:
@@ -68,6 +75,7 @@ class Book:
         self.exceptions: dict[Leg, tuple[str, tuple[str, ...]]] = {}
         self.suggestions: dict[str, Suggestion] = {}
         self.again: list[Leg] = []
+        self.gone: dict[tuple[int, Hashable], Leg] = {}
         self.closed: dict[int, Closed] = {}
         self._kept_from = -1 << 62
         self._last_day_us = 0, 0
@@ -317,7 +325,6 @@ class Book:
         for leg in (*suggestion.sources, *suggestion.targets):
             leg.disposition = SUGGESTED
             leg.suggestions = (*leg.suggestions, suggestion_id)
-            self.due.forget(leg)
             self.exceptions.pop(leg, None)
 
     def withdraw(self, suggestion_id: str) -> Suggestion:
@@ -329,6 +336,18 @@ class Book:
                 leg.disposition = PENDING
                 self.again.append(leg)
         return suggestion
+
+    def beside_gone(self) -> Iterator[Leg]:
+        """Who was decided upon while a leg was left over to a later rule that no longer is.
+
+        Without it a set may be unambiguous, or a group whole, that was not before.
+        """
+        for (index, _), gone in self.gone.items():
+            for leg in self.pools[index].beside(gone):
+                # Before its first look nothing has been decided about a leg.
+                first_look = (leg.occurred_at + self.looks[0]) // SECOND_US + 1
+                if leg.rule == OPEN and leg.due not in (FIRST_LOOK, first_look):
+                    yield leg
 
     def forget_before(self, instant_us: int) -> None:
         """Forget ids, spent values and rivals of days that ended before `instant_us`."""

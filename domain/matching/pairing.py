@@ -107,6 +107,9 @@ class Pairing:
         pool = book.pools[0]
         if not isinstance(pool, UniquePool) or (book.exceptions and len(book.rules) > 1):
             return None
+        comparison = book.rules[0].comparison
+        if not comparison.as_it_is or comparison.target_sign != 1:
+            return None  # the event would have to say what was compared
         return cls(book, settling, pool, forgotten_before, note)
 
     def take_in(self, records: TransactionColumns, begin: int) -> int:
@@ -241,7 +244,6 @@ class Pairing:
         if not self._alone:
             for other in others:
                 self._settling.stood_beside(other, 1)
-            self._settling.look_again()
 
     def _file(self, rows: _Rows) -> None:
         book = self._book

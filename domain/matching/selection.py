@@ -1,10 +1,15 @@
 """What a rule makes of the candidates it finds: matches to take, and sets a person must judge."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
 
+from domain.events import Compared
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import OPEN, Leg, by_id, by_time
+from domain.matching.preference import rank
+
+# Pairs that are compared by what a rule prefers; it takes about a second.
+_RANKED_MAX = 500_000
 
 
 class Match(NamedTuple):
@@ -19,6 +24,13 @@ class Match(NamedTuple):
         return max(leg.occurred_at for leg in (*self.sources, *self.targets))
 
 
+class Why(NamedTuple):
+    """Why a rule that looks for groups took none with a leg, and a sentence on it."""
+
+    kind: Literal["none", "several", "bound"]
+    text: str
+
+
 class Selection(NamedTuple):
     """The outcome of one rule over one set of legs.
 
@@ -26,10 +38,13 @@ class Selection(NamedTuple):
         taken: Every leg of a match → that match.
         ambiguous: Every leg that stands among rival candidates → its set's candidates, each a
             Match, connected by shared members.
+        reasons: Of legs that are neither taken nor put before a person, as far as there is more to
+            say than that nothing fits.
     """
 
     taken: dict[Leg, Match]
     ambiguous: dict[Leg, list[Match]]
+    reasons: dict[Leg, Why]
 
 
 class Verdict(NamedTuple):
@@ -39,7 +54,10 @@ class Verdict(NamedTuple):
     ask_at: int
 
 
-EMPTY = Selection({}, {})
+#: Gives the targets a source is a candidate with.
+Partners = Callable[[Leg], Iterable[Leg]]
+
+EMPTY = Selection({}, {}, {})
 
 
 def ids_of(legs: tuple[Leg, ...]) -> list[str]:
@@ -52,17 +70,49 @@ def total_of(legs: tuple[Leg, ...]) -> int:
     return sum(leg.amount_minor for leg in legs)
 
 
-def _match(sources: Sequence[Leg], targets: Sequence[Leg]) -> Match:
+def stated(
+    rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...]
+) -> tuple[str, int, int, Compared | None]:
+    """What an event states of members: currency, sum of either side, and what was compared.
+
+    Where the members' own amounts are in several currencies the sums are the compared ones.
+    """
+    currency = sources[0].currency
+    comparison = rule.comparison
+    if comparison.as_it_is and comparison.target_sign == 1:
+        return currency, total_of(sources), total_of(targets), None
+    ours, theirs = rule.side_value(sources), rule.side_value(targets)
+    # Only what can be compared is matched.
+    assert ours is not None
+    assert theirs is not None
+    source_minor, target_minor = comparison.minor(ours), comparison.minor(theirs)
+    totals: dict[tuple[int, str], list[int]] = {}
+    for leg in (*sources, *targets):
+        total = totals.setdefault((leg.side, leg.currency), [0, 0])
+        total[0] += 1
+        total[1] += leg.amount_minor
+    if len({own for _, own in totals}) == 1:
+        compared = Compared(ours[0], source_minor, target_minor, [])
+        return currency, total_of(sources), total_of(targets), compared
+    own_totals = [(*place, count, total) for place, (count, total) in sorted(totals.items())]
+    compared = Compared(ours[0], source_minor, target_minor, own_totals)
+    return ours[0], source_minor, target_minor, compared
+
+
+def make_match(sources: Sequence[Leg], targets: Sequence[Leg]) -> Match:
+    """A match of legs in any order."""
     return Match(tuple(sorted(sources, key=by_id)), tuple(sorted(targets, key=by_id)))
 
 
-def _is_open(match: Match) -> bool:
+def is_open(match: Match) -> bool:
+    """Whether no rule has matched any of the members."""
     return all(leg.rule == OPEN for leg in match.sources) and all(
         leg.rule == OPEN for leg in match.targets
     )
 
 
-def _take_all(selection: Selection, match: Match) -> None:
+def take_all(selection: Selection, match: Match) -> None:
+    """Note a match to take for each of its members."""
     for leg in match.sources:
         selection.taken[leg] = match
     for leg in match.targets:
@@ -93,8 +143,8 @@ def connected(candidates: Sequence[Match]) -> list[list[Match]]:
 def _select_unambiguous(candidates: Sequence[Match], selection: Selection) -> None:
     for group in connected(candidates):
         if len(group) == 1:
-            if _is_open(group[0]):
-                _take_all(selection, group[0])
+            if is_open(group[0]):
+                take_all(selection, group[0])
             continue
         for candidate in group:
             for leg in (*candidate.sources, *candidate.targets):
@@ -102,16 +152,25 @@ def _select_unambiguous(candidates: Sequence[Match], selection: Selection) -> No
 
 
 def _lowest_pairs(
-    rule: CompiledRule, sources: list[Leg], targets: list[Leg], selection: Selection
+    rule: CompiledRule,
+    sources: list[Leg],
+    targets: list[Leg],
+    partners: Partners,
+    selection: Selection,
 ) -> None:
     """Sources in id order, each takes its first admissible target by id."""
-    free = sorted((leg for leg in targets if leg.rule == OPEN), key=by_id)
-    for source in sorted((leg for leg in sources if leg.rule == OPEN), key=by_id):
-        for index, target in enumerate(free):
-            if rule.admits(source, target):
-                _take_all(selection, Match((source,), (target,)))
-                del free[index]
-                break
+    in_order = sorted((leg for leg in sources if leg.rule == OPEN), key=by_id)
+    free = dict.fromkeys(sorted((leg for leg in targets if leg.rule == OPEN), key=by_id))
+    if rule.plain:
+        for source, target in zip(in_order, free, strict=False):
+            take_all(selection, Match((source,), (target,)))
+        return
+    for source in in_order:
+        fitting = (target for target in partners(source) if target in free)
+        first = min(fitting, key=by_id, default=None)
+        if first is not None:
+            take_all(selection, Match((source,), (first,)))
+            del free[first]
 
 
 def _blocks(
@@ -122,77 +181,83 @@ def _blocks(
     blocks: dict[tuple[str, int], tuple[list[Leg], list[Leg]]] = {}
     for side, legs in enumerate((sources, targets)):
         for leg in legs:
-            key = (leg.currency, leg.amount_minor if by_amount else 0)
-            blocks.setdefault(key, ([], []))[side].append(leg)
+            value = rule.value_of(leg)
+            if value is not None:
+                key = value if by_amount else (value[0], 0)
+                blocks.setdefault(key, ([], []))[side].append(leg)
     return [block for block in blocks.values() if block[0] and block[1]]
 
 
-def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
-    selection = Selection({}, {})
+def _preferred_pairs(
+    rule: CompiledRule,
+    sources: list[Leg],
+    targets: list[Leg],
+    partners: Partners,
+    selection: Selection,
+) -> None:
+    """Take the best pair there is, again and again."""
+    sources = [leg for leg in sources if leg.rule == OPEN]
+    free = {leg for leg in targets if leg.rule == OPEN}
+    if rule.plain and len(sources) * len(free) > _RANKED_MAX:
+        _leave_crowd(sources, targets, selection)
+        return
+    pairs: list[Match] = []
+    for source in sources:
+        pairs += [Match((source,), (target,)) for target in partners(source) if target in free]
+        if len(pairs) > _RANKED_MAX:
+            _leave_crowd(sources, targets, selection)
+            return
+    for pair in sorted(pairs, key=lambda one: rank(rule, one)):
+        if pair.sources[0] not in selection.taken and pair.targets[0] not in selection.taken:
+            take_all(selection, pair)
+
+
+def _leave_crowd(sources: list[Leg], targets: list[Leg], selection: Selection) -> None:
+    text = (
+        f"no pair was taken: the bound was hit by {len(sources)} source and {len(targets)} target "
+        "transactions that the rule finds together"
+    )
+    selection.reasons.update(dict.fromkeys((*sources, *targets), Why("bound", text)))
+
+
+def _select_pairs(
+    rule: CompiledRule, sources: list[Leg], targets: list[Leg], partners: Partners | None
+) -> Selection:
+    selection = Selection({}, {}, {})
+    if len(sources) == 1 and len(targets) == 1:
+        # Most legs meet one other, whatever the policy.
+        match = Match((sources[0],), (targets[0],))
+        if is_open(match) and rule.admits(sources[0], targets[0]):
+            take_all(selection, match)
+        return selection
     for some_sources, some_targets in _blocks(rule, sources, targets):
+        partners_here = partners or _partners_among(rule, some_targets)
         if rule.policy == "lowest_id":
-            _lowest_pairs(rule, some_sources, some_targets, selection)
+            _lowest_pairs(rule, some_sources, some_targets, partners_here, selection)
+        elif rule.policy == "prefer":
+            _preferred_pairs(rule, some_sources, some_targets, partners_here, selection)
         elif rule.plain and (len(some_sources) > 1 or len(some_targets) > 1):
             # Everything pairs with everything: one set, kept as the group it is rather than as
             # sources × targets pairs.
-            group = [_match(some_sources, some_targets)]
+            group = [make_match(some_sources, some_targets)]
             for leg in (*some_sources, *some_targets):
                 selection.ambiguous[leg] = group
         else:
+            left = set(some_targets)
             _select_unambiguous(
                 [
                     Match((source,), (target,))
                     for source in some_sources
-                    for target in some_targets
-                    if rule.admits(source, target)
+                    for target in partners_here(source)
+                    if target in left
                 ],
                 selection,
             )
     return selection
 
 
-def _admits_group(rule: CompiledRule, group: Match) -> bool:
-    """Whether sums agree and every source-target pair is within the other conditions."""
-    legs = (*group.sources, *group.targets)
-    currency = legs[0].currency
-    return (
-        all(leg.currency == currency for leg in legs)
-        and rule.amounts_agree(
-            currency,
-            sum(leg.amount_minor for leg in group.sources),
-            sum(leg.amount_minor for leg in group.targets),
-        )
-        and all(rule.admits(source, target) for source in group.sources for target in group.targets)
-    )
-
-
-def _select_groups(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
-    """One side whole, all or nothing, against each single leg of the other."""
-    if not sources or not targets:
-        return EMPTY
-    candidates = [
-        group
-        for group in (
-            [_match(sources, (target,)) for target in targets]
-            if rule.many_side == 0
-            else [_match((source,), targets) for source in sources]
-        )
-        if _admits_group(rule, group)
-    ]
-    selection = Selection({}, {})
-    if rule.policy == "lowest_id":
-        open_ones = sorted(
-            (group for group in candidates if _is_open(group)),
-            key=lambda group: (
-                [leg.transaction_id for leg in group.sources],
-                group.targets[0].transaction_id,
-            ),
-        )
-        if open_ones:
-            _take_all(selection, open_ones[0])
-    else:
-        _select_unambiguous(candidates, selection)
-    return selection
+def _partners_among(rule: CompiledRule, targets: list[Leg]) -> Partners:
+    return lambda source: [target for target in targets if rule.admits(source, target)]
 
 
 def _select_unique(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
@@ -205,15 +270,23 @@ def _select_unique(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -
     if not rule.admits(source, target):
         return EMPTY
     match = Match((source,), (target,))
-    return Selection({source: match, target: match}, {})
+    return Selection({source: match, target: match}, {}, {})
 
 
-def select(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
-    """Apply a rule to one set of legs found together, rivals included."""
+def select(
+    rule: CompiledRule,
+    sources: list[Leg],
+    targets: list[Leg],
+    partners: Partners | None = None,
+) -> Selection:
+    """Apply a one-to-one rule to one set of legs found together, rivals included.
+
+    Args:
+        partners: Gives the targets a source is a candidate with, and perhaps others; without it
+            every pair is tried.
+    """
     if not sources or not targets:
         return EMPTY
     if rule.unique:
         return _select_unique(rule, sources, targets)
-    if rule.many_side is None:
-        return _select_pairs(rule, sources, targets)
-    return _select_groups(rule, sources, targets)
+    return _select_pairs(rule, sources, targets, partners)

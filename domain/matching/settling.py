@@ -7,13 +7,10 @@ own look decides for a leg: whoever loses a tentative partner to a later arrival
 and whoever gains one is found by that look. So the cost of an arrival is its own neighbourhood.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from domain.events import (
-    DuplicateDetected,
     Event,
-    ExceptionReclassified,
     ExceptionResolved,
     MatchSuggested,
     MatchSuperseded,
@@ -21,22 +18,25 @@ from domain.events import (
 )
 from domain.identity import match_id
 from domain.matching.book import Book, Suggestion
-from domain.matching.cases import Cases
+from domain.matching.cases import LEFT_ALONE, TOO_MANY, Cases
 from domain.matching.compiled import CompiledRule
-from domain.matching.due import FIRST_LOOK, SECOND_US
+from domain.matching.due import SECOND_US
+from domain.matching.duplicates import set_duplicates_aside
+from domain.matching.group_pool import CROWDED
+from domain.matching.groups import left_of, select_groups
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, Leg, by_id, by_time
-from domain.matching.near_misses import Classification
-from domain.matching.pools import Bucket, UniquePool
+from domain.matching.pools import Found
 from domain.matching.selection import (
     EMPTY,
     Match,
     Selection,
     Verdict,
-    connected,
+    Why,
     ids_of,
     select,
-    total_of,
+    stated,
 )
+from domain.matching.sight import Sight
 
 
 class Settling:
@@ -57,7 +57,8 @@ class Settling:
         self.watermark_us = watermark_us
         self._settles = settles and watermark_us is not None
         self.definition_version = definition_version
-        self.cases = Cases(book, self.events, definition_version, watermark_us)
+        self.cases = Cases(book, self.events, definition_version, watermark_us, self._selection)
+        self._sight = Sight(book.pools)
         self._outcomes: dict[tuple[int, Any], Selection] = {}
         self._judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
 
@@ -73,28 +74,32 @@ class Settling:
         self.look_again()
         if self._settles:
             assert self.watermark_us is not None
-            for leg in self.book.due.take(self.watermark_us):
-                if leg.rule == OPEN and leg.disposition != DUPLICATE:
-                    self.look(leg)
-                if self.book.again:
-                    self.look_again()
+            for legs in self.book.due.take(self.watermark_us):
+                for leg in legs:
+                    if leg.rule == OPEN and leg.disposition != DUPLICATE:
+                        self.look(leg)
+                self.look_again()
 
     def look_again(self) -> None:
         """Look at the legs whose surroundings the step has changed."""
-        again = self.book.again
-        while again:
-            self._forget_outcomes()
-            legs, again[:] = sorted(set(again), key=by_time), []
-            for leg in legs:
+        book = self.book
+        while book.again or book.gone:
+            self.forget_outcomes()
+            legs = {*book.again, *book.beside_gone()}
+            book.again.clear()
+            book.gone.clear()
+            for leg in sorted(legs, key=by_time):
                 if leg.rule == OPEN and leg.disposition != DUPLICATE:
                     self.look(leg)
 
     def arrived(self, leg: Leg) -> None:
         """Look at a leg that was just put in, for the rules that do not wait."""
-        self._forget_outcomes()
+        self.forget_outcomes()
         self.look(leg)
 
-    def _forget_outcomes(self) -> None:
+    def forget_outcomes(self) -> None:
+        """Ask again what rules would make of legs, for what is open has changed."""
+        self._sight.forget()
         self._outcomes.clear()
         self._judged.clear()
 
@@ -103,12 +108,16 @@ class Settling:
     def look(self, leg: Leg) -> None:
         """Decide what can be decided about an open leg, and plan the next look."""
         ask_at: int | None = None
-        left_ambiguous: CompiledRule | None = None
-        for rule, pool in zip(self.book.rules, self.book.pools, strict=True):
-            found = pool.around(leg)
+        left_ambiguous: tuple[CompiledRule, str] | None = None
+        for rule in self.book.rules:
+            found = self._sight.around(rule.index, leg)
             if found is None:
                 continue
-            if rule.unique and self._set_duplicates_aside(rule, leg, found[1]):
+            if found.too_many:
+                if rule.many_side is None:
+                    left_ambiguous = left_ambiguous or (rule, TOO_MANY)
+                continue
+            if rule.unique and set_duplicates_aside(self, rule, leg, found):
                 return
             selection = self._outcome(rule, found)
             match = selection.taken.get(leg)
@@ -126,12 +135,12 @@ class Settling:
                 verdict = self._judge(rule, group).get(leg)
                 if verdict is not None and verdict.suggestion_id is None:
                     ask_at = verdict.ask_at if ask_at is None else min(ask_at, verdict.ask_at)
-            else:
-                left_ambiguous = left_ambiguous or rule
+            elif rule.many_side is None:
+                left_ambiguous = left_ambiguous or (rule, LEFT_ALONE)
         self._leave_open(leg, ask_at, left_ambiguous)
 
     def _leave_open(
-        self, leg: Leg, ask_at: int | None, left_ambiguous: CompiledRule | None
+        self, leg: Leg, ask_at: int | None, left_ambiguous: tuple[CompiledRule, str] | None
     ) -> None:
         if leg.suggestions or leg.disposition == EXCEPTION:
             if ask_at is not None:
@@ -146,23 +155,37 @@ class Settling:
             ages = (age for age in self.book.looks if not self.passed(leg.occurred_at + age))
             self.book.due.plan(leg, leg.occurred_at + next(ages))
 
-    def _outcome(self, rule: CompiledRule, found: tuple[Any, Bucket]) -> Selection:
+    def _outcome(self, rule: CompiledRule, found: Found) -> Selection:
         """What `rule` would make of the legs found together, less what earlier rules would take.
 
         Taking a match changes no other outcome, so one is good for the whole step.
         """
-        name, (sources, targets) = found
+        name, sources, targets, partners, _ = found
         outcome = self._outcomes.get((rule.index, name))
         if outcome is None:
             if not sources or not targets:
                 return EMPTY
             if rule.index:
-                sources = [leg for leg in sources if self._left_over(leg, rule.index)]
-                targets = [leg for leg in targets if self._left_over(leg, rule.index)]
-            outcome = self._outcomes[(rule.index, name)] = select(rule, sources, targets)
+                sources = [leg for leg in sources if self.left_over(leg, rule.index)]
+                targets = [leg for leg in targets if self.left_over(leg, rule.index)]
+            outcome = self._outcomes[(rule.index, name)] = (
+                select(rule, sources, targets, partners)
+                if rule.many_side is None
+                else select_groups(rule, sources, targets)
+            )
         return outcome
 
-    def _left_over(self, leg: Leg, rules: int) -> bool:
+    def _selection(self, rule: CompiledRule, leg: Leg) -> Selection:
+        """What a rule would make of the legs around one."""
+        found = self._sight.around(rule.index, leg)
+        if found is None:
+            return EMPTY
+        if found.too_many:
+            why = Why("bound", TOO_MANY if rule.many_side is None else CROWDED)
+            return Selection({}, {}, {leg: why})
+        return self._outcome(rule, found)
+
+    def left_over(self, leg: Leg, rules: int) -> bool:
         """Whether none of the first `rules` rules would take `leg`."""
         if leg.rule != OPEN:
             return True  # a rival: a later rule has it, so the earlier ones had left it
@@ -170,13 +193,10 @@ class Settling:
 
     def _tentative(self, leg: Leg, first: int, stop: int) -> tuple[CompiledRule, Match] | None:
         """The match that the rules numbered first…stop-1 would put `leg` in."""
-        for index in range(first, stop):
-            found = self.book.pools[index].around(leg)
-            if found is not None:
-                rule = self.book.rules[index]
-                match = self._outcome(rule, found).taken.get(leg)
-                if match is not None:
-                    return rule, match
+        for rule in self.book.rules[first:stop]:
+            match = self._selection(rule, leg).taken.get(leg)
+            if match is not None:
+                return rule, match
         return None
 
     # -- taking --
@@ -186,6 +206,7 @@ class Settling:
         sources, targets = match.sources, match.targets
         source_ids, target_ids = ids_of(sources), ids_of(targets)
         newest_ms = match.newest_at // 1000
+        currency, source_minor, target_minor, compared = stated(rule, sources, targets)
         self.events.append(
             RecordMatched(
                 rule.name,
@@ -193,10 +214,11 @@ class Settling:
                 self.definition_version,
                 source_ids,
                 target_ids,
-                sources[0].currency,
-                total_of(sources),
-                total_of(targets),
+                currency,
+                source_minor,
+                target_minor,
                 newest_ms,
+                compared,
             )
         )
         members = (*sources, *targets)
@@ -213,79 +235,16 @@ class Settling:
                 for leg in late
             ]
         for suggestion_id in standing:
-            self._withdraw(suggestion_id, "a member matched")
+            self.withdraw(suggestion_id, "a member matched")
         self.cases.reclassify(stale)
 
     def stood_beside(self, gone: Leg, first_rule: int) -> None:
-        """Look again at who was decided upon while `gone` was left over to later rules.
-
-        Without it a set may be unambiguous, or a group whole, that was not before.
-        """
-        looks = self.book.looks
-        for pool in self.book.pools[first_rule:]:
-            found = pool.around(gone)
-            if found is not None:
-                for side in found[1]:
-                    self.book.again += [
-                        leg
-                        for leg in side
-                        if leg.rule == OPEN
-                        and leg.due
-                        not in (FIRST_LOOK, (leg.occurred_at + looks[0]) // SECOND_US + 1)
-                    ]
-
-    def _set_duplicates_aside(self, rule: CompiledRule, leg: Leg, bucket: Bucket) -> bool:
-        """Leave one open leg a side for a unique value; say whether `leg` was set aside."""
-        pool = self.book.pools[rule.index]
-        assert isinstance(pool, UniquePool)
-        key = leg.keys[rule.slot]
-        spent = pool.spent_by(leg.side, key)
-        if spent is not None:
-            self._set_aside(rule, leg, spent)
-        else:
-            mine = sorted(
-                (one for one in bucket[leg.side] if self._left_over(one, rule.index)), key=by_time
-            )
-            if len(mine) < 2:
-                return False
-            for one in mine[1:]:
-                self._set_aside(rule, one, mine[0].transaction_id)
-        self._forget_outcomes()
-        return leg.disposition == DUPLICATE
-
-    def _set_aside(self, rule: CompiledRule, leg: Leg, first: str) -> None:
-        value = leg.keys[rule.slot]
-        assert isinstance(value, str)
-        self.events.append(
-            DuplicateDetected(
-                leg.side,
-                leg.transaction_id,
-                first,
-                rule.name,
-                value,
-                leg.amount_minor,
-                leg.currency,
-            )
-        )
-        standing = leg.suggestions
-        had_exception = leg.disposition == EXCEPTION
-        stale = self.cases.naming((leg,))
-        self.book.set_duplicate(leg)
-        self.stood_beside(leg, rule.index + 1)
-        for suggestion_id in standing:
-            self._withdraw(suggestion_id, "a member is a duplicate")
-        reason = f"{rule.name}: {value} was brought by {first} before"
-        if had_exception:
-            self.events.append(
-                ExceptionReclassified(
-                    leg.side, leg.transaction_id, "duplicate", rule.name, reason, []
-                )
-            )
-        else:
-            self.events.append(
-                self.cases.unmatched(leg, Classification("duplicate", rule.name, reason, []))
-            )
-        self.cases.reclassify(stale)
+        """Look again, before the step ends, at who was decided upon beside `gone`."""
+        noted = self.book.gone
+        for index in range(first_rule, len(self.book.pools)):
+            place = self.book.pools[index].place(gone)
+            if place is not None:
+                noted[index, place] = gone
 
     # -- suggesting --
 
@@ -305,7 +264,7 @@ class Settling:
         self._judged[id(group)] = (group, verdicts)
         return verdicts
 
-    def _remaining(self, rule: CompiledRule, group: list[Match]) -> Iterator[list[Match]]:
+    def _remaining(self, rule: CompiledRule, group: list[Match]) -> list[list[Match]]:
         """The connected sets that are left of `group` without members that go elsewhere."""
 
         def stays(leg: Leg) -> bool:
@@ -314,17 +273,7 @@ class Settling:
             )
 
         staying = {leg for match in group for leg in (*match.sources, *match.targets) if stays(leg)}
-        whole = rule.many_side is None
-        left: list[Match] = []
-        for match in group:
-            sources = tuple(leg for leg in match.sources if leg in staying)
-            targets = tuple(leg for leg in match.targets if leg in staying)
-            # One to one, a candidate with many members stands for all their pairs, so what is
-            # left of it is still a candidate; a group without a member is not that group.
-            same = len(sources) == len(match.sources) and len(targets) == len(match.targets)
-            if sources and targets and (whole or same):
-                left.append(Match(sources, targets))
-        yield from connected(left)
+        return left_of(rule, group, staying)
 
     def _stand(
         self, rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...]
@@ -334,6 +283,7 @@ class Settling:
         final_at = max(leg.occurred_at for leg in members) + rule.settle_us
         if not (rule.immediate or self.passed(final_at)):
             return Verdict(None, final_at)
+        self._judge_earlier(rule, members)
         shared = set.intersection(*(set(leg.suggestions) for leg in members))
         for suggestion_id in shared:
             if self.book.suggestions[suggestion_id].rule_index < rule.index:
@@ -344,8 +294,12 @@ class Settling:
         if identity in self.book.suggestions:
             return Verdict(identity, 0)
         for other in sorted({one for leg in members for one in leg.suggestions}):
-            if self.book.suggestions[other].rule == rule.name:
-                self._withdraw(other, "the set of candidates changed")
+            standing = self.book.suggestions[other]
+            if standing.rule == rule.name:
+                self.withdraw(other, "the set of candidates changed")
+            elif standing.rule_index > rule.index and standing.lies_within(members):
+                self.withdraw(other, "an earlier rule asks about all of them")
+        currency, source_minor, target_minor, compared = stated(rule, sources, targets)
         self.events.append(
             MatchSuggested(
                 rule.name,
@@ -353,12 +307,13 @@ class Settling:
                 self.definition_version,
                 source_ids,
                 target_ids,
-                sources[0].currency,
-                total_of(sources),
-                total_of(targets),
+                currency,
+                source_minor,
+                target_minor,
                 newest_ms,
                 f"{len(sources)} source and {len(targets)} target transactions fit "
                 "in more than one way",
+                compared,
             )
         )
         late = [leg for leg in members if leg.disposition == EXCEPTION]
@@ -368,6 +323,16 @@ class Settling:
         ]
         return Verdict(identity, 0)
 
+    def _judge_earlier(self, rule: CompiledRule, members: tuple[Leg, ...]) -> None:
+        """Let earlier rules ask first about members that are ambiguous to them."""
+        for earlier in self.book.rules[: rule.index]:
+            if earlier.policy != "suggest" or earlier.unique:
+                continue
+            for leg in members:
+                group = self._selection(earlier, leg).ambiguous.get(leg)
+                if group is not None:
+                    self._judge(earlier, group)
+
     def _identity(
         self, rule: CompiledRule, source_ids: list[str], target_ids: list[str], newest_ms: int
     ) -> str:
@@ -376,7 +341,8 @@ class Settling:
             one.tenant_id, one.reconciliation_id, rule.name, source_ids, target_ids, newest_ms
         )
 
-    def _withdraw(self, suggestion_id: str, reason: str) -> None:
+    def withdraw(self, suggestion_id: str, reason: str) -> None:
+        """Let a suggestion stand no longer."""
         suggestion = self.book.withdraw(suggestion_id)
         self.events.append(
             MatchSuperseded(

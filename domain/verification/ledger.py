@@ -351,5 +351,12 @@ class Ledger:
 
 def _told(event: RecordMatched | MatchSuggested, side: int, ids: list[str]) -> dict[str, Tally]:
     """Give by currency what a match tells of its members on one side."""
+    if event.compared is not None and event.compared.totals:
+        # Several currencies: the event's own sums are those of what was compared.
+        return {
+            currency: Tally(count, sum_minor)
+            for of_side, currency, count, sum_minor in event.compared.totals
+            if of_side == side
+        }
     sum_minor = event.target_minor if side == TARGET else event.source_minor
     return {event.currency: Tally(len(ids), sum_minor)}

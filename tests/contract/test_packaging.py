@@ -32,7 +32,7 @@ PURE = {
     "zoneinfo", "binascii", "struct", "array", "copy", "numbers", "abc", "sys", "keyword",
 }  # fmt: skip
 DOMAIN_MAY_IMPORT = PURE | {"domain", "msgspec", "xxhash", "iso4217", "rapidfuzz"}
-DOMAIN_MAY_IMPORT |= {"sortedcontainers"}
+DOMAIN_MAY_IMPORT |= {"sortedcontainers", "re2"}
 CLOCK_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4"}
 
 

@@ -50,7 +50,11 @@ def test_any_log_of_the_engine_holds(seed):
 
 
 def test_the_worlds_show_every_event_so_that_none_is_verified_by_hearsay():
-    kinds = {type(e) for seed in range(600) for row in engine_log(seed)[0].rows for e in row.events}
+    kinds: set[type] = set()
+    for seed in range(6_000):
+        kinds |= {type(event) for row in engine_log(seed)[0].rows for event in row.events}
+        if seed >= 600 and kinds == set(typing.get_args(Event)):
+            break
     assert kinds == set(typing.get_args(Event))
 
 
@@ -345,7 +349,13 @@ def test_a_topic_that_began_anew_may_have_old_offsets_again():
 
 def test_an_id_may_come_again_once_it_was_forgotten():
     """`window.remember` bounds what a redelivery is told by; beyond it an id is a new one."""
-    log = log_with(RecordMatched, WatermarkAdvanced)
+    # Its last row lets time run out, which leaves no time for an id to come again.
+    logs = (engine_log(seed)[0] for seed in range(2_000))
+    log = next(
+        log
+        for log in logs
+        if any(type(event) is RecordMatched for row in log.rows[:-1] for event in row.events)
+    )
     matched = of(log, RecordMatched)
     repeated = next(
         packed
@@ -363,7 +373,8 @@ def test_an_id_may_come_again_once_it_was_forgotten():
         later.add([TransactionsAccepted([entry], {}, 0, 0)], [repeated])
         return later
 
+    # A bare date counts from the end of its day, wherever that is.
     days = 86_400_000_000
     with pytest.raises(Difference, match="was accepted twice"):
         audit(again(one.occurred_at + 13 * days))
-    assert audit(again(one.occurred_at + 15 * days)).accepted() > 0
+    assert audit(again(one.occurred_at + 17 * days)).accepted() > 0
