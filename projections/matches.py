@@ -91,7 +91,7 @@ def fold(batches: Sequence[LogBatch]) -> MatchRows:
 def _plain_lines(batch: LogBatch) -> list[str]:
     """Write the confirmed matches of a batch whose texts need no escaping."""
     identity = f"{batch.tenant_id}\x1f{batch.reconciliation_id}\x1f"
-    place = f"\t{batch.tenant_id}\t{batch.reconciliation_id}\t"
+    place = f"\t{batch.tenant_id}\t{batch.reconciliation_id}\t{batch.stream_hash}\t"
     position = batch.first_position
     version = batch.base_version + 1
     lines = []
@@ -143,7 +143,8 @@ def _columns(
 ) -> tuple[str, str]:
     """Write the columns before `status`, with the tab after them, and those after it."""
     start = (
-        f"{digits}\t{batch.tenant_id}\t{batch.reconciliation_id}\t{batch.first_position + index}\t"
+        f"{digits}\t{batch.tenant_id}\t{batch.reconciliation_id}\t{batch.stream_hash}\t"
+        f"{batch.first_position + index}\t"
         f"{batch.base_version + 1 + index}\t{field(event.rule)}\t{event.match_type}\t"
     )
     end = (

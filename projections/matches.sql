@@ -1,12 +1,12 @@
 -- copy_confirmed --
-COPY matches (match_id, tenant_id, reconciliation_id, position, stream_version, rule, match_type,
-              status, source_ids, target_ids, currency, source_minor, target_minor,
+COPY matches (match_id, tenant_id, reconciliation_id, stream_hash, position, stream_version, rule,
+              match_type, status, source_ids, target_ids, currency, source_minor, target_minor,
               difference_minor, definition_version)
 FROM STDIN;
 
 -- copy_suggested --
-COPY matches (match_id, tenant_id, reconciliation_id, position, stream_version, rule, match_type,
-              status, source_ids, target_ids, currency, source_minor, target_minor,
+COPY matches (match_id, tenant_id, reconciliation_id, stream_hash, position, stream_version, rule,
+              match_type, status, source_ids, target_ids, currency, source_minor, target_minor,
               difference_minor, definition_version, updated_position, reason)
 FROM STDIN;
 

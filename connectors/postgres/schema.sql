@@ -405,8 +405,7 @@ CREATE TABLE matches (
     definition_version integer NOT NULL,
     updated_position bigint,
     reason text,
-    stream_hash bigint NOT NULL GENERATED ALWAYS AS (
-        hashtextextended(reconciliation_id, hashtextextended(tenant_id, 0))) STORED,
+    stream_hash bigint NOT NULL,
     CONSTRAINT matches_pkey PRIMARY KEY (match_id)
 );
 CREATE INDEX matches_position_idx ON matches (stream_hash, position);
@@ -415,7 +414,7 @@ COMMENT ON COLUMN matches.status IS 'confirmed, suggested or superseded';
 COMMENT ON COLUMN matches.difference_minor IS 'target_minor - source_minor';
 COMMENT ON COLUMN matches.position IS 'global position of the event that made the row';
 COMMENT ON COLUMN matches.updated_position IS 'position of the event that last changed the row; null: none did';
-COMMENT ON COLUMN matches.stream_hash IS 'tenant and reconciliation in eight bytes; not unique';
+COMMENT ON COLUMN matches.stream_hash IS 'as in reconciliation_summary';
 COMMENT ON COLUMN matches.reason IS 'why it is only suggested, or why it was superseded; null on a confirmed match';
 
 -- At most one row a transaction: what failed to match, and what became of it.
@@ -490,7 +489,8 @@ COMMENT ON COLUMN reconciliation_summary.exceptions_open IS
 COMMENT ON COLUMN reconciliation_summary.transactions_exception IS
     'transactions whose place is exception: open, or closed without a match; duplicates count apart';
 COMMENT ON COLUMN reconciliation_summary.position IS 'global position of the last event folded in';
-COMMENT ON COLUMN reconciliation_summary.stream_hash IS 'as in matches';
+COMMENT ON COLUMN reconciliation_summary.stream_hash IS
+    'tenant and reconciliation in eight bytes; not unique';
 
 -- The same places per side and currency, with sums.
 CREATE TABLE reconciliation_totals (

@@ -99,6 +99,12 @@ class Log:
         self.position = connection.execute("SELECT position FROM log_head").fetchone()[0]
         self.versions: dict[str, int] = {}
 
+    def stream_hash(self, tenant_id: str, reconciliation_id: str) -> int:
+        """The hash by which a reconciliation's matches are found."""
+        query = "SELECT hashtextextended(%s, hashtextextended(%s, 0))"
+        (found,) = self.connection.execute(query, (reconciliation_id, tenant_id)).fetchone()
+        return found
+
     def append(
         self, tenant_id: str, reconciliation_id: str, events: list, **metadata: str
     ) -> tuple[int, datetime]:
@@ -128,7 +134,8 @@ def add_match(
     position, _ = log.append(tenant_id, reconciliation_id, [event])
     identity = match_id(tenant_id, reconciliation_id, rule, sources, targets, 1_000)
     insert(
-        log.connection, "matches", match_id=identity, tenant_id=tenant_id,
+        log.connection, "matches", stream_hash=log.stream_hash(tenant_id, reconciliation_id),
+        match_id=identity, tenant_id=tenant_id,
         reconciliation_id=reconciliation_id, position=position, stream_version=1, rule=rule,
         match_type="one_to_one", status=status, source_ids=sources, target_ids=targets,
         currency=currency, source_minor=1250, target_minor=1200, difference_minor=-50,
@@ -163,7 +170,9 @@ def add_exception(
         first, _ = log.append(tenant_id, reconciliation_id, [match, closed])
         updated = first + 1
         insert(
-            log.connection, "matches", match_id=matched, tenant_id=tenant_id,
+            log.connection, "matches",
+            stream_hash=log.stream_hash(tenant_id, reconciliation_id), match_id=matched,
+            tenant_id=tenant_id,
             reconciliation_id=reconciliation_id, position=first, stream_version=1,
             rule="order-reference", match_type="one_to_one", status="confirmed",
             source_ids=sources, target_ids=targets, currency=currency, source_minor=amount_minor,

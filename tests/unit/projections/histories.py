@@ -109,6 +109,7 @@ def batches(rows: list[Row]) -> list[LogBatch]:
                 ev.encode_events(row.events).decode(),
                 len(row.journal),
                 row.stored_at,
+                len(row.reconciliation),
             )
         )
         position = last
