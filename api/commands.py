@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 from pydantic import BaseModel, Field
 
 from api.errors import ApiError, not_found
+from api.idempotency import FORM
 from api.operations import PREFIX, Answer, Call, Operation
 from api.parameters import parse_id
 from connectors.telemetry import trace_metadata
@@ -22,7 +23,7 @@ class WriteHeaders(BaseModel):
     idempotency_key: str | None = Field(
         None,
         alias="Idempotency-Key",
-        pattern=r"^[\x21-\x7e]{1,128}$",
+        pattern=FORM,
         description="Sending the same request again with the same key changes nothing.",
     )
     correlation_id: str | None = Field(
@@ -65,6 +66,7 @@ async def submit(
     if headers.idempotency_key is not None:
         command_id = uuid.uuid5(_NAMESPACE, f"{call.tenant_id}/{headers.idempotency_key}")
     key = {"tenant_id": call.tenant_id, "command_id": command_id}
+    call.note(reconciliation_id, command_id=str(command_id), command_type=command_type)
     async with call.services.database.tenant(call.tenant_id) as session:
         await session.row(
             "submit_command",
@@ -73,7 +75,7 @@ async def submit(
                 "reconciliation_id": reconciliation_id,
                 "command_type": command_type,
                 "payload": Jsonb(payload),
-                "user_id": f"key:{call.identity.key_id}",
+                "user_id": call.identity.actor,
                 "correlation_id": headers.correlation_id or str(command_id),
                 "trace": Jsonb(trace_metadata()),
             },

@@ -20,6 +20,12 @@ class Found:
     matches: list[tuple[str, str, list[str], list[str], str]]
     exceptions: list[tuple[str, str, str]]
 
+    @property
+    def transactions(self) -> int:
+        """How many transactions it accounts for."""
+        matched = sum(len(sources) + len(targets) for _, _, sources, targets, _ in self.matches)
+        return matched + len(self.exceptions)
+
 
 def _found(matches: Iterable[dict[str, Any]], exceptions: Iterable[dict[str, Any]]) -> Found:
     names = ("status", "rule", "source_ids", "target_ids", "difference")

@@ -20,7 +20,7 @@ from deploy.reconcile_files import reconcile_files, write_results
 from domain.definitions import Definition
 from domain.money import CURRENCY_DIGITS, format_minor
 from domain.transactions import SIDE_NAMES, Rejection, Transaction
-from tests.acceptance.cookbook_results import expected_of, found_in, served_by
+from tests.acceptance.cookbook_results import Found, expected_of, found_in, served_by
 from tests.integration.api.rows import PEPPER, add_tenant
 from tests.integration.api.serving import serving
 from tests.integration.flow.running import Role, define, eventually, holds, wait_until_defined
@@ -124,22 +124,25 @@ def test_every_recipe_through_the_running_parts(database, environment, settings,
             serving(api) as url,
             httpx.Client(base_url=url, headers=tenant.headers, trust_env=False) as client,
         ):
-            eventually(60, "all is decided", lambda: pending(client) == 0)
-            found = {recipe.name: served_by(client, definition_of(recipe)) for recipe in RECIPES}
+            eventually(60, "all is decided and readable", lambda: is_settled(client))
+            found = served(client)
         assert conn.execute("SELECT code, message FROM dead_letter_queue").fetchall() == []
     holds(environment)
     assert found == {recipe.name: expected_of(recipe) for recipe in RECIPES}
 
 
-def pending(client: httpx.Client) -> int | None:
-    """How many transactions are undecided; None until all of them are known."""
+def served(client: httpx.Client) -> dict[str, Found]:
+    return {recipe.name: served_by(client, definition_of(recipe)) for recipe in RECIPES}
+
+
+def is_settled(client: httpx.Client) -> bool:
+    """Whether nothing is pending and every record stands in a match or an exception."""
     answer = client.get("/api/v1/reconciliations")
     assert answer.status_code == 200, answer.text
-    counts = [one["transactions"] for one in answer.json()["items"]]
+    if any(one["transactions"]["pending"] for one in answer.json()["items"]):
+        return False
     sent = sum(len(records_of(recipe)) for recipe in RECIPES)
-    if len(counts) < len(RECIPES) or sum(one["accepted"] for one in counts) < sent:
-        return None
-    return sum(one["pending"] for one in counts)
+    return sum(one.transactions for one in served(client).values()) == sent
 
 
 def send_all(settings) -> None:

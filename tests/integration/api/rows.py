@@ -1,5 +1,6 @@
 """Rows of the log and of the read models, put in directly: what the API reads."""
 
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from connectors.postgres.audit import record_operation
 from connectors.postgres.tenants import create_key, create_tenant
+from connectors.postgres.users import create_user
 from domain.events import (
     Candidate,
     ExceptionResolved,
@@ -21,6 +24,7 @@ from domain.events import (
 from domain.identity import exception_id, match_id
 
 PEPPER = "a pepper of the tests"
+PASSWORD = "correct horse battery"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DEFINITION = {
     "reconciliation_id": "orders",
@@ -51,8 +55,32 @@ class Tenant:
 
 def add_tenant(connection: psycopg.Connection, tenant_id: str) -> Tenant:
     create_tenant(connection, tenant_id, tenant_id.title())
-    new = create_key(connection, tenant_id, "tests", ["read", "write"], PEPPER)
+    new = create_key(connection, tenant_id, "tests", [], PEPPER, role="owner")
     return Tenant(tenant_id, new.key, new.key_id)
+
+
+def add_people(connection: psycopg.Connection, tenant: Tenant) -> None:
+    """Give a tenant a user with a session, and a key and an audit line beside its first one."""
+    tenant_id, ids = tenant.tenant_id, tenant.ids
+    email = f"ada@{tenant_id}.example"
+    ids["email"] = email
+    ids["user"] = str(create_user(connection, tenant_id, email, "owner", "Ada", PASSWORD).user_id)
+    ids["session"] = str(uuid.uuid4())
+    insert(
+        connection, "user_sessions", session_id=ids["session"], tenant_id=tenant_id,
+        user_id=ids["user"], scopes=[], expires_at=datetime(2100, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    insert(
+        connection, "user_tokens", token_id=uuid.uuid4().hex[:12], tenant_id=tenant_id,
+        user_id=ids["user"], session_id=ids["session"], purpose="refresh", token_hash=b"",
+        expires_at=datetime(2100, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    insert(
+        connection, "idempotency_keys", tenant_id=tenant_id, actor=f"key:{tenant.key_id}",
+        idempotency_key="k", fingerprint=b"",
+    )  # fmt: skip
+    ids["key"] = create_key(connection, tenant_id, "second", [], PEPPER).key_id
+    record_operation(connection, tenant_id, "key_created", ids["key"])
 
 
 def insert(connection: psycopg.Connection, table: str, **values: Any) -> None:
@@ -193,6 +221,7 @@ def add_dead_letter(connection: psycopg.Connection, tenant_id: str, offset: int,
 
 def populate(connection: psycopg.Connection, tenant: Tenant, offset: int) -> None:
     """Give a tenant something of everything; its ids are kept in `tenant.ids`."""
+    add_people(connection, tenant)
     log, tenant_id = Log(connection), tenant.tenant_id
     definition = DEFINITION | {"tenant_id": tenant_id}
     first, at = log.append(
