@@ -77,7 +77,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
             if rule.selection == "lowest_id"
             else {"ambiguity": rule.selection}
         ),
-        "outcome": "confirm",
+        "outcome": rule.outcome,
         "settle": "immediate" if rule.immediate else format_duration(rule.settle_us),
     }
     if rule.date is not None:

@@ -15,6 +15,7 @@ AmountKind = Literal["equal", "tolerance", "bounds"]
 PercentOf = Literal["source", "target", "larger", "smaller", "average"]
 Combine = Literal["larger", "smaller"]
 Selection = Literal["suggest", "leave_unmatched", "lowest_id"]
+Outcome = Literal["confirm", "suggest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Rule:
             all that is open with one value, all or nothing. None for `one_to_one`.
         settle_us: Microseconds of event time past the newest member until a match is final.
         immediate: A match is final at once: `settle: immediate`, or a unique condition.
+        outcome: `suggest` leaves every match to a person.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Rule:
     selection: Selection
     settle_us: int
     immediate: bool
+    outcome: Outcome = "confirm"
 
 
 @dataclass(frozen=True, slots=True)

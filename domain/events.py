@@ -63,7 +63,12 @@ class RecordMatched(msgspec.Struct, array_like=True, tag="RecordMatched", frozen
 
 
 class MatchSuggested(msgspec.Struct, array_like=True, tag="MatchSuggested", frozen=True, gc=False):
-    """A set of transactions that could match in more than one way was put before a person."""
+    """A set of transactions was put before a person.
+
+    They could match in more than one way, or the rule leaves its matches to a person. `single`
+    says that the whole set is one possible match. The amounts are the members', in their order;
+    events of the first releases have none.
+    """
 
     rule: str
     match_type: str
@@ -75,6 +80,9 @@ class MatchSuggested(msgspec.Struct, array_like=True, tag="MatchSuggested", froz
     target_minor: int
     newest_ms: int
     reason: str
+    source_amounts: list[int] = []
+    target_amounts: list[int] = []
+    single: bool = False
 
 
 class MatchSuperseded(
@@ -87,6 +95,55 @@ class MatchSuperseded(
     source_ids: list[str]
     target_ids: list[str]
     reason: str
+
+
+class MatchConfirmed(msgspec.Struct, array_like=True, tag="MatchConfirmed", frozen=True, gc=False):
+    """A person made a match: of a suggestion or of some of its members, or by hand.
+
+    `rule` is "manual" for a match by hand. `suggestion_id` names the suggestion it is of; when all
+    its members are confirmed the match has the suggestion's id and the suggestion ends with this.
+    """
+
+    rule: str
+    match_type: str
+    definition_version: int
+    source_ids: list[str]
+    target_ids: list[str]
+    currency: str
+    source_minor: int
+    target_minor: int
+    newest_ms: int
+    suggestion_id: str | None
+    reason: str | None
+    command_id: str
+
+
+class MatchRejected(msgspec.Struct, array_like=True, tag="MatchRejected", frozen=True, gc=False):
+    """A person rejected a suggestion; its rule does not suggest the same members again."""
+
+    match_id: str
+    rule: str
+    source_ids: list[str]
+    target_ids: list[str]
+    reason: str | None
+    command_id: str
+
+
+class MatchReversed(msgspec.Struct, array_like=True, tag="MatchReversed", frozen=True, gc=False):
+    """A confirmed match was undone; its members are pending again.
+
+    `command_id` is the person's command; None when a correction of a member undid it.
+    """
+
+    match_id: str
+    rule: str
+    source_ids: list[str]
+    target_ids: list[str]
+    currency: str
+    source_minor: int
+    target_minor: int
+    reason: str | None
+    command_id: str | None
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -164,6 +221,9 @@ Event = (
     | RecordMatched
     | MatchSuggested
     | MatchSuperseded
+    | MatchConfirmed
+    | MatchRejected
+    | MatchReversed
     | RecordUnmatched
     | ExceptionReclassified
     | ExceptionResolved

@@ -6,6 +6,7 @@ gives the same state. Clock, ids and definitions come in as arguments.
 
 import msgspec
 
+from domain.commands import MatchCommand
 from domain.definition_parsing import parse_definition
 from domain.definitions import Definition
 from domain.events import (
@@ -13,6 +14,9 @@ from domain.events import (
     Event,
     ExceptionReclassified,
     ExceptionResolved,
+    MatchConfirmed,
+    MatchRejected,
+    MatchReversed,
     MatchSuggested,
     MatchSuperseded,
     ReconciliationDefined,
@@ -26,12 +30,17 @@ from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book, Suggestion
 from domain.matching.cases import END_OF_TIME_US
 from domain.matching.due import SECOND_US
-from domain.matching.legs import OPEN, Leg
+from domain.matching.legs import OPEN, PERSON, Leg, Settled
+from domain.matching.people import decide
+from domain.matching.refusals import Refusal
 from domain.matching.settling import Settling
 from domain.transactions import Rejection, Transaction, unpack_transaction
 
 # Event time is written down once a minute of it has passed, and whenever it decided something.
 _WATERMARK_STEP_US = 60_000_000
+# A command is given again only while its decision is on its way to the store, or if it never got
+# there; of this many decided since, none is.
+_COMMANDS_REMEMBERED = 10_000
 
 
 class Chunk(msgspec.Struct):
@@ -94,7 +103,7 @@ class Reconciliation:
         self.newest: list[int | None] = [None, None]
         self.watermark_us: int | None = None
         self.last_input_us: int | None = None
-        self.commands: set[str] = set()
+        self.commands: dict[str, None] = {}
         self.book = Book(definition)
         self.recorded_watermark_us: int | None = None
 
@@ -174,6 +183,27 @@ class Reconciliation:
         self.version = before + len(events)
         return Decision(events)
 
+    def decide(self, command: MatchCommand, command_id: str) -> Decision:
+        """Decide what a person asks; a known command changes nothing.
+
+        Raises:
+            CommandRefused: It cannot be done as things stand; nothing was changed.
+        """
+        if command_id in self.commands:
+            return Decision([])
+        settling = self._settling(settles=False)
+        decide(settling, command, command_id)
+        self.remember_command(command_id)
+        settling.look_again()
+        self.version += len(settling.events)
+        return Decision(settling.events)
+
+    def remember_command(self, command_id: str) -> None:
+        """Know a command as decided, be it by a refusal."""
+        self.commands[command_id] = None
+        if len(self.commands) > _COMMANDS_REMEMBERED:
+            del self.commands[next(iter(self.commands))]
+
     def finish(self) -> Decision:
         """Let time run out: every settle and wait ends, in order."""
         events = self._let_time_pass(END_OF_TIME_US)
@@ -252,13 +282,21 @@ class Reconciliation:
         book = self.book
         match event:
             case RecordMatched():
-                self._close(event)
+                self._close(event, self._rule_index(event.rule))
+            case MatchConfirmed():
+                self._close(event, PERSON)
+                self._withdraw(self._match_id(event))
+                self.remember_command(event.command_id)
             case MatchSuggested():
                 self._suggest(event)
             case MatchSuperseded():
-                if event.match_id in book.suggestions:
-                    book.withdraw(event.match_id)
-                    book.again.clear()
+                self._withdraw(event.match_id)
+            case MatchRejected():
+                self._withdraw(event.match_id)
+                book.refuse(Refusal(event.rule, *_members(event)))
+                self.remember_command(event.command_id)
+            case MatchReversed():
+                self._reopen(event)
             case RecordUnmatched():
                 if event.category != "duplicate":
                     leg = book.open_leg(event.side, event.transaction_id)
@@ -298,15 +336,22 @@ class Reconciliation:
                 return rule.index
         return len(self.book.rules)
 
-    def _close(self, event: RecordMatched) -> None:
-        by_rule = self._rule_index(event.rule)
-        for side, ids in enumerate((event.source_ids, event.target_ids)):
-            for transaction_id in ids:
-                self.book.take_out(self.book.open_leg(side, transaction_id), by_rule)
+    def _close(self, event: RecordMatched | MatchConfirmed, by_rule: int) -> None:
+        book = self.book
+        sources = [book.open_leg(0, one) for one in event.source_ids]
+        targets = [book.open_leg(1, one) for one in event.target_ids]
+        book.take_out(sources, targets, event.rule, by_rule, event.newest_ms)
 
     def _suggest(self, event: MatchSuggested) -> None:
         book = self.book
-        identity = match_id(
+        sources = tuple(book.open_leg(0, one) for one in event.source_ids)
+        targets = tuple(book.open_leg(1, one) for one in event.target_ids)
+        index = self._rule_index(event.rule)
+        suggestion = Suggestion(event.rule, index, sources, targets, event.single)
+        book.suggest(self._match_id(event), suggestion)
+
+    def _match_id(self, event: MatchConfirmed | MatchSuggested) -> str:
+        return match_id(
             self.tenant_id,
             self.reconciliation_id,
             event.rule,
@@ -314,14 +359,33 @@ class Reconciliation:
             event.target_ids,
             event.newest_ms,
         )
-        sources = tuple(book.open_leg(0, one) for one in event.source_ids)
-        targets = tuple(book.open_leg(1, one) for one in event.target_ids)
-        index = self._rule_index(event.rule)
-        book.suggest(identity, Suggestion(event.rule, index, sources, targets))
+
+    def _withdraw(self, suggestion_id: str) -> None:
+        if suggestion_id in self.book.suggestions:
+            self.book.withdraw(suggestion_id)
+            # Live they were looked at in the same step; whether that was all is not told.
+            self.book.plan_again()
+
+    def _reopen(self, event: MatchReversed) -> None:
+        settled = next(
+            known
+            for side, ids in enumerate(_members(event))
+            for known in map(self.book.known[side].get, ids)
+            if isinstance(known, Settled)
+        )
+        self.book.reopen(settled)
+        self.book.plan_again()
+        if event.command_id is not None:
+            self.book.refuse(Refusal(None, *_members(event)))
+            self.remember_command(event.command_id)
 
     def _define(self, event: ReconciliationDefined) -> None:
         definition = parse_definition(event.definition, self.tenant_id, self.reconciliation_id)
         self.definition_version = event.definition_version
-        self.commands.add(event.command_id)
+        self.remember_command(event.command_id)
         if definition != self.book.definition:
             self.book.use(definition)
+
+
+def _members(event: MatchRejected | MatchReversed) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(event.source_ids), tuple(event.target_ids)

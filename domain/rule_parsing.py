@@ -19,6 +19,7 @@ from domain.definitions import (
     DateWindow,
     MatchType,
     Operator,
+    Outcome,
     PercentOf,
     Rule,
     Selection,
@@ -67,7 +68,7 @@ def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str
     conditions = tuple(
         _condition(inner, inner_path, problems) for inner_path, inner in section.items("conditions")
     )
-    section.choice("outcome", ("confirm",), "confirm", ("suggest",))
+    outcome = section.choice("outcome", get_args(Outcome), "confirm")
     whole_key = _whole_key(section, match_type, conditions)
     uniques = sum(condition.unique for condition in conditions)
     if uniques > 1:
@@ -87,6 +88,7 @@ def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str
         selection=_selection(section),
         settle_us=settle_us,
         immediate=immediate,
+        outcome=cast(Outcome, outcome),
     )
 
 

@@ -1,7 +1,9 @@
 """The state of a reconciliation as bytes, so that recovery need not fold the whole stream.
 
-Format 1 is a MessagePack array in the order of `_Snapshot`. Open legs are their packed transaction
-and what matching has made of them; everything that follows from these is built again.
+Format 2 is a MessagePack array in the order of `_Snapshot`. Open legs and the members of matches
+are their packed transactions and what matching has made of them; everything that follows from
+these is built again. Format 1 kept only hashes of what was closed; it is read, and what it closed
+can be recognised but not reversed.
 """
 
 from typing import Any
@@ -11,16 +13,51 @@ import msgspec
 from domain.definition_parsing import parse_definition
 from domain.matching.book import Suggestion
 from domain.matching.due import SECOND_US
-from domain.matching.legs import Leg
+from domain.matching.legs import Leg, Settled
 from domain.matching.pools import UniquePool
+from domain.matching.refusals import Refusal
 from domain.reconciliation import Reconciliation
 from domain.transactions import unpack_transaction
 
-#: Written now; `restore` reads this one and says so of any other.
-FORMAT = 1
+#: Written now.
+FORMAT = 2
+#: What `restore` reads.
+FORMATS_READ = (1, 2)
+
+# A closed transaction: the place of its match in `_Snapshot.matches`, its packed content when it
+# was set aside, or the hash an earlier release kept, whose bytes are fewer than any content's.
+_Reference = int | bytes
+_HASH_BYTES = 8
+
+
+class _Closed(msgspec.Struct, array_like=True):
+    """What was closed of one day of event time."""
+
+    day: int
+    ids: list[list[str]]
+    references: list[list[_Reference]]
+    spent: list[tuple[int, list[Any], list[str]]]
 
 
 class _Snapshot(msgspec.Struct, array_like=True):
+    format: int
+    definition: dict[str, Any]
+    definition_version: int
+    version: int
+    newest: list[int | None]
+    watermark_us: int | None
+    recorded_watermark_us: int | None
+    commands: list[str]
+    open_legs: list[tuple[bytes, int]]
+    exceptions: list[tuple[int, str, str, list[str]]]
+    suggestions: list[tuple[str, str, int, list[str], list[str], bool]]
+    matches: list[tuple[str, int, list[bytes], list[bytes]]]
+    closed: list[_Closed]
+    rivals: list[tuple[int, bytes]]
+    refusals: list[tuple[str | None, list[str], list[str]]]
+
+
+class _SnapshotOne(msgspec.Struct, array_like=True):
     format: int
     definition: dict[str, Any]
     definition_version: int
@@ -39,35 +76,21 @@ class _Snapshot(msgspec.Struct, array_like=True):
     rivals: list[tuple[int, bytes]]
 
 
+class _Head(msgspec.Struct, array_like=True):
+    format: int
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Snapshot)
+_decoder_one = msgspec.msgpack.Decoder(_SnapshotOne)
+_head_decoder = msgspec.msgpack.Decoder(_Head)
 
 
 def snapshot(state: Reconciliation) -> bytes:
     """Write the state down; costs time in proportion to what is open and remembered."""
     book = state.book
-    closed = []
-    for day, one in sorted(book.closed.items()):
-        ids = [
-            [
-                known_id
-                for known_id in one.ids[side]
-                if isinstance(book.known[side].get(known_id), int)
-            ]
-            for side in (0, 1)
-        ]
-        hashes = [
-            [one for one in map(book.known[side].get, ids[side]) if isinstance(one, int)]
-            for side in (0, 1)
-        ]
-        spent = []
-        for place, keys in enumerate(one.spent):
-            pool = book.pools[place // 2]
-            if isinstance(pool, UniquePool):
-                holders = [pool.spent_by(place % 2, key) or "" for key in keys]
-                spent.append((place, keys, holders))
-        closed.append((day, ids, hashes, spent))
     legs = [leg for known in book.known for leg in known.values() if isinstance(leg, Leg)]
+    matches, closed = _write_closed(state)
     return _encoder.encode(
         _Snapshot(
             FORMAT,
@@ -77,7 +100,7 @@ def snapshot(state: Reconciliation) -> bytes:
             state.newest,
             state.watermark_us,
             state.recorded_watermark_us,
-            sorted(state.commands),
+            list(state.commands),
             [(leg.packed, leg.due) for leg in legs],
             [
                 (leg.side, leg.transaction_id, category, list(ids))
@@ -90,13 +113,54 @@ def snapshot(state: Reconciliation) -> bytes:
                     one.rule_index,
                     [leg.transaction_id for leg in one.sources],
                     [leg.transaction_id for leg in one.targets],
+                    one.single,
                 )
                 for identity, one in book.suggestions.items()
             ],
+            [
+                (one.rule, one.newest_ms, list(one.packed(0)), list(one.packed(1)))
+                for one in matches
+            ],
             closed,
             [(leg.rule, leg.packed) for one in book.closed.values() for leg in one.rivals],
+            [(one.rule, list(one.source_ids), list(one.target_ids)) for one in book.refusals],
         )
     )
+
+
+def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
+    """What is closed, by day, and the matches it speaks of."""
+    book = state.book
+    matches: list[Settled] = []
+    places: dict[int, int] = {}
+    days = []
+    for day, one in sorted(book.closed.items()):
+        ids: list[list[str]] = [[], []]
+        references: list[list[_Reference]] = [[], []]
+        for side in (0, 1):
+            known = book.known[side]
+            # One that was open again in between stands here twice.
+            for known_id in dict.fromkeys(one.ids[side]):
+                entry = known.get(known_id)
+                if entry is None or isinstance(entry, Leg):
+                    continue
+                ids[side].append(known_id)
+                if isinstance(entry, Settled):
+                    place = places.setdefault(id(entry), len(matches))
+                    if place == len(matches):
+                        matches.append(entry)
+                    references[side].append(place)
+                else:
+                    references[side].append(entry if isinstance(entry, bytes) else _hash(entry))
+        spent = []
+        for place, keys in enumerate(one.spent):
+            pool = book.pools[place // 2]
+            if isinstance(pool, UniquePool):
+                used = [(key, pool.spent_by(place % 2, key)) for key in dict.fromkeys(keys)]
+                held = [(key, holder) for key, holder in used if holder is not None]
+                spent.append((place, [key for key, _ in held], [holder for _, holder in held]))
+        days.append(_Closed(day, ids, references, spent))
+    return matches, days
 
 
 def restore(data: bytes) -> Reconciliation:
@@ -105,21 +169,49 @@ def restore(data: bytes) -> Reconciliation:
     Raises:
         ValueError: A format this release does not know.
     """
-    stored = _decoder.decode(data)
-    if stored.format != FORMAT:
+    written = _head_decoder.decode(data).format
+    if written not in FORMATS_READ:
         raise ValueError(
-            f"snapshot has format {stored.format}, this release reads {FORMAT}; "
+            f"snapshot has format {written}, this release reads {FORMATS_READ}; "
             "delete it to fold the stream from its start, or run the release that wrote it"
         )
+    stored = _raise(_decoder_one.decode(data)) if written == 1 else _decoder.decode(data)
     state = Reconciliation(parse_definition(stored.definition), stored.definition_version)
     state.version = stored.version
     state.newest = stored.newest
     state.watermark_us = stored.watermark_us
     state.recorded_watermark_us = stored.recorded_watermark_us
-    state.commands = set(stored.commands)
-    _restore_open(state, stored)
+    state.commands = dict.fromkeys(stored.commands)
+    for rule, source_ids, target_ids in stored.refusals:
+        state.book.refuse(Refusal(rule, tuple(source_ids), tuple(target_ids)))
+    # What is closed comes first: a value it has used up is then not filed for an open leg.
     _restore_closed(state, stored)
+    _restore_open(state, stored)
     return state
+
+
+def _raise(old: _SnapshotOne) -> _Snapshot:
+    """Read format 1 as the present one."""
+    return _Snapshot(
+        FORMAT,
+        old.definition,
+        old.definition_version,
+        old.version,
+        old.newest,
+        old.watermark_us,
+        old.recorded_watermark_us,
+        old.commands,
+        old.open_legs,
+        old.exceptions,
+        [(*suggestion, False) for suggestion in old.suggestions],
+        [],
+        [
+            _Closed(day, ids, [[_hash(one) for one in side] for side in hashes], spent)
+            for day, ids, hashes, spent in old.closed
+        ],
+        old.rivals,
+        [],
+    )
 
 
 def _restore_open(state: Reconciliation, stored: _Snapshot) -> None:
@@ -130,11 +222,11 @@ def _restore_open(state: Reconciliation, stored: _Snapshot) -> None:
         book.put_back(leg, due)
     for side, transaction_id, category, ids in stored.exceptions:
         book.open_exception(book.open_leg(side, transaction_id), category, tuple(ids))
-    for identity, rule, index, source_ids, target_ids in stored.suggestions:
+    for identity, rule, index, source_ids, target_ids, single in stored.suggestions:
         sources = tuple(book.open_leg(0, one) for one in source_ids)
         targets = tuple(book.open_leg(1, one) for one in target_ids)
         dues = [(leg, leg.due) for leg in (*sources, *targets)]
-        book.suggest(identity, Suggestion(rule, index, sources, targets))
+        book.suggest(identity, Suggestion(rule, index, sources, targets, single))
         for leg, due in dues:
             if due:
                 book.due.plan(leg, (due - 1) * SECOND_US)
@@ -143,12 +235,23 @@ def _restore_open(state: Reconciliation, stored: _Snapshot) -> None:
 def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
     tenant, reconciliation = state.tenant_id, state.reconciliation_id
-    for day, ids, hashes, spent in stored.closed:
-        one = book.closed[day] = book.new_closed()
+    matches = [
+        Settled(rule, newest_ms, _alone(sources), _alone(targets))
+        for rule, newest_ms, sources, targets in stored.matches
+    ]
+    for of_day in stored.closed:
+        one = book.closed[of_day.day] = book.new_closed()
         for side in (0, 1):
-            one.ids[side].extend(ids[side])
-            book.known[side].update(zip(ids[side], hashes[side], strict=True))
-        for place, keys, holders in spent:
+            one.ids[side].extend(of_day.ids[side])
+            known = book.known[side]
+            for known_id, reference in zip(of_day.ids[side], of_day.references[side], strict=True):
+                if isinstance(reference, int):
+                    known[known_id] = matches[reference]
+                elif len(reference) == _HASH_BYTES:
+                    known[known_id] = int.from_bytes(reference)
+                else:
+                    known[known_id] = reference
+        for place, keys, holders in of_day.spent:
             pool = book.pools[place // 2]
             assert isinstance(pool, UniquePool)
             pool.sides[place % 2].update(zip(keys, holders, strict=True))
@@ -157,3 +260,11 @@ def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
         leg = book.leg_of(unpack_transaction(packed, tenant, reconciliation))
         leg.rule = rule
         book.put_back_rival(leg)
+
+
+def _hash(of_content: int) -> bytes:
+    return of_content.to_bytes(_HASH_BYTES)
+
+
+def _alone(members: list[bytes]) -> bytes | tuple[bytes, ...]:
+    return members[0] if len(members) == 1 else tuple(members)

@@ -7,7 +7,7 @@ from xxhash import xxh3_64_intdigest
 from domain.events import RecordMatched
 from domain.matching.book import Book
 from domain.matching.compiled import CompiledRule, KeyOf
-from domain.matching.legs import PENDING, Leg
+from domain.matching.legs import PENDING, Known, Leg, Settled
 from domain.matching.pools import UniquePool
 from domain.matching.settling import Settling
 from domain.transactions import SIDE_NAMES, Rejection, Transaction
@@ -136,7 +136,7 @@ class Acceptance:
             return True
         if type(other) is not Leg or other.disposition != PENDING:
             return False
-        if quick.rule.plain:
+        if quick.rule.plain and not quick.rule.refused:
             if (
                 other.amount_minor != transaction.amount_minor
                 or other.currency != transaction.currency
@@ -160,7 +160,7 @@ class Acceptance:
     ) -> None:
         """Match a record that was never filed with the leg that waited for it."""
         transaction_id, other_id = transaction.transaction_id, other.transaction_id
-        newest_at = max(occurred_at, other.occurred_at)
+        newest_ms = max(occurred_at, other.occurred_at) // 1000
         amount, other_amount = transaction.amount_minor, other.amount_minor
         self._settling.events.append(
             RecordMatched(
@@ -172,22 +172,27 @@ class Acceptance:
                 other.currency,
                 amount if side == 0 else other_amount,
                 other_amount if side == 0 else amount,
-                newest_at // 1000,
+                newest_ms,
             )
         )
         book = self._book
-        book.pair_off(other, transaction_id, transaction.packed, occurred_at, key)
+        book.pair_off(other, transaction_id, transaction.packed, occurred_at, key, newest_ms)
         if len(book.rules) > 1:
             self._settling.stood_beside(other, 1)
             if book.again:
                 self._settling.look_again()
 
-    def _meet(self, prior: Leg | int, transaction: Transaction, raw: bytes) -> None:
+    def _meet(self, prior: Known, transaction: Transaction, raw: bytes) -> None:
         """A transaction whose id is known: the same again, or something else under its name."""
+        packed = transaction.packed
         if isinstance(prior, Leg):
-            same = prior.packed == transaction.packed
+            same = prior.packed == packed
+        elif isinstance(prior, Settled):
+            same = packed in prior.packed(transaction.side)
+        elif isinstance(prior, bytes):
+            same = prior == packed
         else:
-            same = prior == xxh3_64_intdigest(transaction.packed)
+            same = prior == xxh3_64_intdigest(packed)
         if same:
             self.redelivered += 1
             return
@@ -226,6 +231,8 @@ class Acceptance:
 
 def _quick(book: Book) -> _Quick | None:
     rule, pool = book.rules[0], book.pools[0]
-    if not isinstance(pool, UniquePool) or (book.exceptions and len(book.rules) > 1):
+    if not isinstance(pool, UniquePool) or rule.suggests:
+        return None
+    if book.exceptions and len(book.rules) > 1:
         return None
     return _Quick(rule, pool, rule.index_keys)

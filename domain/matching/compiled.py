@@ -78,9 +78,11 @@ class CompiledRule:
         unique: The rule has a unique condition; `slot` then holds that value alone.
         many_side: For a whole-key rule, the side that is taken as a group; else None.
         plain: Equal key, currency and amount are all the rule asks.
+        suggests: What the rule finds is put before a person.
         remembers_rivals: A leg that a later rule matches goes on to count among this rule's
             candidates. Whether a set is ambiguous, or a group whole, must not depend on when
             another rule took one of its members.
+        refused: Members, source ids and target ids in order, that people have kept apart.
     """
 
     def __init__(self, rule: Rule, index: int, slot: int) -> None:
@@ -94,7 +96,11 @@ class CompiledRule:
         self.many_side = (
             None if rule.whole_key is None else (1 if rule.match_type == "one_to_many" else 0)
         )
-        self.remembers_rivals = rule.selection != "lowest_id" or rule.whole_key is not None
+        self.suggests = rule.outcome == "suggest"
+        self.remembers_rivals = (
+            self.suggests or rule.selection != "lowest_id" or rule.whole_key is not None
+        )
+        self.refused: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
         self._amount_tests: dict[str, AmountTest] = {}
         indexed, rest = self._divide(rule)
         self.conditions_rest = rest
@@ -188,7 +194,10 @@ class CompiledRule:
         return (low is None or low < days) and (high is None or days < high)
 
     def first_failure(self, source: Leg, target: Leg) -> str | None:
-        """What keeps a pair with equal keys apart: the first of rest, currency, amount, date."""
+        """What keeps a pair with equal keys apart.
+
+        The first of rest, currency, amount, date, and for one to one a person who refused it.
+        """
         if not self.rest_agrees(source, target):
             return "condition"
         if source.currency != target.currency:
@@ -199,7 +208,17 @@ class CompiledRule:
             return "amount"
         if not self.days_agree(source, target):
             return "date"
+        if self.refused and self.rule.match_type == "one_to_one" and self.refuses(source, target):
+            return "refused"
         return None
+
+    def refuses(self, *members: Leg) -> bool:
+        """Whether people have kept exactly these members, in id order on each side, apart."""
+        ids = (
+            tuple(leg.transaction_id for leg in members if leg.side == SOURCE),
+            tuple(leg.transaction_id for leg in members if leg.side != SOURCE),
+        )
+        return ids in self.refused
 
     def admits(self, source: Leg, target: Leg) -> bool:
         """Whether a pair with equal keys is a candidate match."""

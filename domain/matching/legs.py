@@ -14,6 +14,8 @@ DISPOSITIONS = ("pending", "suggested", "exception", "matched", "duplicate")
 
 #: `Leg.rule` of a leg that no match has taken.
 OPEN = -1
+#: `Leg.rule` of a leg that a person's match has taken; larger than any rule's number.
+PERSON = 1 << 30
 
 
 class Leg(msgspec.Struct, gc=False, eq=False):
@@ -41,6 +43,34 @@ class Leg(msgspec.Struct, gc=False, eq=False):
     rule: int = OPEN
     due: int = 0
     suggestions: tuple[str, ...] = ()
+
+
+class Settled(msgspec.Struct, gc=False, eq=False):
+    """A match, kept for as long as its members are remembered: it may have to be reversed.
+
+    Attributes:
+        rule: The rule's name; "manual" for a match by hand.
+        newest_ms: Event time of its newest member when it was made, milliseconds.
+        sources, targets: Packed members in id order; one alone stands without a tuple, since most
+            do and a million tuples are worth saving.
+        rivals: Members that earlier rules still count among their candidates.
+    """
+
+    rule: str
+    newest_ms: int
+    sources: bytes | tuple[bytes, ...]
+    targets: bytes | tuple[bytes, ...]
+    rivals: tuple[Leg, ...] = ()
+
+    def packed(self, side: int) -> tuple[bytes, ...]:
+        """The packed members of a side."""
+        members = self.sources if side == 0 else self.targets
+        return (members,) if isinstance(members, bytes) else members
+
+
+#: What is known of an id: its leg while open, the match that took it, its packed content when it
+#: was set aside, or a 64-bit hash of that where an earlier release kept no more.
+Known = Leg | Settled | bytes | int
 
 
 def by_id(leg: Leg) -> str:

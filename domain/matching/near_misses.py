@@ -20,10 +20,11 @@ _CATEGORY = {
     "amount": "amount_mismatch",
     "currency": "currency_mismatch",
     "condition": None,
+    "refused": None,
     None: "ambiguous",
 }
 # The most specific first: what agrees in the most respects says the most.
-_RANK = {None: 0, "date": 1, "amount": 2, "currency": 3, "condition": 4}
+_RANK = {None: 0, "date": 1, "amount": 2, "currency": 3, "condition": 4, "refused": 5}
 _LEVELS = ("low", "medium", "high", "critical")
 _DAY_US = 86_400_000_000
 
@@ -65,6 +66,8 @@ def _detail(failed: str | None, leg: Leg, other: Leg) -> str:
             source, target = (leg, other) if leg.side == 0 else (other, leg)
             days = (target.occurred_at // _DAY_US) - (source.occurred_at // _DAY_US)
             return f"the target's day is {days} days from the source's, outside the window"
+        case "refused":
+            return f"{other.transaction_id} fits, but a person has rejected or reversed the match"
     return f"{other.transaction_id} has the key but fails another condition"
 
 

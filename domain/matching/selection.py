@@ -104,12 +104,21 @@ def _select_unambiguous(candidates: Sequence[Match], selection: Selection) -> No
 def _lowest_pairs(
     rule: CompiledRule, sources: list[Leg], targets: list[Leg], selection: Selection
 ) -> None:
-    """Sources in id order, each takes its first admissible target by id."""
-    free = sorted((leg for leg in targets if leg.rule == OPEN), key=by_id)
-    for source in sorted((leg for leg in sources if leg.rule == OPEN), key=by_id):
+    """Sources in id order, each takes its first admissible target by id.
+
+    A rule that only suggests consumes nothing: whom a later rule has taken keeps its place, so that
+    who is proposed to whom does not depend on when that was.
+    """
+    if not rule.suggests:
+        sources = [leg for leg in sources if leg.rule == OPEN]
+        targets = [leg for leg in targets if leg.rule == OPEN]
+    free = sorted(targets, key=by_id)
+    for source in sorted(sources, key=by_id):
         for index, target in enumerate(free):
             if rule.admits(source, target):
-                _take_all(selection, Match((source,), (target,)))
+                match = Match((source,), (target,))
+                if _is_open(match):
+                    _take_all(selection, match)
                 del free[index]
                 break
 
@@ -127,6 +136,41 @@ def _blocks(
     return [block for block in blocks.values() if block[0] and block[1]]
 
 
+def unrefused(rule: CompiledRule, sources: Sequence[Leg], targets: Sequence[Leg]) -> list[Match]:
+    """Divide legs that all pair with each other into sets that people have left connected.
+
+    Without a refusal among them that is the one set. Costs no more than the legs and the refusals.
+    """
+    kept_apart: dict[Leg, set[Leg]] = {}
+    if rule.refused:
+        by_name = tuple({leg.transaction_id: leg for leg in side} for side in (sources, targets))
+        for source_ids, target_ids in rule.refused:
+            source, target = by_name[0].get(source_ids[0]), by_name[1].get(target_ids[0])
+            if len(source_ids) == len(target_ids) == 1 and source and target:
+                kept_apart.setdefault(source, set()).add(target)
+                kept_apart.setdefault(target, set()).add(source)
+    if not kept_apart:
+        return [_match(sources, targets)]
+    found = []
+    unseen = (dict.fromkeys(sources), dict.fromkeys(targets))
+    while unseen[0]:
+        first, _ = unseen[0].popitem()
+        members, frontier = [first], [first]
+        while frontier:
+            leg = frontier.pop()
+            others = unseen[1 - leg.side]
+            not_with = kept_apart.get(leg, set())
+            reached = [other for other in others if other not in not_with]
+            for other in reached:
+                del others[other]
+            members += reached
+            frontier += reached
+        if len(members) > 1:
+            some_sources = [leg for leg in members if leg.side == 0]
+            found.append(_match(some_sources, [leg for leg in members if leg.side != 0]))
+    return found
+
+
 def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
     selection = Selection({}, {})
     for some_sources, some_targets in _blocks(rule, sources, targets):
@@ -135,9 +179,13 @@ def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
         elif rule.plain and (len(some_sources) > 1 or len(some_targets) > 1):
             # Everything pairs with everything: one set, kept as the group it is rather than as
             # sources × targets pairs.
-            group = [_match(some_sources, some_targets)]
-            for leg in (*some_sources, *some_targets):
-                selection.ambiguous[leg] = group
+            for group in unrefused(rule, some_sources, some_targets):
+                if len(group.sources) == len(group.targets) == 1:
+                    _select_unambiguous([group], selection)
+                    continue
+                alone = [group]
+                for leg in (*group.sources, *group.targets):
+                    selection.ambiguous[leg] = alone
         else:
             _select_unambiguous(
                 [
@@ -151,7 +199,7 @@ def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
     return selection
 
 
-def _admits_group(rule: CompiledRule, group: Match) -> bool:
+def admits_group(rule: CompiledRule, group: Match) -> bool:
     """Whether sums agree and every source-target pair is within the other conditions."""
     legs = (*group.sources, *group.targets)
     currency = legs[0].currency
@@ -163,6 +211,7 @@ def _admits_group(rule: CompiledRule, group: Match) -> bool:
             sum(leg.amount_minor for leg in group.targets),
         )
         and all(rule.admits(source, target) for source in group.sources for target in group.targets)
+        and not (rule.refused and rule.refuses(*legs))
     )
 
 
@@ -177,19 +226,19 @@ def _select_groups(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -
             if rule.many_side == 0
             else [_match((source,), targets) for source in sources]
         )
-        if _admits_group(rule, group)
+        if admits_group(rule, group)
     ]
     selection = Selection({}, {})
     if rule.policy == "lowest_id":
-        open_ones = sorted(
-            (group for group in candidates if _is_open(group)),
+        in_order = sorted(
+            (group for group in candidates if rule.suggests or _is_open(group)),
             key=lambda group: (
                 [leg.transaction_id for leg in group.sources],
                 group.targets[0].transaction_id,
             ),
         )
-        if open_ones:
-            _take_all(selection, open_ones[0])
+        if in_order and _is_open(in_order[0]):
+            _take_all(selection, in_order[0])
     else:
         _select_unambiguous(candidates, selection)
     return selection

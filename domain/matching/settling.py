@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from domain.events import (
-    DuplicateDetected,
     Event,
-    ExceptionReclassified,
     ExceptionResolved,
     MatchSuggested,
     MatchSuperseded,
@@ -24,9 +22,9 @@ from domain.matching.book import Book, Suggestion
 from domain.matching.cases import Cases
 from domain.matching.compiled import CompiledRule
 from domain.matching.due import SECOND_US
-from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, Leg, by_id, by_time
-from domain.matching.near_misses import Classification
-from domain.matching.pools import Bucket, UniquePool
+from domain.matching.duplicates import set_duplicates_aside
+from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, PERSON, Leg, by_id, by_time
+from domain.matching.pools import Bucket
 from domain.matching.selection import (
     EMPTY,
     Match,
@@ -36,6 +34,7 @@ from domain.matching.selection import (
     ids_of,
     select,
     total_of,
+    unrefused,
 )
 
 
@@ -83,7 +82,7 @@ class Settling:
         """Look at the legs whose surroundings the step has changed."""
         again = self.book.again
         while again:
-            self._forget_outcomes()
+            self.forget_outcomes()
             legs, again[:] = sorted(set(again), key=by_time), []
             for leg in legs:
                 if leg.rule == OPEN and leg.disposition != DUPLICATE:
@@ -91,10 +90,11 @@ class Settling:
 
     def arrived(self, leg: Leg) -> None:
         """Look at a leg that was just put in, for the rules that do not wait."""
-        self._forget_outcomes()
+        self.forget_outcomes()
         self.look(leg)
 
-    def _forget_outcomes(self) -> None:
+    def forget_outcomes(self) -> None:
+        """Ask again what rules would make of legs, for what is open has changed."""
         self._outcomes.clear()
         self._judged.clear()
 
@@ -108,25 +108,27 @@ class Settling:
             found = pool.around(leg)
             if found is None:
                 continue
-            if rule.unique and self._set_duplicates_aside(rule, leg, found[1]):
+            if rule.unique and set_duplicates_aside(self, rule, leg, found[1]):
                 return
             selection = self._outcome(rule, found)
             match = selection.taken.get(leg)
-            if match is not None:
+            if match is not None and not rule.suggests:
                 final_at = match.newest_at + rule.settle_us
                 if rule.immediate or self.passed(final_at):
                     self.confirm(rule, match)
                 else:
                     self.book.due.plan(leg, final_at)
                 return
-            group = selection.ambiguous.get(leg)
+            group = [match] if match is not None else selection.ambiguous.get(leg)
             if group is None:
                 continue
-            if rule.policy == "suggest":
+            if match is not None or rule.policy == "suggest":
                 verdict = self._judge(rule, group).get(leg)
                 if verdict is not None and verdict.suggestion_id is None:
                     ask_at = verdict.ask_at if ask_at is None else min(ask_at, verdict.ask_at)
             else:
+                if rule.suggests:
+                    self._withdraw_rivals(rule, group)
                 left_ambiguous = left_ambiguous or rule
         self._leave_open(leg, ask_at, left_ambiguous)
 
@@ -157,12 +159,12 @@ class Settling:
             if not sources or not targets:
                 return EMPTY
             if rule.index:
-                sources = [leg for leg in sources if self._left_over(leg, rule.index)]
-                targets = [leg for leg in targets if self._left_over(leg, rule.index)]
+                sources = [leg for leg in sources if self.left_over(leg, rule.index)]
+                targets = [leg for leg in targets if self.left_over(leg, rule.index)]
             outcome = self._outcomes[(rule.index, name)] = select(rule, sources, targets)
         return outcome
 
-    def _left_over(self, leg: Leg, rules: int) -> bool:
+    def left_over(self, leg: Leg, rules: int) -> bool:
         """Whether none of the first `rules` rules would take `leg`."""
         if leg.rule != OPEN:
             return True  # a rival: a later rule has it, so the earlier ones had left it
@@ -172,8 +174,8 @@ class Settling:
         """The match that the rules numbered first…stop-1 would put `leg` in."""
         for index in range(first, stop):
             found = self.book.pools[index].around(leg)
-            if found is not None:
-                rule = self.book.rules[index]
+            rule = self.book.rules[index]
+            if found is not None and not rule.suggests:
                 match = self._outcome(rule, found).taken.get(leg)
                 if match is not None:
                     return rule, match
@@ -199,21 +201,44 @@ class Settling:
                 newest_ms,
             )
         )
+        self.close(sources, targets, rule.name, rule.index, newest_ms, "late_match")
+
+    def close(
+        self,
+        sources: tuple[Leg, ...],
+        targets: tuple[Leg, ...],
+        rule: str,
+        by_rule: int,
+        newest_ms: int,
+        resolution: str,
+    ) -> None:
+        """Close the members of a match just recorded, and all that spoke of them as open.
+
+        Args:
+            sources, targets: In id order.
+            rule: The match's rule, by name.
+            by_rule: Its number, or PERSON; see `Book.take_out`.
+            newest_ms: The match's, for its identity.
+            resolution: How the members' exceptions end.
+        """
         members = (*sources, *targets)
         late = [leg for leg in members if leg.disposition == EXCEPTION]
         stale = self.cases.naming(members)
         standing = sorted({one for leg in members for one in leg.suggestions})
+        self.book.take_out(sources, targets, rule, by_rule, newest_ms)
         for leg in members:
-            self.book.take_out(leg, rule.index)
-            self.stood_beside(leg, rule.index + 1)
-        if late:
-            identity = self._identity(rule, source_ids, target_ids, newest_ms)
-            self.events += [
-                ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity)
-                for leg in late
-            ]
+            self.stood_beside(leg, 0 if by_rule == PERSON else by_rule + 1)
+        identity = ""
+        if late or standing:
+            identity = self.identity(rule, ids_of(sources), ids_of(targets), newest_ms)
+        self.events += [
+            ExceptionResolved(leg.side, leg.transaction_id, resolution, identity) for leg in late
+        ]
         for suggestion_id in standing:
-            self._withdraw(suggestion_id, "a member matched")
+            if by_rule == PERSON and suggestion_id == identity:
+                self.book.withdraw(suggestion_id)  # the confirmation itself ends it
+            else:
+                self.withdraw(suggestion_id, "a member matched")
         self.cases.reclassify(stale)
 
     def stood_beside(self, gone: Leg, first_rule: int) -> None:
@@ -233,59 +258,6 @@ class Settling:
                         and leg.due != (leg.occurred_at + looks[0]) // SECOND_US + 1
                     ]
 
-    def _set_duplicates_aside(self, rule: CompiledRule, leg: Leg, bucket: Bucket) -> bool:
-        """Leave one open leg a side for a unique value; say whether `leg` was set aside."""
-        pool = self.book.pools[rule.index]
-        assert isinstance(pool, UniquePool)
-        key = leg.keys[rule.slot]
-        spent = pool.spent_by(leg.side, key)
-        if spent is not None:
-            self._set_aside(rule, leg, spent)
-        else:
-            mine = sorted(
-                (one for one in bucket[leg.side] if self._left_over(one, rule.index)), key=by_time
-            )
-            if len(mine) < 2:
-                return False
-            for one in mine[1:]:
-                self._set_aside(rule, one, mine[0].transaction_id)
-        self._forget_outcomes()
-        return leg.disposition == DUPLICATE
-
-    def _set_aside(self, rule: CompiledRule, leg: Leg, first: str) -> None:
-        value = leg.keys[rule.slot]
-        assert isinstance(value, str)
-        self.events.append(
-            DuplicateDetected(
-                leg.side,
-                leg.transaction_id,
-                first,
-                rule.name,
-                value,
-                leg.amount_minor,
-                leg.currency,
-            )
-        )
-        standing = leg.suggestions
-        had_exception = leg.disposition == EXCEPTION
-        stale = self.cases.naming((leg,))
-        self.book.set_duplicate(leg)
-        self.stood_beside(leg, rule.index + 1)
-        for suggestion_id in standing:
-            self._withdraw(suggestion_id, "a member is a duplicate")
-        reason = f"{rule.name}: {value} was brought by {first} before"
-        if had_exception:
-            self.events.append(
-                ExceptionReclassified(
-                    leg.side, leg.transaction_id, "duplicate", rule.name, reason, []
-                )
-            )
-        else:
-            self.events.append(
-                self.cases.unmatched(leg, Classification("duplicate", rule.name, reason, []))
-            )
-        self.cases.reclassify(stale)
-
     # -- suggesting --
 
     def _judge(self, rule: CompiledRule, group: list[Match]) -> dict[Leg, Verdict]:
@@ -298,7 +270,12 @@ class Settling:
             legs = {leg for match in candidates for leg in (*match.sources, *match.targets)}
             sources = tuple(sorted((leg for leg in legs if leg.side == 0), key=by_id))
             targets = tuple(sorted((leg for leg in legs if leg.side == 1), key=by_id))
-            verdict = self._stand(rule, sources, targets)
+            single = len(candidates) == 1 and (
+                rule.rule.match_type != "one_to_one" or len(sources) == len(targets) == 1
+            )
+            if rule.refused and rule.refuses(*sources, *targets):
+                continue
+            verdict = self._stand(rule, sources, targets, single)
             for leg in legs:
                 verdicts[leg] = verdict
         self._judged[id(group)] = (group, verdicts)
@@ -321,14 +298,16 @@ class Settling:
             # One to one, a candidate with many members stands for all their pairs, so what is
             # left of it is still a candidate; a group without a member is not that group.
             same = len(sources) == len(match.sources) and len(targets) == len(match.targets)
-            if sources and targets and (whole or same):
-                left.append(Match(sources, targets))
+            if same:
+                left.append(match)
+            elif sources and targets and whole:
+                left += unrefused(rule, sources, targets)
         yield from connected(left)
 
     def _stand(
-        self, rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...]
+        self, rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...], single: bool
     ) -> Verdict:
-        """Put one connected set before a person, once it is final."""
+        """Put one connected set, or a `single` possible match, before a person once it is final."""
         members = (*sources, *targets)
         final_at = max(leg.occurred_at for leg in members) + rule.settle_us
         if not (rule.immediate or self.passed(final_at)):
@@ -339,12 +318,15 @@ class Settling:
                 return Verdict(suggestion_id, 0)  # an earlier rule has asked about all of them
         source_ids, target_ids = ids_of(sources), ids_of(targets)
         newest_ms = max(leg.occurred_at for leg in members) // 1000
-        identity = self._identity(rule, source_ids, target_ids, newest_ms)
+        identity = self.identity(rule.name, source_ids, target_ids, newest_ms)
         if identity in self.book.suggestions:
             return Verdict(identity, 0)
         for other in sorted({one for leg in members for one in leg.suggestions}):
-            if self.book.suggestions[other].rule == rule.name:
-                self._withdraw(other, "the set of candidates changed")
+            standing = self.book.suggestions[other]
+            if standing.rule == rule.name:
+                self.withdraw(other, "the set of candidates changed")
+            elif standing.rule_index > rule.index and standing.lies_within(members):
+                self.withdraw(other, "an earlier rule asks about all of them")
         self.events.append(
             MatchSuggested(
                 rule.name,
@@ -356,26 +338,40 @@ class Settling:
                 total_of(sources),
                 total_of(targets),
                 newest_ms,
-                f"{len(sources)} source and {len(targets)} target transactions fit "
+                "the rule leaves its matches to a person"
+                if single and rule.suggests
+                else f"{len(sources)} source and {len(targets)} target transactions fit "
                 "in more than one way",
+                [leg.amount_minor for leg in sources],
+                [leg.amount_minor for leg in targets],
+                single,
             )
         )
         late = [leg for leg in members if leg.disposition == EXCEPTION]
-        self.book.suggest(identity, Suggestion(rule.name, rule.index, sources, targets))
+        self.book.suggest(identity, Suggestion(rule.name, rule.index, sources, targets, single))
         self.events += [
             ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity) for leg in late
         ]
         return Verdict(identity, 0)
 
-    def _identity(
-        self, rule: CompiledRule, source_ids: list[str], target_ids: list[str], newest_ms: int
+    def _withdraw_rivals(self, rule: CompiledRule, group: list[Match]) -> None:
+        """Ask no more about a match that the rule leaves alone now that it has a rival."""
+        members = [leg for match in group for leg in (*match.sources, *match.targets)]
+        for suggestion_id in sorted({one for leg in members for one in leg.suggestions}):
+            if self.book.suggestions[suggestion_id].rule == rule.name:
+                self.withdraw(suggestion_id, "the set of candidates changed")
+
+    def identity(
+        self, rule: str, source_ids: list[str], target_ids: list[str], newest_ms: int
     ) -> str:
+        """Name a match of this reconciliation; ids in order."""
         one = self.book.definition
         return match_id(
-            one.tenant_id, one.reconciliation_id, rule.name, source_ids, target_ids, newest_ms
+            one.tenant_id, one.reconciliation_id, rule, source_ids, target_ids, newest_ms
         )
 
-    def _withdraw(self, suggestion_id: str, reason: str) -> None:
+    def withdraw(self, suggestion_id: str, reason: str) -> None:
+        """Let a suggestion stand no longer."""
         suggestion = self.book.withdraw(suggestion_id)
         self.events.append(
             MatchSuperseded(

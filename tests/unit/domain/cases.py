@@ -100,6 +100,7 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
         "lowest_id" if unique else rng.choice(["suggest", "leave_unmatched", "lowest_id"]),
         rng.choice([0, 0, 5 * MINUTE]),
         unique,
+        rng.choice(["confirm", "confirm", "suggest"]),
     )
 
 

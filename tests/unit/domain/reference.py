@@ -149,8 +149,16 @@ def connected(found):
     return [group for _, group in groups]
 
 
-def run(definition: Definition, transactions: list[Transaction]) -> Outcome:  # noqa: C901
-    """What CONTRACT §4 says of these transactions, everything known and all time run out."""
+def run(  # noqa: C901
+    definition: Definition,
+    transactions: list[Transaction],
+    refused: frozenset[tuple[str | None, tuple[str, ...], tuple[str, ...]]] = frozenset(),
+) -> Outcome:
+    """What CONTRACT §4 says of these transactions, everything known and all time run out.
+
+    `refused` holds what people have rejected, by rule, and reversed, by None: rule, source ids and
+    target ids in order.
+    """
     outcome = Outcome()
     gone: set[tuple[int, str]] = set()
     ambiguous_sets = []
@@ -180,22 +188,36 @@ def run(definition: Definition, transactions: list[Transaction]) -> Outcome:  # 
                             outcome.duplicates.add((side, one.transaction_id))
                             gone.add((side, one.transaction_id))
                         seen.add(value)
-        found = candidates(rule, left(0), left(1))
+        found = [
+            c
+            for c in candidates(rule, left(0), left(1))
+            if (rule.name, ids(c[0]), ids(c[1])) not in refused
+            and (None, ids(c[0]), ids(c[1])) not in refused
+        ]
         if rule.selection == "lowest_id" or unique is not None:
+            chosen: set[tuple[int, str]] = set()
             while True:
                 free = [
                     c
                     for c in found
-                    if not any((x.side, x.transaction_id) in gone for s in c for x in s)
+                    if not any((x.side, x.transaction_id) in gone | chosen for s in c for x in s)
                 ]
                 if not free:
                     break
-                take(rule, min(free, key=lambda c: (ids(c[0]), ids(c[1]))))
+                best = min(free, key=lambda c: (ids(c[0]), ids(c[1])))
+                if rule.outcome == "suggest":
+                    chosen.update((x.side, x.transaction_id) for s in best for x in s)
+                    ambiguous_sets.append((rule, [best]))
+                else:
+                    take(rule, best)
             continue
         groups = connected(found)
         for group in groups:
             if len(group) == 1:
-                take(rule, group[0])
+                if rule.outcome == "suggest":
+                    ambiguous_sets.append((rule, group))
+                else:
+                    take(rule, group[0])
         if rule.selection == "suggest":
             ambiguous_sets += [(rule, group) for group in groups if len(group) > 1]
     suggested_members: list[frozenset[tuple[int, str]]] = []
@@ -207,6 +229,8 @@ def run(definition: Definition, transactions: list[Transaction]) -> Outcome:  # 
             sources = tuple({x for c in part for x in ids(c[0])})
             targets = tuple({x for c in part for x in ids(c[1])})
             members = frozenset([(0, x) for x in sources] + [(1, x) for x in targets])
+            if (rule.name, tuple(sorted(sources)), tuple(sorted(targets))) in refused:
+                continue
             if not any(members <= earlier for earlier in suggested_members):
                 suggested_members.append(members)
                 outcome.suggested.add((rule.name, tuple(sorted(sources)), tuple(sorted(targets))))

@@ -216,7 +216,6 @@ def test_any_plain_data_without_an_id_is_refused_in_words(raw):
     [
         ({"match_type": "many_to_many"}, "match_type", "many_to_many is not supported yet"),
         ({"match_type": "one_to_many"}, "group", "without whole_key"),
-        ({"outcome": "suggest"}, "outcome", "suggest is not supported yet; supported: confirm"),
         ({"selection": {"prefer": ["oldest"]}}, "selection.prefer", "not supported yet"),
         ({"amount": {"sign": "opposite"}}, "amount.sign", "opposite is not supported yet"),
         ({"amount": {"round": {"scale": 2}}}, "amount.round", "not supported yet"),

@@ -6,7 +6,7 @@ import pytest
 
 from domain.events import decode_events, encode_events
 from domain.matching.book import Book
-from domain.matching.legs import DISPOSITIONS, Leg
+from domain.matching.legs import DISPOSITIONS, Leg, Settled
 from domain.matching.pools import UniquePool
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
@@ -14,22 +14,24 @@ from tests.unit.domain.cases import MINUTE, some_transactions, some_written_defi
 from tests.unit.domain.test_reconciliation_properties import in_chunks
 
 
-def known(book: Book):
-    return [
-        {
-            identity: (
+def of_entry(entry):
+    match entry:
+        case Leg():
+            return (
                 DISPOSITIONS[entry.disposition],
                 entry.keys,
                 entry.occurred_at,
                 entry.amount_minor,
                 entry.suggestions,
             )
-            if isinstance(entry, Leg)
-            else entry
-            for identity, entry in side.items()
-        }
-        for side in book.known
-    ]
+        case Settled():
+            rivals = sorted((leg.side, leg.transaction_id) for leg in entry.rivals)
+            return entry.rule, entry.newest_ms, entry.packed(0), entry.packed(1), rivals
+    return entry
+
+
+def known(book: Book):
+    return [{identity: of_entry(entry) for identity, entry in side.items()} for side in book.known]
 
 
 def pools(book: Book):
@@ -63,12 +65,16 @@ def facts(state: Reconciliation):
         "newest": state.newest,
         "watermark": state.watermark_us,
         "commands": state.commands,
+        "refusals": list(book.refusals),
         "known": known(book),
         "pools": pools(book),
         "exceptions": {
             (leg.side, leg.transaction_id): noted for leg, noted in book.exceptions.items()
         },
-        "suggestions": sorted(book.suggestions),
+        "suggestions": {
+            identity: (one.rule, one.rule_index, one.single)
+            for identity, one in sorted(book.suggestions.items())
+        },
     }
 
 
