@@ -185,23 +185,21 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         return [records] if records.values else []
 
     def _take(self, messages: list[Message]) -> Records:
-        values: list[bytes] = []
-        offsets: list[int] = []
-        traceparent: str | None = None
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._judge(error)
-                continue
-            values.append(message.value() or b"")
-            offset = message.offset()
-            assert offset is not None, "a message without an error has a place"
-            offsets.append(offset)
-            if traceparent is None and (headers := message.headers()):
-                traceparent = traceparent_of(cast("Headers", headers))
+        # Each of these is one loop in C; a loop of ours would cost three times as much.
+        errors = list(map(Message.error, messages))
+        if errors.count(None) != len(errors):
+            for error in errors:
+                if error is not None:
+                    self._judge(error)
+            messages = [one for one, error in zip(messages, errors, strict=True) if error is None]
+        values = [value or b"" for value in map(Message.value, messages)]
+        # Of a message without an error both are there; the stubs allow for events with one.
+        offsets = cast(list[int], list(map(Message.offset, messages)))
         if offsets:
             self._next_offset = offsets[-1] + 1
-        return Records(self._topic, self._partition, self._side, values, offsets, traceparent)
+        return Records(
+            self._topic, self._partition, self._side, values, offsets, _first_traceparent(messages)
+        )
 
     def _judge(self, error: KafkaError) -> None:
         """Go on after what passes; stop at what would lose records."""
@@ -238,6 +236,14 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         if self._next_offset is not None and self._next_offset != self._told:
             self._passed(self._topic, self._partition, self._next_offset)
         self._consumer.close()
+
+
+def _first_traceparent(messages: list[Message]) -> str | None:
+    headers = list(map(Message.headers, messages))
+    if headers.count(None) == len(headers):
+        return None
+    found = (traceparent_of(cast("Headers", one)) for one in headers if one)
+    return next((one for one in found if one is not None), None)
 
 
 class TopicSource(FixedPartitionedSource[Records, int]):

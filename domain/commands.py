@@ -24,7 +24,7 @@ Ids = Annotated[
 SomeIds = Annotated[Ids, msgspec.Meta(min_length=1)]
 
 
-class CommandRefused(SettlerError):
+class CannotBeDone(SettlerError):
     """A command cannot be done as things stand; `code` is stable, the message a sentence."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -32,7 +32,7 @@ class CommandRefused(SettlerError):
         self.code = code
 
 
-class ConfirmSuggestion(msgspec.Struct, tag="confirm_suggestion", frozen=True):
+class ConfirmMatch(msgspec.Struct, tag="confirm_match", frozen=True):
     """Make a match of a suggestion.
 
     Without ids it is the whole suggestion, which must be one possible match; of a set of several
@@ -45,7 +45,7 @@ class ConfirmSuggestion(msgspec.Struct, tag="confirm_suggestion", frozen=True):
     reason: Reason = None
 
 
-class RejectSuggestion(msgspec.Struct, tag="reject_suggestion", frozen=True):
+class RejectMatch(msgspec.Struct, tag="reject_match", frozen=True):
     """Say that a suggestion is none; its rule does not suggest these members again."""
 
     match_id: str
@@ -69,27 +69,41 @@ class MatchByHand(msgspec.Struct, tag="match_by_hand", frozen=True):
     reason: Reason = None
 
 
-MatchCommand = ConfirmSuggestion | RejectSuggestion | ReverseMatch | MatchByHand
+class Pause(msgspec.Struct, tag="pause", frozen=True):
+    """Accept records, but decide nothing until resumed."""
 
-_TYPES = tuple(
+    reason: Reason = None
+
+
+class Resume(msgspec.Struct, tag="resume", frozen=True):
+    """Go on deciding."""
+
+    reason: Reason = None
+
+
+MatchCommand = ConfirmMatch | RejectMatch | ReverseMatch | MatchByHand
+AnyCommand = MatchCommand | Pause | Resume
+
+#: What a command is called in the inbox. Defining is one more; see the module.
+COMMAND_TYPES = tuple(
     str(one.__struct_config__.tag)
-    for one in (ConfirmSuggestion, RejectSuggestion, ReverseMatch, MatchByHand)
+    for one in (ConfirmMatch, RejectMatch, ReverseMatch, MatchByHand, Pause, Resume)
 )
 
 
-def parse_command(command_type: str, payload: dict[str, Any]) -> MatchCommand:
+def parse_command(command_type: str, payload: dict[str, Any]) -> AnyCommand:
     """Check a command as it came from the inbox.
 
     Raises:
-        CommandRefused: `unknown_command`, or `invalid_command` with what is wrong where.
+        CannotBeDone: `unknown_command`, or `invalid_command` with what is wrong where.
     """
-    if command_type not in _TYPES:
-        known = ", ".join(("define", *_TYPES))
-        raise CommandRefused(
+    if command_type not in COMMAND_TYPES:
+        known = ", ".join(("define", *COMMAND_TYPES))
+        raise CannotBeDone(
             "unknown_command", f"{command_type!r} is no command of this release; known: {known}."
         )
     try:
-        command: MatchCommand = msgspec.convert({**payload, "type": command_type}, MatchCommand)
+        command: AnyCommand = msgspec.convert({**payload, "type": command_type}, AnyCommand)
     except msgspec.ValidationError as problem:
-        raise CommandRefused("invalid_command", f"The command cannot be read: {problem}.") from None
+        raise CannotBeDone("invalid_command", f"The command cannot be read: {problem}.") from None
     return command

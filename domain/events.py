@@ -192,12 +192,61 @@ class ExceptionReclassified(
 class ExceptionResolved(
     msgspec.Struct, array_like=True, tag="ExceptionResolved", frozen=True, gc=False
 ):
-    """An exception closed; `match_id` names the match that closed it, if one did."""
+    """An exception closed; `match_id` names the match that closed it, if one did.
+
+    `superseded`: the transaction was corrected. `first_corrected`: the one whose value it had
+    brought again was, so that it is no duplicate any more and pending again.
+    """
 
     side: int
     transaction_id: str
     resolution: str
     match_id: str | None
+
+
+class TransactionSuperseded(
+    msgspec.Struct, array_like=True, tag="TransactionSuperseded", frozen=True, gc=False
+):
+    """A record gave way to the one of its side that corrects it.
+
+    It was pending when this happened: what it was matched, suggested or an exception in ended
+    just before. `late` says that its correction had come first. A correction under the same id
+    names that id as `superseded_by`.
+    """
+
+    side: int
+    transaction_id: str
+    superseded_by: str
+    amount_minor: int
+    currency: str
+    late: bool
+
+
+class ReconciliationPaused(
+    msgspec.Struct, array_like=True, tag="ReconciliationPaused", frozen=True, gc=False
+):
+    """From here on records are accepted and pending, and nothing is decided."""
+
+    reason: str | None
+    command_id: str
+
+
+class ReconciliationResumed(
+    msgspec.Struct, array_like=True, tag="ReconciliationResumed", frozen=True, gc=False
+):
+    """Matching goes on, with everything that came meanwhile."""
+
+    reason: str | None
+    command_id: str
+
+
+class CommandRefused(msgspec.Struct, array_like=True, tag="CommandRefused", frozen=True, gc=False):
+    """A command could not be done; nothing was changed. `code` is stable, `message` a sentence."""
+
+    command_id: str
+    command_type: str
+    code: str
+    message: str
 
 
 class DuplicateDetected(
@@ -228,6 +277,10 @@ Event = (
     | ExceptionReclassified
     | ExceptionResolved
     | DuplicateDetected
+    | TransactionSuperseded
+    | ReconciliationPaused
+    | ReconciliationResumed
+    | CommandRefused
 )
 
 #: Current `event_version` of every type; the batch format fixes them all.

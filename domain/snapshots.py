@@ -2,32 +2,27 @@
 
 Format 2 is a MessagePack array in the order of `_Snapshot`. Open legs and the members of matches
 are their packed transactions and what matching has made of them; everything that follows from
-these is built again. Format 1 kept only hashes of what was closed; it is read, and what it closed
-can be recognised but not reversed.
+these is built again. Format 1 kept too little of what was closed to undo it; such a snapshot is
+passed over, and the stream folded from its start.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from domain.definition_parsing import parse_definition
-from domain.matching.book import Suggestion
-from domain.matching.due import SECOND_US
-from domain.matching.legs import Leg, Settled
+from domain.matching.legs import Leg, Settled, Suggestion, Superseded
 from domain.matching.pools import UniquePool
 from domain.matching.refusals import Refusal
 from domain.reconciliation import Reconciliation
-from domain.transactions import unpack_transaction
 
-#: Written now.
+#: Written now; `restore` reads this one and says so of any other.
 FORMAT = 2
-#: What `restore` reads.
-FORMATS_READ = (1, 2)
 
-# A closed transaction: the place of its match in `_Snapshot.matches`, its packed content when it
-# was set aside, or the hash an earlier release kept, whose bytes are fewer than any content's.
-_Reference = int | bytes
-_HASH_BYTES = 8
+# A closed transaction: the place of its match in `_Snapshot.matches`; its packed content when it
+# is a duplicate; who corrected it and what had come under its id.
+_Reference = int | bytes | tuple[str, list[bytes]]
 
 
 class _Closed(msgspec.Struct, array_like=True):
@@ -47,6 +42,7 @@ class _Snapshot(msgspec.Struct, array_like=True):
     newest: list[int | None]
     watermark_us: int | None
     recorded_watermark_us: int | None
+    paused: bool
     commands: list[str]
     open_legs: list[tuple[bytes, int]]
     exceptions: list[tuple[int, str, str, list[str]]]
@@ -55,25 +51,9 @@ class _Snapshot(msgspec.Struct, array_like=True):
     closed: list[_Closed]
     rivals: list[tuple[int, bytes]]
     refusals: list[tuple[str | None, list[str], list[str]]]
-
-
-class _SnapshotOne(msgspec.Struct, array_like=True):
-    format: int
-    definition: dict[str, Any]
-    definition_version: int
-    version: int
-    newest: list[int | None]
-    watermark_us: int | None
-    recorded_watermark_us: int | None
-    commands: list[str]
-    open_legs: list[tuple[bytes, int]]
-    exceptions: list[tuple[int, str, str, list[str]]]
-    suggestions: list[tuple[str, str, int, list[str], list[str]]]
-    # side → ids and content hashes of closed transactions, by day of event time
-    closed: list[
-        tuple[int, list[list[str]], list[list[int]], list[tuple[int, list[Any], list[str]]]]
-    ]
-    rivals: list[tuple[int, bytes]]
+    # rule, side and id of every duplicate the present rules have set aside
+    duplicates: list[tuple[int, int, str]]
+    replaced: list[dict[str, list[bytes]]]
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -82,7 +62,6 @@ class _Head(msgspec.Struct, array_like=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Snapshot)
-_decoder_one = msgspec.msgpack.Decoder(_SnapshotOne)
 _head_decoder = msgspec.msgpack.Decoder(_Head)
 
 
@@ -100,8 +79,9 @@ def snapshot(state: Reconciliation) -> bytes:
             state.newest,
             state.watermark_us,
             state.recorded_watermark_us,
+            state.paused,
             list(state.commands),
-            [(leg.packed, leg.due) for leg in legs],
+            [(leg.packed, book.due_second(leg)) for leg in legs],
             [
                 (leg.side, leg.transaction_id, category, list(ids))
                 for leg, (category, ids) in book.exceptions.items()
@@ -122,10 +102,21 @@ def snapshot(state: Reconciliation) -> bytes:
                 for one in matches
             ],
             closed,
-            [(leg.rule, leg.packed) for one in book.closed.values() for leg in one.rivals],
+            [(leg.rule, leg.packed) for leg in book.closed.rivals()],
             [(one.rule, list(one.source_ids), list(one.target_ids)) for one in book.refusals],
+            list(_duplicates(state)),
+            [{one: list(contents) for one, contents in side.items()} for side in book.replaced],
         )
     )
+
+
+def _duplicates(state: Reconciliation) -> Iterator[tuple[int, int, str]]:
+    book = state.book
+    for index, pool in enumerate(book.pools):
+        if isinstance(pool, UniquePool):
+            for side, one in pool.aside:
+                if isinstance(book.known[side].get(one), bytes):
+                    yield index, side, one
 
 
 def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
@@ -134,7 +125,8 @@ def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
     matches: list[Settled] = []
     places: dict[int, int] = {}
     days = []
-    for day, one in sorted(book.closed.items()):
+    book.closed.spread(book.pools[0])
+    for day, one in sorted(book.closed.days.items()):
         ids: list[list[str]] = [[], []]
         references: list[list[_Reference]] = [[], []]
         for side in (0, 1):
@@ -150,8 +142,10 @@ def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
                     if place == len(matches):
                         matches.append(entry)
                     references[side].append(place)
+                elif isinstance(entry, Superseded):
+                    references[side].append((entry.by, list(entry.contents)))
                 else:
-                    references[side].append(entry if isinstance(entry, bytes) else _hash(entry))
+                    references[side].append(entry)
         spent = []
         for place, keys in enumerate(one.spent):
             pool = book.pools[place // 2]
@@ -170,17 +164,18 @@ def restore(data: bytes) -> Reconciliation:
         ValueError: A format this release does not know.
     """
     written = _head_decoder.decode(data).format
-    if written not in FORMATS_READ:
+    if written != FORMAT:
         raise ValueError(
-            f"snapshot has format {written}, this release reads {FORMATS_READ}; "
+            f"snapshot has format {written}, this release reads {FORMAT}; "
             "delete it to fold the stream from its start, or run the release that wrote it"
         )
-    stored = _raise(_decoder_one.decode(data)) if written == 1 else _decoder.decode(data)
+    stored = _decoder.decode(data)
     state = Reconciliation(parse_definition(stored.definition), stored.definition_version)
     state.version = stored.version
     state.newest = stored.newest
     state.watermark_us = stored.watermark_us
     state.recorded_watermark_us = stored.recorded_watermark_us
+    state.paused = stored.paused
     state.commands = dict.fromkeys(stored.commands)
     for rule, source_ids, target_ids in stored.refusals:
         state.book.refuse(Refusal(rule, tuple(source_ids), tuple(target_ids)))
@@ -190,80 +185,53 @@ def restore(data: bytes) -> Reconciliation:
     return state
 
 
-def _raise(old: _SnapshotOne) -> _Snapshot:
-    """Read format 1 as the present one."""
-    return _Snapshot(
-        FORMAT,
-        old.definition,
-        old.definition_version,
-        old.version,
-        old.newest,
-        old.watermark_us,
-        old.recorded_watermark_us,
-        old.commands,
-        old.open_legs,
-        old.exceptions,
-        [(*suggestion, False) for suggestion in old.suggestions],
-        [],
-        [
-            _Closed(day, ids, [[_hash(one) for one in side] for side in hashes], spent)
-            for day, ids, hashes, spent in old.closed
-        ],
-        old.rivals,
-        [],
-    )
-
-
 def _restore_open(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
-    tenant, reconciliation = state.tenant_id, state.reconciliation_id
     for packed, due in stored.open_legs:
-        leg = book.leg_of(unpack_transaction(packed, tenant, reconciliation))
-        book.put_back(leg, due)
+        book.put_back(book.leg_of(book.unpack(packed)), due)
     for side, transaction_id, category, ids in stored.exceptions:
         book.open_exception(book.open_leg(side, transaction_id), category, tuple(ids))
     for identity, rule, index, source_ids, target_ids, single in stored.suggestions:
         sources = tuple(book.open_leg(0, one) for one in source_ids)
         targets = tuple(book.open_leg(1, one) for one in target_ids)
-        dues = [(leg, leg.due) for leg in (*sources, *targets)]
         book.suggest(identity, Suggestion(rule, index, sources, targets, single))
-        for leg, due in dues:
-            if due:
-                book.due.plan(leg, (due - 1) * SECOND_US)
 
 
 def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
-    tenant, reconciliation = state.tenant_id, state.reconciliation_id
     matches = [
         Settled(rule, newest_ms, _alone(sources), _alone(targets))
         for rule, newest_ms, sources, targets in stored.matches
     ]
     for of_day in stored.closed:
-        one = book.closed[of_day.day] = book.new_closed()
+        one = book.closed.of_day(of_day.day)
         for side in (0, 1):
             one.ids[side].extend(of_day.ids[side])
             known = book.known[side]
             for known_id, reference in zip(of_day.ids[side], of_day.references[side], strict=True):
                 if isinstance(reference, int):
                     known[known_id] = matches[reference]
-                elif len(reference) == _HASH_BYTES:
-                    known[known_id] = int.from_bytes(reference)
-                else:
+                elif isinstance(reference, bytes):
                     known[known_id] = reference
+                else:
+                    known[known_id] = Superseded(reference[0], tuple(reference[1]))
         for place, keys, holders in of_day.spent:
             pool = book.pools[place // 2]
             assert isinstance(pool, UniquePool)
             pool.sides[place % 2].update(zip(keys, holders, strict=True))
             one.spent[place].extend(keys)
-    for rule, packed in stored.rivals:
-        leg = book.leg_of(unpack_transaction(packed, tenant, reconciliation))
-        leg.rule = rule
+    for index, side, duplicate in stored.duplicates:
+        packed, pool = book.known[side][duplicate], book.pools[index]
+        assert isinstance(packed, bytes)
+        assert isinstance(pool, UniquePool)
+        slot = book.rules[index].slot
+        pool.set_aside(side, book.leg_of(book.unpack(packed)).keys[slot], duplicate)
+    for side, contents in enumerate(stored.replaced):
+        book.replaced[side].update({one: tuple(packed) for one, packed in contents.items()})
+    for index, packed in stored.rivals:
+        leg = book.leg_of(book.unpack(packed))
+        leg.rule = index
         book.put_back_rival(leg)
-
-
-def _hash(of_content: int) -> bytes:
-    return of_content.to_bytes(_HASH_BYTES)
 
 
 def _alone(members: list[bytes]) -> bytes | tuple[bytes, ...]:

@@ -9,7 +9,8 @@ import msgspec
 from connectors.kafka import Records
 from connectors.postgres.dead_letters import StoredDeadLetter
 from domain.identity import stream_id
-from domain.transactions import Rejection, Transaction, decode_transaction, unpack_transaction
+from domain.transaction_reading import decode_transaction, read_transactions
+from domain.transactions import Rejection, Transaction, unpack_transaction
 
 #: The key of what names no reconciliation: it passes through on its way to the dead letters.
 UNKEYED = ""
@@ -109,39 +110,22 @@ def key_by_tenant_reconciliation(records: Records) -> list[tuple[str, Arrivals]]
     Returns:
         (stream id, its records); under `UNKEYED` what names no reconciliation.
     """
-    gathered: dict[tuple[str | None, str | None], Arrivals] = {}
-    side, now_us = records.side, clock_us()
-    last_scope: tuple[str | None, str | None] = ("", "")  # equal to no scope
-    arrivals = Arrivals(UNKEYED, records.topic, records.partition, 0, 0, [], [], [], None)
-    for value, offset in zip(records.values, records.offsets, strict=True):
-        one = decode_transaction(value, side, now_us, offset)
-        scope = (one.tenant_id, one.reconciliation_id)
-        if scope != last_scope:
-            last_scope = scope
-            found = gathered.get(scope)
-            if found is None:
-                found = gathered[scope] = Arrivals(
-                    _key(scope),
-                    records.topic,
-                    records.partition,
-                    offset,
-                    offset,
-                    [],
-                    [],
-                    [],
-                    records.traceparent,
-                )
-            arrivals = found
-        arrivals.next_offset = offset
-        if type(one) is Transaction:
-            arrivals.transactions.append(one)
-            arrivals.raws.append(value)
-        else:
-            assert isinstance(one, Rejection)
-            arrivals.rejections.append(one)
-    for arrivals in gathered.values():
-        arrivals.next_offset += 1
-    return [(arrivals.stream_id, arrivals) for arrivals in gathered.values()]
+    decoded = []
+    for scope in read_transactions(records.values, records.offsets, records.side, clock_us()):
+        first_offset, next_offset = scope.span
+        arrivals = Arrivals(
+            _key((scope.tenant_id, scope.reconciliation_id)),
+            records.topic,
+            records.partition,
+            first_offset,
+            next_offset,
+            scope.transactions,
+            scope.raws,
+            scope.rejections,
+            records.traceparent,
+        )
+        decoded.append((arrivals.stream_id, arrivals))
+    return decoded
 
 
 def _key(scope: tuple[str | None, str | None]) -> str:

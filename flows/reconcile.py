@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 EPOCH = timedelta(seconds=0.5)
 # Open transactions live for days: collecting all of them again and again finds nothing and stops
 # the flow for seconds. Young garbage is still collected.
-_GC_THRESHOLDS = (50_000, 20, 100_000)
+_GC_THRESHOLDS = (500_000, 20, 100_000)
 
 
 def build_flow(process: FlowProcess) -> Dataflow:

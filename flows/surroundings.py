@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
+from connectors.postgres.journal import decode_journal
 from connectors.postgres.records import Claim
 from connectors.postgres.store import Store
 from domain.definition_parsing import parse_definition
 from domain.events import ReconciliationDefined, decode_events
-from domain.journal import decode_journal
 from domain.reconciliation import Reconciliation
-from domain.snapshots import FORMATS_READ, restore
+from domain.snapshots import restore
 
 _UNKNOWN_SECONDS = 2.0
 _UNKNOWN_MAX = 10_000
@@ -59,7 +59,7 @@ class Surroundings:
 def rebuild(claim: Claim) -> Reconciliation | None:
     """Fold a claimed stream to its state; None for a stream without any event."""
     state: Reconciliation | None = None
-    if claim.snapshot is not None and claim.snapshot_format in FORMATS_READ:
+    if claim.snapshot is not None:
         state = restore(claim.snapshot)
     for batch in claim.batches:
         events = decode_events(batch.events, batch.format)

@@ -10,7 +10,8 @@ from connectors.files.cells import Convert, converter
 from connectors.files.errors import CellInvalid, FileUnusable
 from connectors.files.rows import ATTRIBUTE, NO_CLOCK, Record, elsewhere, side_spec
 from domain.definitions import Definition
-from domain.transactions import Rejection, decode_transaction
+from domain.transaction_reading import decode_transaction
+from domain.transactions import Rejection
 
 # Records of 64 KiB are refused as too large one by one; a line past this is no line of records.
 LINE_BYTES_MAX = 1 << 24

@@ -8,7 +8,8 @@ import msgspec
 from connectors.files.cells import Convert, converter
 from connectors.files.errors import CellInvalid, FileUnusable
 from domain.definitions import Column, Definition, SideSpec
-from domain.transactions import SOURCE, Rejection, Transaction, decode_transaction
+from domain.transaction_reading import decode_transaction
+from domain.transactions import SOURCE, Rejection, Transaction
 
 Record = Transaction | Rejection
 

@@ -15,10 +15,10 @@ from psycopg import errors as pg_errors
 from psycopg.types.json import Jsonb
 
 from connectors.postgres.errors import Fenced
+from connectors.postgres.journal import encode_journal
 from connectors.postgres.queries import load_queries
 from connectors.postgres.records import CommandOutcome, DeadLetter, StreamCommit
 from domain.events import FORMAT, encode_events
-from domain.journal import encode_journal
 
 _SQL = load_queries("writing")
 _BATCH_TYPES = (

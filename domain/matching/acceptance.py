@@ -1,51 +1,54 @@
 """Taking transactions in: what is new, what is a redelivery, what contradicts what is known."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from xxhash import xxh3_64_intdigest
-
-from domain.events import RecordMatched
 from domain.matching.book import Book
-from domain.matching.compiled import CompiledRule, KeyOf
-from domain.matching.legs import PENDING, Known, Leg, Settled
-from domain.matching.pools import UniquePool
+from domain.matching.legs import Known, Leg, Settled, Superseded
+from domain.matching.pairing import Pairing
 from domain.matching.settling import Settling
-from domain.transactions import SIDE_NAMES, Rejection, Transaction
+from domain.matching.undoing import note_late, supersede
+from domain.transactions import SIDE_NAMES, Rejection, Transaction, supersedes
 
 _LONG_AGO = -(1 << 62)
 
 
-class _Quick(NamedTuple):
-    """The first rule, when it is unique: then most records meet their counterpart or nobody.
+class _Refused(NamedTuple):
+    code: str
+    message: str
 
-    What is done in short here is what `Settling` would do at length, one to one.
-    """
 
-    rule: CompiledRule
-    pool: UniquePool
-    keys_of: tuple[KeyOf, KeyOf]
+_KNOWN = _Refused("", "")
 
 
 class Acceptance:
-    """One chunk's way into the book.
+    """One chunk's way into the book, piece by piece: each correction begins a new one.
+
+    What a correction undoes is told before the piece it begins, so that whoever folds the events
+    takes in its records with the place made free for them.
 
     Attributes:
+        journal: The packed content of what was accepted, in order.
+        undone: How many of the settling's events came before this piece was accepted.
         redelivered: Transactions that were known with the same content.
         newest: Newest accepted event time per side, microseconds.
 
     Args:
         forgotten_before: Ids of older event times are no longer known, so a transaction from then
             cannot be told from a redelivery and is refused.
+        decides: Whether rules may take what comes; else it is only filed.
     """
 
-    def __init__(self, book: Book, settling: Settling, forgotten_before: int | None) -> None:
+    def __init__(
+        self, book: Book, settling: Settling, forgotten_before: int | None, *, decides: bool
+    ) -> None:
         self._book = book
         self._settling = settling
         self._forgotten_before = _LONG_AGO if forgotten_before is None else forgotten_before
         self._counts: dict[tuple[int, str], list[int]] = {}
-        self._quick = _quick(book)
-        # A record that meets nobody by the first rule needs no look of its own then and there.
-        self._looks_at_once = any(rule.immediate for rule in book.rules[1 if self._quick else 0 :])
+        self._decides = decides
+        self._looks_at_once = decides and any(rule.immediate for rule in book.rules)
+        self.journal: list[bytes] = []
+        self.undone = 0
         self.redelivered = 0
         self.newest: list[int | None] = [None, None]
         self.rejections: list[Rejection] = []
@@ -57,168 +60,129 @@ class Acceptance:
             for (side, currency), (count, total) in self._counts.items()
         )
 
-    def accept(self, transactions: list[Transaction], raws: list[bytes]) -> list[bytes]:
-        """Take in what is new, deciding at once what waits for nothing.
+    def accept(self, transactions: list[Transaction], raws: list[bytes], begin: int) -> int:
+        """Take in what is new from place `begin` on, deciding at once what waits for nothing.
 
         Returns:
-            The packed content of what was accepted, in order.
+            The place of the correction that begins the next piece, or the number of transactions.
         """
-        book = self._book
-        known = book.known
-        journal: list[bytes] = []
-        accepted = journal.append
-        newest = [_LONG_AGO, _LONG_AGO]
-        forgotten_before = self._forgotten_before
-        quick = self._quick
-        count: list[int] = [0, 0]
-        counted_side, counted_currency = -1, ""
-        for index, transaction in enumerate(transactions):
-            side = transaction.side
-            prior = known[side].get(transaction.transaction_id)
-            if prior is not None:
-                self._meet(prior, transaction, raws[index] if raws else b"")
-                continue
-            occurred_at = transaction.occurred_at
-            if transaction.is_date:
-                occurred_at = book.event_time(transaction)
-            if occurred_at < forgotten_before:
-                self._refuse_old(transaction, raws[index] if raws else b"")
-                continue
-            accepted(transaction.packed)
-            if occurred_at > newest[side]:
-                newest[side] = occurred_at
-            if side != counted_side or transaction.currency != counted_currency:
-                counted_side, counted_currency = side, transaction.currency
-                count = self._counts.setdefault((side, counted_currency), [0, 0])
-            count[0] += 1
-            count[1] += transaction.amount_minor
-            if quick is None or not self._take_in_quickly(quick, transaction, side, occurred_at):
-                self._take_in(transaction, side, occurred_at)
-        self.newest = [None if one == _LONG_AGO else one for one in newest]
-        return journal
+        pairing = None
+        if self._decides:
+            pairing = Pairing.of(self._book, self._settling, self._forgotten_before)
+        left_out: list[int] = []
+        index = begin
+        while index < len(transactions):
+            if pairing is not None:
+                index = pairing.take_in(transactions, index, self._note)
+                if index == len(transactions):
+                    break
+            transaction = transactions[index]
+            occurred_at = self._book.event_time(transaction)
+            refused = self._refusal(transaction, occurred_at)
+            if refused is None and supersedes(transaction) is not None:
+                if index > begin:
+                    break
+                supersede(self._settling, transaction)
+                self.undone = len(self._settling.events)
+            if refused is None:
+                self._take_in(transaction, occurred_at)
+            else:
+                left_out.append(index - begin)
+                self._leave_out(transaction, refused, raws[index] if raws else b"")
+            index += 1
+        self.journal = [transaction.packed for transaction in transactions[begin:index]]
+        for place in reversed(left_out):
+            del self.journal[place]
+        return index
 
-    def _leg(self, transaction: Transaction, side: int, occurred_at: int) -> Leg:
-        return Leg(
-            transaction.transaction_id,
-            side,
-            transaction.amount_minor,
-            transaction.currency,
-            occurred_at,
-            self._book.keys_of(transaction),
-            transaction.packed,
-        )
+    def _note(self, side: int, currency: str, count: int, total: int, newest: int) -> None:
+        """Count what was accepted; `newest` is its newest event time."""
+        counted = self._counts.setdefault((side, currency), [0, 0])
+        counted[0] += count
+        counted[1] += total
+        known = self.newest[side]
+        if known is None or newest > known:
+            self.newest[side] = newest
 
-    def _take_in(self, transaction: Transaction, side: int, occurred_at: int) -> None:
-        leg = self._leg(transaction, side, occurred_at)
-        self._book.put_in(leg)
-        if self._looks_at_once or self._quick is not None:
+    def _take_in(self, transaction: Transaction, occurred_at: int) -> None:
+        side = transaction.side
+        self._note(side, transaction.currency, 1, transaction.amount_minor, occurred_at)
+        leg = self._book.take(transaction)
+        if leg is None:
+            known = self._book.known[side][transaction.transaction_id]
+            by = known.by if isinstance(known, Superseded) else transaction.transaction_id
+            note_late(self._settling, transaction, by)
+        elif self._looks_at_once:
             self._settling.arrived(leg)
             if self._book.again:
                 self._settling.look_again()
 
-    def _take_in_quickly(
-        self, quick: _Quick, transaction: Transaction, side: int, occurred_at: int
-    ) -> bool:
-        """Pair a record off by the first rule, or file it where nobody waits for it.
-
-        Returns:
-            False, with nothing done, when the case is not as plain as that.
-        """
-        pool = quick.pool
-        key = quick.keys_of[side](transaction)
-        if key is None or key in pool.sides[side]:
-            return False
-        other = pool.sides[1 - side].get(key)
-        if other is None:
-            if self._looks_at_once:
-                return False
-            self._book.put_in(self._leg(transaction, side, occurred_at))
-            return True
-        if type(other) is not Leg or other.disposition != PENDING:
-            return False
-        if quick.rule.plain and not quick.rule.refused:
-            if (
-                other.amount_minor != transaction.amount_minor
-                or other.currency != transaction.currency
-            ):
-                return False
-        else:
-            leg = self._leg(transaction, side, occurred_at)
-            if not (quick.rule.admits(leg, other) if side == 0 else quick.rule.admits(other, leg)):
-                return False
-        self._pair_off(quick, transaction, side, occurred_at, key, other)
-        return True
-
-    def _pair_off(
-        self,
-        quick: _Quick,
-        transaction: Transaction,
-        side: int,
-        occurred_at: int,
-        key: Any,
-        other: Leg,
-    ) -> None:
-        """Match a record that was never filed with the leg that waited for it."""
-        transaction_id, other_id = transaction.transaction_id, other.transaction_id
-        newest_ms = max(occurred_at, other.occurred_at) // 1000
-        amount, other_amount = transaction.amount_minor, other.amount_minor
-        self._settling.events.append(
-            RecordMatched(
-                quick.rule.name,
-                "one_to_one",
-                self._settling.definition_version,
-                [transaction_id] if side == 0 else [other_id],
-                [other_id] if side == 0 else [transaction_id],
-                other.currency,
-                amount if side == 0 else other_amount,
-                other_amount if side == 0 else amount,
-                newest_ms,
+    def _refusal(self, transaction: Transaction, occurred_at: int) -> _Refused | None:
+        """Why a transaction is not taken in; `_KNOWN` for a redelivery, None if it is taken."""
+        side, named = transaction.side, transaction.transaction_id
+        prior = self._book.known[side].get(named)
+        if prior is not None:
+            earlier = self._book.replaced[side].get(named, ())
+            if self._holds(prior, transaction) or transaction.packed in earlier:
+                return _KNOWN
+            if not self._makes_way(prior, transaction, bool(earlier)):
+                return _Refused(
+                    "conflicting_duplicate",
+                    f"{SIDE_NAMES[side]} transaction {named} is known with other content; the "
+                    "first stays. Send a correction under a new id, or under this one with "
+                    "supersedes naming it.",
+                )
+        if occurred_at < self._forgotten_before:
+            return _Refused(
+                "too_old",
+                f"transaction {named} occurred before the time ids are remembered "
+                "for, so a redelivery could not be told apart. Raise window.remember to take it "
+                "in.",
             )
-        )
-        book = self._book
-        book.pair_off(other, transaction_id, transaction.packed, occurred_at, key, newest_ms)
-        if len(book.rules) > 1:
-            self._settling.stood_beside(other, 1)
-            if book.again:
-                self._settling.look_again()
+        return None
 
-    def _meet(self, prior: Known, transaction: Transaction, raw: bytes) -> None:
-        """A transaction whose id is known: the same again, or something else under its name."""
+    def _holds(self, prior: Known, transaction: Transaction) -> bool:
+        """Whether the very content is known under its id."""
         packed = transaction.packed
-        if isinstance(prior, Leg):
-            same = prior.packed == packed
-        elif isinstance(prior, Settled):
-            same = packed in prior.packed(transaction.side)
-        elif isinstance(prior, bytes):
-            same = prior == packed
-        else:
-            same = prior == xxh3_64_intdigest(packed)
-        if same:
+        match prior:
+            case Leg():
+                return prior.packed == packed
+            case Settled():
+                return packed in prior.packed(transaction.side)
+            case Superseded():
+                return packed in prior.contents
+        return prior == packed
+
+    def _makes_way(self, prior: Known, transaction: Transaction, corrected: bool) -> bool:
+        """Whether other content under a known id is a correction, or what one has corrected.
+
+        Args:
+            corrected: Something under this id was corrected before.
+        """
+        named = transaction.transaction_id
+        if supersedes(transaction) == named:
+            return True
+        if isinstance(prior, Superseded):
+            return all(self._corrects_itself(one) for one in prior.contents)
+        if corrected:
+            return False
+        if isinstance(prior, Settled):
+            contents = prior.packed(transaction.side)
+            return any(self._corrects_itself(one, named) for one in contents)
+        return self._corrects_itself(prior.packed if isinstance(prior, Leg) else prior)
+
+    def _corrects_itself(self, packed: bytes, named: str | None = None) -> bool:
+        one = self._book.unpack(packed)
+        return supersedes(one) == one.transaction_id and named in (None, one.transaction_id)
+
+    def _leave_out(self, transaction: Transaction, refused: _Refused, raw: bytes) -> None:
+        if refused is _KNOWN:
             self.redelivered += 1
             return
-        side = SIDE_NAMES[transaction.side]
-        self._reject(
-            transaction,
-            raw,
-            "conflicting_duplicate",
-            f"{side} transaction {transaction.transaction_id} is known with other content; the "
-            "first stays. Send a correction under a new id.",
-        )
-
-    def _refuse_old(self, transaction: Transaction, raw: bytes) -> None:
-        self._reject(
-            transaction,
-            raw,
-            "too_old",
-            f"transaction {transaction.transaction_id} occurred before the time ids are remembered "
-            "for, so a redelivery could not be told apart. Raise window.remember to take it in.",
-        )
-
-    def _reject(self, transaction: Transaction, raw: bytes, code: str, message: str) -> None:
         self.rejections.append(
             Rejection(
-                code,
-                message,
+                refused.code,
+                refused.message,
                 transaction.tenant_id,
                 transaction.reconciliation_id,
                 transaction.transaction_id,
@@ -227,12 +191,3 @@ class Acceptance:
                 transaction.offset,
             )
         )
-
-
-def _quick(book: Book) -> _Quick | None:
-    rule, pool = book.rules[0], book.pools[0]
-    if not isinstance(pool, UniquePool) or rule.suggests:
-        return None
-    if book.exceptions and len(book.rules) > 1:
-        return None
-    return _Quick(rule, pool, rule.index_keys)

@@ -5,12 +5,11 @@ do the very same things to it.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from domain.definitions import Definition
-from domain.matching.calendar import Calendar
-from domain.matching.compiled import CompiledRule, KeyOf, compile_rules
-from domain.matching.due import SECOND_US, DueQueue
+from domain.matching.closed import DAY_US, Closed, ClosedDays
+from domain.matching.due import FIRST_LOOK, SECOND_US, DueQueue
 from domain.matching.legs import (
     DUPLICATE,
     EXCEPTION,
@@ -19,40 +18,20 @@ from domain.matching.legs import (
     PENDING,
     PERSON,
     SUGGESTED,
+    SUPERSEDED,
     Known,
     Leg,
     Settled,
+    Suggestion,
+    Superseded,
 )
-from domain.matching.pools import Pool, UniquePool, make_pool
+from domain.matching.pools import Pool, UniquePool
 from domain.matching.refusals import Refusal, Refusals
-from domain.transactions import Transaction, unpack_transaction
-
-_DAY_US = 86_400_000_000
-
-
-class Suggestion(NamedTuple):
-    """A standing suggestion; members in id order. `single`: all of them are one possible match."""
-
-    rule: str
-    rule_index: int
-    sources: tuple[Leg, ...]
-    targets: tuple[Leg, ...]
-    single: bool
-
-    def lies_within(self, members: tuple[Leg, ...]) -> bool:
-        """Whether all its members are among `members`."""
-        return all(leg in members for leg in (*self.sources, *self.targets))
+from domain.matching.terms import Terms
+from domain.transactions import Transaction, supersedes
 
 
-class Closed(NamedTuple):
-    """What has to be forgotten of a day's closed transactions when ids of its age are."""
-
-    ids: tuple[list[str], list[str]]
-    spent: list[list[Any]]  # at 2 x rule + side: values used up
-    rivals: dict[Leg, None]
-
-
-class Book:
+class Book(Terms):
     """State of matching under one definition.
 
     Attributes:
@@ -60,6 +39,7 @@ class Book:
         exceptions: Open exceptions: leg → (category, ids of the candidates named with it).
         suggestions: Standing suggestions by match id.
         refusals: What people have rejected or reversed.
+        replaced: Per side: what came under an id before it was corrected under the same id.
         again: Legs whose surroundings changed, to be looked at in the same step.
     """
 
@@ -70,63 +50,57 @@ class Book:
         self.suggestions: dict[str, Suggestion] = {}
         self.refusals = Refusals()
         self.again: list[Leg] = []
-        self.closed: dict[int, Closed] = {}
-        self._last_day = self._kept_from = -1 << 62
-        self.use(definition)
-        self._last_closed = self.new_closed()
+        self.replaced: tuple[dict[str, tuple[bytes, ...]], dict[str, tuple[bytes, ...]]] = ({}, {})
+        self.closed = ClosedDays()
+        self._kept_from = -1 << 62
+        super().__init__(definition)
 
     def use(self, definition: Definition) -> None:
-        """Compile a definition and file every open leg under it.
+        """Put a definition in force and file every open leg under it.
 
         Rivals and spent values belonged to the rules before and are dropped.
         """
-        self.definition = definition
-        self.rules: list[CompiledRule] = compile_rules(definition)
-        self.pools: list[Pool] = [make_pool(rule) for rule in self.rules]
-        self._rules_and_pools = list(zip(self.rules, self.pools, strict=True))
+        if self.pools:
+            self.closed.spread(self.pools[0])
+        super().use(definition)
         self.refusals.tell(self.rules)
-        readers = [rule.key_readers for rule in self.rules]
-        # Where every rule has one place, keys are a plain sequence of reads.
-        self._readers: tuple[list[KeyOf], list[KeyOf]] | None = (
-            ([one[0] for one in readers if one], [one[1] for one in readers if one])
-            if all(readers)
-            else None
-        )
-        self.calendar = Calendar(definition.time_zone)
-        window = definition.window
-        settles = {rule.settle_us for rule in self.rules if not rule.immediate}
-        #: Ages, in microseconds, at which a leg is looked at.
-        self.looks: list[int] = sorted(settles | {window.wait_us})
-        for closed in self.closed.values():
-            closed.spent[:] = self.new_closed().spent
-            closed.rivals.clear()
-        tenant, reconciliation = definition.tenant_id, definition.reconciliation_id
+        self.closed.use(len(self.rules))
         for side in self.known:
             for leg in side.values():
-                if isinstance(leg, Leg) and leg.disposition != DUPLICATE:
-                    transaction = unpack_transaction(leg.packed, tenant, reconciliation)
+                if isinstance(leg, Leg):
+                    transaction = self.unpack(leg.packed)
                     leg.keys = self.keys_of(transaction)
                     leg.occurred_at = self.event_time(transaction)
                     for pool in self.pools:
                         pool.add(leg)
 
-    def keys_of(self, transaction: Transaction) -> tuple[Any, ...]:
-        """What the rules look this transaction up by."""
-        if self._readers is not None:
-            readers = self._readers[transaction.side]
-            if len(readers) == 1:
-                return (readers[0](transaction),)
-            return tuple([read(transaction) for read in readers])
-        keys: list[Any] = []
-        for rule in self.rules:
-            keys += rule.keys(transaction, transaction.side)
-        return tuple(keys)
+    def take(self, transaction: Transaction) -> Leg | None:
+        """File what was accepted; None for a record whose correction had come before it."""
+        side, transaction_id, packed = (
+            transaction.side, transaction.transaction_id, transaction.packed,
+        )  # fmt: skip
+        prior = self.known[side].get(transaction_id)
+        corrects = supersedes(transaction)
+        if corrects is not None and corrects != transaction_id:
+            self._expect(transaction, corrects)
+        if isinstance(prior, Superseded):
+            self.known[side][transaction_id] = Superseded(prior.by, (*prior.contents, packed))
+            return None
+        if prior is not None:
+            replaced = self.replaced[side]
+            replaced[transaction_id] = (*replaced.get(transaction_id, ()), packed)
+            return None
+        leg = self.leg_of(transaction)
+        self.put_in(leg)
+        return leg
 
-    def event_time(self, transaction: Transaction) -> int:
-        """Microseconds since the epoch; a bare date is the end of its day in our zone."""
-        if transaction.is_date:
-            return self.calendar.end_of_day(transaction.occurred_at)
-        return transaction.occurred_at
+    def _expect(self, correction: Transaction, transaction_id: str) -> None:
+        """Know an id as superseded, be it before its record has come."""
+        known = self.known[correction.side]
+        if transaction_id not in known:
+            known[transaction_id] = Superseded(correction.transaction_id)
+            closed = self.closed.on(self.event_time(correction))
+            closed.ids[correction.side].append(transaction_id)
 
     def put_in(self, leg: Leg) -> None:
         """File a new leg everywhere it can be found, and plan the first look at it."""
@@ -134,6 +108,12 @@ class Book:
         for pool in self.pools:
             pool.add(leg)
         self.due.plan(leg, leg.occurred_at + self.looks[0])
+
+    def due_second(self, leg: Leg) -> int:
+        """The second of event time a leg's next look is planned for, 0 if none."""
+        if leg.due == FIRST_LOOK:
+            return (leg.occurred_at + self.looks[0]) // SECOND_US + 1
+        return leg.due
 
     def put_back(self, leg: Leg, due: int) -> None:
         """File a leg of a snapshot, due in that second of event time (0: in none)."""
@@ -150,38 +130,11 @@ class Book:
             pool.add(leg)
         self._note_rival(leg)
 
-    def leg_of(self, transaction: Transaction) -> Leg:
-        """A new leg for a transaction, not filed yet."""
-        return Leg(
-            transaction.transaction_id,
-            transaction.side,
-            transaction.amount_minor,
-            transaction.currency,
-            self.event_time(transaction),
-            self.keys_of(transaction),
-            transaction.packed,
-        )
-
     def open_leg(self, side: int, transaction_id: str) -> Leg:
         """The leg of an open transaction that a recorded event names."""
         leg = self.known[side][transaction_id]
         assert isinstance(leg, Leg), f"{transaction_id} is closed, yet an event takes it"
         return leg
-
-    def new_closed(self) -> Closed:
-        """A day without anything closed."""
-        return Closed(([], []), [[] for _ in range(2 * len(self.rules))], {})
-
-    def closed_on(self, occurred_at: int) -> Closed:
-        """What is kept of the closed transactions of a day of event time."""
-        day = occurred_at // _DAY_US
-        if day == self._last_day:
-            return self._last_closed
-        closed = self.closed.get(day)
-        if closed is None:
-            closed = self.closed[day] = self.new_closed()
-        self._last_day, self._last_closed = day, closed
-        return closed
 
     def pair_off(
         self,
@@ -194,29 +147,35 @@ class Book:
     ) -> None:
         """Close a leg and its counterpart that was never filed: a match by the unique first rule.
 
-        The same as filing the counterpart and taking both out, without the detour.
+        The same as filing the counterpart and taking both out, without the detour; `other.due`
+        is left to the caller.
         """
         mine, theirs = 1 - other.side, other.side
         pool = self.pools[0]
         assert isinstance(pool, UniquePool)
         name = self.rules[0].name
         settled = (
-            Settled(name, newest_ms, packed, other.packed)
-            if mine == 0
-            else Settled(name, newest_ms, other.packed, packed)
+            Settled(name, newest_ms, other.packed, packed)
+            if mine
+            else Settled(name, newest_ms, packed, other.packed)
         )
-        closed = self.closed_on(occurred_at)
         self.known[mine][transaction_id] = settled
         pool.sides[mine][key] = transaction_id
-        closed.ids[mine].append(transaction_id)
-        closed.spent[mine].append(key)
         other_id = other.transaction_id
-        closed = self.closed_on(other.occurred_at)
         self.known[theirs][other_id] = settled
         pool.sides[theirs][key] = other_id
-        closed.ids[theirs].append(other_id)
-        closed.spent[theirs].append(key)
-        self.due.forget(other)
+        days, other_at = self.closed, other.occurred_at
+        begin, end = days.last_bounds_us
+        if begin <= occurred_at < end and begin <= other_at < end:
+            days.last.pairs.append(key)
+        else:
+            for side, one_id, instant in (
+                (mine, transaction_id, occurred_at),
+                (theirs, other_id, other_at),
+            ):
+                closed = days.on(instant)
+                closed.ids[side].append(one_id)
+                closed.spent[side].append(key)
         other.rule = 0
         other.disposition = MATCHED
         other.packed = b""
@@ -242,7 +201,7 @@ class Book:
         """
         settled = Settled(rule, newest_ms, _packed(sources), _packed(targets))
         for leg in (*sources, *targets):
-            closed = self.closed_on(leg.occurred_at)
+            closed = self.closed.on(leg.occurred_at)
             self.known[leg.side][leg.transaction_id] = settled
             closed.ids[leg.side].append(leg.transaction_id)
             self.due.forget(leg)
@@ -277,7 +236,7 @@ class Book:
                 yield pool
 
     def _note_rival(self, leg: Leg) -> None:
-        self.closed_on(leg.occurred_at).rivals[leg] = None
+        self.closed.on(leg.occurred_at).rivals[leg] = None
         settled = self.known[leg.side].get(leg.transaction_id)
         if isinstance(settled, Settled):
             settled.rivals = (*settled.rivals, leg)
@@ -289,19 +248,15 @@ class Book:
             Its sources and its targets, in id order.
         """
         for rival in settled.rivals:
-            closed = self.closed.get(rival.occurred_at // _DAY_US)
             # A rival of former rules or of a day that is forgotten counts nowhere any more.
-            if closed is not None and rival in closed.rivals:
-                del closed.rivals[rival]
+            if self.closed.drop_rival(rival):
                 for pool in self._rival_pools(rival):
                     pool.discard(rival)
-        tenant, reconciliation = self.definition.tenant_id, self.definition.reconciliation_id
+        # Pairs find their ids by the values they used up, which are about to be free again.
+        self.closed.spread(self.pools[0])
         sides = []
         for side in (0, 1):
-            legs = [
-                self.leg_of(unpack_transaction(packed, tenant, reconciliation))
-                for packed in settled.packed(side)
-            ]
+            legs = [self.leg_of(self.unpack(packed)) for packed in settled.packed(side)]
             for leg in legs:
                 for rule, pool in self._rules_and_pools:
                     if isinstance(pool, UniquePool):
@@ -315,16 +270,62 @@ class Book:
         """Keep what a person has rejected or reversed from being proposed or made again."""
         self.refusals.add(refusal, self.rules)
 
-    def set_duplicate(self, leg: Leg) -> None:
-        """Set a leg aside as a second occurrence of a unique value."""
-        self.known[leg.side][leg.transaction_id] = leg.packed
-        self.closed_on(leg.occurred_at).ids[leg.side].append(leg.transaction_id)
+    def set_duplicate(self, leg: Leg, rule_index: int) -> None:
+        """Set a leg aside as a second occurrence of a value that is unique to a rule."""
+        self._close(leg, leg.packed)
+        leg.disposition = DUPLICATE
+        pool = self.pools[rule_index]
+        assert isinstance(pool, UniquePool)
+        pool.set_aside(leg.side, leg.keys[self.rules[rule_index].slot], leg.transaction_id)
+        leg.packed = b""
+
+    def set_superseded(self, side: int, transaction_id: str, by: str) -> None:
+        """Let a record that is open or a duplicate give way to the one that corrects it.
+
+        One that has its own id makes room for it here.
+        """
+        known = self.known[side].get(transaction_id)
+        if isinstance(known, Leg):
+            content = known.packed
+            self._close(known, content)
+            known.disposition, known.rule, known.packed = SUPERSEDED, PERSON, b""
+        else:
+            assert isinstance(known, bytes), f"{transaction_id} is {known!r}, not open"
+            content = known
+        contents = (*self.replaced[side].pop(transaction_id, ()), content)
+        if by == transaction_id:
+            del self.known[side][transaction_id]
+            self.replaced[side][transaction_id] = contents
+        else:
+            self.known[side][transaction_id] = Superseded(by, contents)
+
+    def _close(self, leg: Leg, known: Known) -> None:
+        """Keep no more of an open leg than what is known of its id."""
+        self.known[leg.side][leg.transaction_id] = known
+        self.closed.on(leg.occurred_at).ids[leg.side].append(leg.transaction_id)
         self.due.forget(leg)
         self.exceptions.pop(leg, None)
-        leg.disposition = DUPLICATE
         for pool in self.pools:
             pool.discard(leg)
-        leg.packed = b""
+
+    def duplicates_of(self, leg: Leg) -> list[str]:
+        """Ids of the duplicates of a closed leg's values that nobody holds any more."""
+        found: list[str] = []
+        for rule, pool in self._rules_and_pools:
+            if isinstance(pool, UniquePool):
+                found += pool.aside_from(leg.side, leg.keys[rule.slot])
+        return [one for one in found if isinstance(self.known[leg.side].get(one), bytes)]
+
+    def release(self, side: int, transaction_id: str) -> None:
+        """Put back as pending what was a duplicate of what is corrected."""
+        packed = self.known[side][transaction_id]
+        assert isinstance(packed, bytes), f"{transaction_id} is no duplicate"
+        leg = self.leg_of(self.unpack(packed))
+        for rule, pool in self._rules_and_pools:
+            if isinstance(pool, UniquePool):
+                pool.drop_aside(side, leg.keys[rule.slot], transaction_id)
+        self.put_in(leg)
+        self.again.append(leg)
 
     def open_exception(self, leg: Leg, category: str, candidates: tuple[str, ...]) -> None:
         """Note that an exception stands open for `leg`."""
@@ -333,12 +334,14 @@ class Book:
         self.exceptions[leg] = (category, candidates)
 
     def suggest(self, suggestion_id: str, suggestion: Suggestion) -> None:
-        """Note a standing suggestion; its members' exceptions close."""
+        """Note a standing suggestion; its members' exceptions close.
+
+        Looks that are planned stay: another rule may have to ask about a member later.
+        """
         self.suggestions[suggestion_id] = suggestion
         for leg in (*suggestion.sources, *suggestion.targets):
             leg.disposition = SUGGESTED
             leg.suggestions = (*leg.suggestions, suggestion_id)
-            self.due.forget(leg)
             self.exceptions.pop(leg, None)
 
     def withdraw(self, suggestion_id: str) -> Suggestion:
@@ -353,18 +356,18 @@ class Book:
 
     def forget_before(self, instant_us: int) -> None:
         """Forget ids, spent values and rivals of days that ended before `instant_us`."""
-        last_day = instant_us // _DAY_US
-        if not self.closed or last_day <= self._kept_from:
+        last_day = instant_us // DAY_US
+        if not self.closed.days or last_day <= self._kept_from:
             return
         self._kept_from = last_day
-        self._last_day = -1 << 62
-        for day in [day for day in self.closed if day < last_day]:
-            closed = self.closed.pop(day)
+        for closed in self.closed.take_before(last_day):
+            closed.spread(self.pools[0])
             for side, ids in enumerate(closed.ids):
-                known = self.known[side]
+                known, replaced = self.known[side], self.replaced[side]
                 for transaction_id in ids:
                     if type(known.get(transaction_id)) is not Leg:
                         known.pop(transaction_id, None)
+                        replaced.pop(transaction_id, None)
             for place, keys in enumerate(closed.spent):
                 pool = self.pools[place // 2]
                 if isinstance(pool, UniquePool):

@@ -79,6 +79,7 @@ class CompiledRule:
         many_side: For a whole-key rule, the side that is taken as a group; else None.
         plain: Equal key, currency and amount are all the rule asks.
         suggests: What the rule finds is put before a person.
+        asks: It may put something before a person, be it only what is ambiguous.
         remembers_rivals: A leg that a later rule matches goes on to count among this rule's
             candidates. Whether a set is ambiguous, or a group whole, must not depend on when
             another rule took one of its members.
@@ -97,6 +98,7 @@ class CompiledRule:
             None if rule.whole_key is None else (1 if rule.match_type == "one_to_many" else 0)
         )
         self.suggests = rule.outcome == "suggest"
+        self.asks = self.suggests or (rule.selection == "suggest" and not self.unique)
         self.remembers_rivals = (
             self.suggests or rule.selection != "lowest_id" or rule.whole_key is not None
         )

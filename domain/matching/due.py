@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from operator import attrgetter
 
 from domain.matching.legs import Leg, by_time
 
 SECOND_US = 1_000_000
+#: `Leg.due` of a leg whose first look is planned and whose second nobody has asked for yet: most
+#: legs match long before, and working it out for them would be for nothing.
+FIRST_LOOK = -1
 # Fewer stale entries than this are not worth a sweep.
 _STALE_MIN = 10_000
 
@@ -22,6 +26,10 @@ class DueQueue:
     def __init__(self) -> None:
         self._legs: dict[int, list[Leg]] = {}
         self._seconds: list[int] = []
+        # Legs planned together and not sorted into seconds yet: the first of their seconds, a
+        # serial number, the leg that is due then, how long after occurring each is due, all legs.
+        self._unsorted: list[tuple[int, int, Leg, int, list[Leg]]] = []
+        self._serial = 0
         self._entries = 0
         self._stale = 0
 
@@ -29,9 +37,27 @@ class DueQueue:
         """Look at `leg` once event time has passed `instant_us`; replaces an earlier plan."""
         if leg.due:
             self.forget(leg)
-        second = instant_us // SECOND_US + 1
-        leg.due = second
+        second = leg.due = _second(instant_us)
         self._entries += 1
+        self._enter(leg, second)
+
+    def plan_first(self, legs: list[Leg], after_us: int) -> None:
+        """Look at new legs, whose `due` is `FIRST_LOOK`, so long after they occurred."""
+        self._entries += len(legs)
+        self._put_unsorted(legs, after_us)
+
+    def _put_unsorted(self, legs: list[Leg], after_us: int) -> None:
+        waiting = [leg for leg in legs if leg.due == FIRST_LOOK]
+        gone = len(legs) - len(waiting)
+        self._entries -= gone
+        self._stale -= gone
+        if waiting:
+            first = min(waiting, key=_occurred_at)
+            self._serial += 1  # entries are never compared further than to here
+            second = _second(first.occurred_at + after_us)
+            heappush(self._unsorted, (second, self._serial, first, after_us, waiting))
+
+    def _enter(self, leg: Leg, second: int) -> None:
         legs = self._legs.get(second)
         if legs is None:
             self._legs[second] = [leg]
@@ -39,13 +65,29 @@ class DueQueue:
         else:
             legs.append(leg)
 
+    def _sort_until(self, second: int) -> None:
+        """Sort what may be due in that second or before."""
+        while self._unsorted and self._unsorted[0][0] <= second:
+            *_, after_us, legs = heappop(self._unsorted)
+            for leg in legs:
+                if leg.due == FIRST_LOOK:
+                    leg.due = _second(leg.occurred_at + after_us)
+                    self._enter(leg, leg.due)
+                else:
+                    self._entries -= 1
+                    self._stale -= 1
+
     def forget(self, leg: Leg) -> None:
         """Drop the plan for `leg`, if there is one."""
         if leg.due:
             leg.due = 0
-            self._stale += 1
-            if self._stale > _STALE_MIN and 2 * self._stale > self._entries:
-                self._sweep()
+            self.forgotten(1)
+
+    def forgotten(self, count: int) -> None:
+        """Note that so many planned legs have had their `due` set to 0."""
+        self._stale += count
+        if self._stale > _STALE_MIN and 2 * self._stale > self._entries:
+            self._sweep()
 
     def _sweep(self) -> None:
         kept = {
@@ -54,7 +96,11 @@ class DueQueue:
         }
         self._legs = {second: legs for second, legs in kept.items() if legs}
         self._seconds = sorted(self._legs)
+        unsorted, self._unsorted = self._unsorted, []
+        for *_, after_us, legs in unsorted:
+            self._put_unsorted(legs, after_us)
         self._entries = sum(map(len, self._legs.values()))
+        self._entries += sum(len(entry[-1]) for entry in self._unsorted)
         self._stale = 0
 
     def take(self, watermark_us: int) -> Iterator[Leg]:
@@ -63,6 +109,7 @@ class DueQueue:
         Legs planned while this runs are given too, when they are due.
         """
         now = watermark_us // SECOND_US
+        self._sort_until(now)
         while self._seconds and self._seconds[0] <= now:
             second = heappop(self._seconds)
             entries = self._legs.pop(second)
@@ -75,6 +122,18 @@ class DueQueue:
 
     def first_us(self) -> int | None:
         """The event time at which the next leg is due, None when none waits."""
+        sorted_second = self._first_sorted()
+        while self._unsorted:
+            second, _, first, after_us, legs = self._unsorted[0]
+            if sorted_second is not None and sorted_second <= second:
+                break
+            if first.due == FIRST_LOOK:
+                return second * SECOND_US
+            heappop(self._unsorted)
+            self._put_unsorted(legs, after_us)
+        return None if sorted_second is None else sorted_second * SECOND_US
+
+    def _first_sorted(self) -> int | None:
         while self._seconds:
             second = self._seconds[0]
             legs = self._legs[second]
@@ -84,7 +143,14 @@ class DueQueue:
                 self._entries -= 1
                 self._stale -= 1
             if legs:
-                return second * SECOND_US
+                return second
             heappop(self._seconds)
             del self._legs[second]
         return None
+
+
+def _second(instant_us: int) -> int:
+    return instant_us // SECOND_US + 1
+
+
+_occurred_at = attrgetter("occurred_at")

@@ -1,6 +1,6 @@
 """A leg: an accepted transaction for as long as a match may still need it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -9,8 +9,9 @@ SUGGESTED = 1
 EXCEPTION = 2
 MATCHED = 3
 DUPLICATE = 4
+SUPERSEDED = 5
 
-DISPOSITIONS = ("pending", "suggested", "exception", "matched", "duplicate")
+DISPOSITIONS = ("pending", "suggested", "exception", "matched", "duplicate", "superseded")
 
 #: `Leg.rule` of a leg that no match has taken.
 OPEN = -1
@@ -26,9 +27,10 @@ class Leg(msgspec.Struct, gc=False, eq=False):
             of that day in the definition's zone.
         keys: What the rules look it up by; `CompiledRule` knows which place is whose.
         packed: The whole record (`domain.transactions.pack`), for whoever needs the rest.
-        disposition: PENDING, SUGGESTED, EXCEPTION, MATCHED or DUPLICATE.
+        disposition: PENDING, SUGGESTED, EXCEPTION, MATCHED, DUPLICATE or SUPERSEDED.
         rule: Index of the rule that matched it, OPEN while none has.
-        due: The second of event time its next look is planned for, 0 if none.
+        due: The second of event time its next look is planned for, 0 if none; `FIRST_LOOK` while
+            nobody has worked the second of its first look out.
         suggestions: Ids of the suggestions it stands in.
     """
 
@@ -68,9 +70,34 @@ class Settled(msgspec.Struct, gc=False, eq=False):
         return (members,) if isinstance(members, bytes) else members
 
 
-#: What is known of an id: its leg while open, the match that took it, its packed content when it
-#: was set aside, or a 64-bit hash of that where an earlier release kept no more.
-Known = Leg | Settled | bytes | int
+class Superseded(msgspec.Struct, gc=False, eq=False):
+    """An id whose record was corrected by one of another id, `by`.
+
+    Attributes:
+        contents: Packed, what came under this id; empty while only its correction has come.
+    """
+
+    by: str
+    contents: tuple[bytes, ...] = ()
+
+
+class Suggestion(NamedTuple):
+    """A standing suggestion; members in id order. `single`: all of them are one possible match."""
+
+    rule: str
+    rule_index: int
+    sources: tuple[Leg, ...]
+    targets: tuple[Leg, ...]
+    single: bool
+
+    def lies_within(self, members: tuple[Leg, ...]) -> bool:
+        """Whether all its members are among `members`."""
+        return all(leg in members for leg in (*self.sources, *self.targets))
+
+
+#: What is known of an id: its leg while open, the match that took it, that it was corrected, or
+#: its packed content when it was set aside as a duplicate.
+Known = Leg | Settled | Superseded | bytes
 
 
 def by_id(leg: Leg) -> str:

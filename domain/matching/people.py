@@ -9,23 +9,24 @@ from typing import NamedTuple
 
 from domain.commands import (
     MANUAL,
-    CommandRefused,
-    ConfirmSuggestion,
+    CannotBeDone,
+    ConfirmMatch,
     MatchByHand,
     MatchCommand,
-    RejectSuggestion,
+    RejectMatch,
     ReverseMatch,
 )
-from domain.events import MatchConfirmed, MatchRejected, MatchReversed
+from domain.events import MatchConfirmed, MatchRejected
 from domain.identity import match_id
-from domain.matching.book import Book, Suggestion
+from domain.matching.book import Book
 from domain.matching.compiled import CompiledRule
-from domain.matching.legs import PERSON, Leg, Settled
+from domain.matching.legs import PERSON, Leg, Settled, Suggestion
 from domain.matching.refusals import Refusal
 from domain.matching.selection import Match, admits_group, ids_of, total_of
 from domain.matching.settling import Settling
+from domain.matching.undoing import reverse
 from domain.money import currency_digits, format_minor
-from domain.transactions import SIDE_NAMES, unpack_transaction
+from domain.transactions import SIDE_NAMES
 
 # How many ids a refusal names before it only counts.
 _NAMED_MAX = 5
@@ -42,12 +43,12 @@ def decide(settling: Settling, command: MatchCommand, command_id: str) -> None:
     """Decide a command; what follows for other legs is left to the next look.
 
     Raises:
-        CommandRefused: Nothing was changed.
+        CannotBeDone: Nothing was changed.
     """
     match command:
-        case ConfirmSuggestion():
+        case ConfirmMatch():
             _confirm(settling, command, command_id)
-        case RejectSuggestion():
+        case RejectMatch():
             _reject(settling, command, command_id)
         case ReverseMatch():
             _reverse_by_command(settling, command, command_id)
@@ -55,38 +56,10 @@ def decide(settling: Settling, command: MatchCommand, command_id: str) -> None:
             _match_by_hand(settling, command, command_id)
 
 
-def reverse(
-    settling: Settling, settled: Settled, reason: str | None, command_id: str | None
-) -> None:
-    """Undo a match: its members are pending again, and have a look planned.
-
-    Args:
-        command_id: The person's command; then the rules keep these members apart from now on.
-    """
-    book = settling.book
-    sources, targets = book.reopen(settled)
-    source_ids, target_ids = ids_of(sources), ids_of(targets)
-    settling.events.append(
-        MatchReversed(
-            settling.identity(settled.rule, source_ids, target_ids, settled.newest_ms),
-            settled.rule,
-            source_ids,
-            target_ids,
-            sources[0].currency,
-            total_of(sources),
-            total_of(targets),
-            reason,
-            command_id,
-        )
-    )
-    if command_id is not None:
-        book.refuse(Refusal(None, tuple(source_ids), tuple(target_ids)))
-
-
 def _standing(book: Book, suggestion_id: str) -> Suggestion:
     suggestion = book.suggestions.get(suggestion_id)
     if suggestion is None:
-        raise CommandRefused(
+        raise CannotBeDone(
             "suggestion_not_standing",
             f"Suggestion {suggestion_id} does not stand: it was confirmed, rejected or superseded, "
             "or never made. List the suggestions again.",
@@ -94,7 +67,7 @@ def _standing(book: Book, suggestion_id: str) -> Suggestion:
     return suggestion
 
 
-def _confirm(settling: Settling, command: ConfirmSuggestion, command_id: str) -> None:
+def _confirm(settling: Settling, command: ConfirmMatch, command_id: str) -> None:
     suggestion = _standing(settling.book, command.match_id)
     rule = settling.book.rules[suggestion.rule_index]
     match = _Match(rule.name, rule.rule.match_type, suggestion.sources, suggestion.targets)
@@ -104,14 +77,14 @@ def _confirm(settling: Settling, command: ConfirmSuggestion, command_id: str) ->
             targets=_chosen(suggestion.targets, command.target_ids, 1),
         )
     elif not suggestion.single:
-        raise CommandRefused(
+        raise CannotBeDone(
             "members_needed",
             f"Suggestion {command.match_id} holds several possible matches; say by source_ids and "
             "target_ids which of its members are the one.",
         )
     whole = (match.sources, match.targets) == (suggestion.sources, suggestion.targets)
     if not (whole and suggestion.single) and not _is_candidate(rule, match):
-        raise CommandRefused(
+        raise CannotBeDone(
             "not_a_candidate",
             f"These members are not a match by rule {rule.name}. Choose others, or match them by "
             "hand.",
@@ -124,12 +97,12 @@ def _chosen(members: tuple[Leg, ...], ids: list[str], side: int) -> tuple[Leg, .
     chosen = tuple(leg for leg in members if leg.transaction_id in wanted)
     missing = wanted.difference(ids_of(chosen))
     if missing:
-        raise CommandRefused(
+        raise CannotBeDone(
             "not_in_suggestion",
             f"{_named(missing, side)} not in the suggestion, or no longer.",
         )
     if not chosen:
-        raise CommandRefused(
+        raise CannotBeDone(
             "members_needed", f"No {SIDE_NAMES[side]} is named; a match has members on both sides."
         )
     return chosen
@@ -144,7 +117,7 @@ def _is_candidate(rule: CompiledRule, match: _Match) -> bool:
     return admits_group(rule, Match(match.sources, match.targets))
 
 
-def _reject(settling: Settling, command: RejectSuggestion, command_id: str) -> None:
+def _reject(settling: Settling, command: RejectMatch, command_id: str) -> None:
     book = settling.book
     suggestion = _standing(book, command.match_id)
     source_ids, target_ids = ids_of(suggestion.sources), ids_of(suggestion.targets)
@@ -168,22 +141,15 @@ def _reverse_by_command(settling: Settling, command: ReverseMatch, command_id: s
 
 def _find_settled(book: Book, command: ReverseMatch) -> Settled:
     """The match that a command names, found by its members."""
-    kept_no_more = False
+    found: dict[int, Settled] = {}
     for side, ids in enumerate((command.source_ids, command.target_ids)):
-        for one in ids:
-            known = book.known[side].get(one)
+        for known in map(book.known[side].get, ids):
             if isinstance(known, Settled):
-                if _match_id_of(book, known) == command.match_id:
-                    return known
-                break
-            kept_no_more = kept_no_more or isinstance(known, int)
-    if kept_no_more:
-        raise CommandRefused(
-            "match_not_kept",
-            f"Match {command.match_id} was made by an earlier release, which kept too little of it "
-            "to undo it. Send its transactions again as corrections.",
-        )
-    raise CommandRefused(
+                found[id(known)] = known
+    for settled in found.values():
+        if _match_id_of(book, settled) == command.match_id:
+            return settled
+    raise CannotBeDone(
         "match_not_standing",
         f"Match {command.match_id} does not stand: it was reversed, never made, or its "
         "transactions are remembered no longer.",
@@ -193,11 +159,7 @@ def _find_settled(book: Book, command: ReverseMatch) -> Settled:
 def _match_id_of(book: Book, settled: Settled) -> str:
     one = book.definition
     ids = [
-        [
-            unpack_transaction(packed, one.tenant_id, one.reconciliation_id).transaction_id
-            for packed in settled.packed(side)
-        ]
-        for side in (0, 1)
+        [book.unpack(packed).transaction_id for packed in settled.packed(side)] for side in (0, 1)
     ]
     return match_id(
         one.tenant_id, one.reconciliation_id, settled.rule, ids[0], ids[1], settled.newest_ms
@@ -209,7 +171,7 @@ def _match_by_hand(settling: Settling, command: MatchByHand, command_id: str) ->
     targets = _open_legs(settling.book, command.target_ids, 1)
     currencies = sorted({leg.currency for leg in (*sources, *targets)})
     if len(currencies) > 1:
-        raise CommandRefused(
+        raise CannotBeDone(
             "currency_mismatch",
             f"The transactions are in {' and '.join(currencies)}; a match has one currency.",
         )
@@ -217,7 +179,7 @@ def _match_by_hand(settling: Settling, command: MatchByHand, command_id: str) ->
     if difference and not (command.reason or "").strip():
         digits = currency_digits(currencies[0])
         assert digits is not None, currencies
-        raise CommandRefused(
+        raise CannotBeDone(
             "reason_needed",
             f"The sums differ by {format_minor(difference, digits)} {currencies[0]} (target less "
             "source); give a reason to match them all the same.",
@@ -230,7 +192,7 @@ def _match_by_hand(settling: Settling, command: MatchByHand, command_id: str) ->
 def _open_legs(book: Book, ids: list[str], side: int) -> tuple[Leg, ...]:
     twice = [one for one, count in Counter(ids).items() if count > 1]
     if twice:
-        raise CommandRefused("invalid_command", f"{_named(set(twice), side)} named twice.")
+        raise CannotBeDone("invalid_command", f"{_named(set(twice), side)} named twice.")
     unknown, closed, legs = set(), set(), []
     for one in ids:
         known = book.known[side].get(one)
@@ -241,12 +203,12 @@ def _open_legs(book: Book, ids: list[str], side: int) -> tuple[Leg, ...]:
         else:
             closed.add(one)
     if unknown:
-        raise CommandRefused(
+        raise CannotBeDone(
             "unknown_transaction",
             f"{_named(unknown, side)} not known here, or remembered no longer.",
         )
     if closed:
-        raise CommandRefused(
+        raise CannotBeDone(
             "transaction_not_open",
             f"{_named(closed, side)} not open: matched, a duplicate or superseded. Reverse the "
             "match first.",

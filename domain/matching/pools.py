@@ -104,6 +104,8 @@ class UniquePool(KeyedPool):
         super().__init__(rule)
         # Open legs whose value is spent: they cannot be found until it is free again.
         self._behind: dict[tuple[int, Any], list[Leg]] = {}
+        # Ids of duplicates by the value they brought again.
+        self._aside: dict[tuple[int, Any], list[str]] = {}
 
     def add(self, leg: Leg) -> None:
         """See `Pool.add`; a leg whose value is spent is not filed, its look sets it aside."""
@@ -159,6 +161,26 @@ class UniquePool(KeyedPool):
         holder = self.sides[side].get(key)
         if type(holder) is str and holder not in known:
             self.free(side, key, holder)
+            self._aside.pop((side, key), None)
+
+    def set_aside(self, side: int, key: Any, transaction_id: str) -> None:
+        """Note a duplicate, which is not found here any more."""
+        self._aside.setdefault((side, key), []).append(transaction_id)
+
+    def aside_from(self, side: int, key: Any) -> list[str]:
+        """The duplicates of a value that nobody holds any more; none while one does."""
+        return [] if key in self.sides[side] else self._aside.get((side, key), [])
+
+    def drop_aside(self, side: int, key: Any, transaction_id: str) -> None:
+        """Note a duplicate no longer, if it was."""
+        ids = self._aside.get((side, key), [])
+        if transaction_id in ids:
+            ids.remove(transaction_id)
+
+    @property
+    def aside(self) -> list[tuple[int, str]]:
+        """Side and id of every duplicate noted."""
+        return [(side, one) for (side, _), ids in self._aside.items() for one in ids]
 
 
 class EqualAmountPool:

@@ -7,35 +7,32 @@ own look decides for a leg: whoever loses a tentative partner to a later arrival
 and whoever gains one is found by that look. So the cost of an arrival is its own neighbourhood.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from domain.events import (
     Event,
     ExceptionResolved,
-    MatchSuggested,
     MatchSuperseded,
     RecordMatched,
 )
 from domain.identity import match_id
-from domain.matching.book import Book, Suggestion
+from domain.matching.book import Book
 from domain.matching.cases import Cases
 from domain.matching.compiled import CompiledRule
-from domain.matching.due import SECOND_US
+from domain.matching.due import FIRST_LOOK, SECOND_US
 from domain.matching.duplicates import set_duplicates_aside
-from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, PERSON, Leg, by_id, by_time
+from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, PERSON, Leg, by_time
 from domain.matching.pools import Bucket
 from domain.matching.selection import (
     EMPTY,
     Match,
     Selection,
     Verdict,
-    connected,
     ids_of,
     select,
     total_of,
-    unrefused,
 )
+from domain.matching.suggesting import judge, withdraw_stale
 
 
 class Settling:
@@ -58,7 +55,8 @@ class Settling:
         self.definition_version = definition_version
         self.cases = Cases(book, self.events, definition_version, watermark_us)
         self._outcomes: dict[tuple[int, Any], Selection] = {}
-        self._judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
+        self.judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
+        self.checked: set[tuple[int, Any]] = set()
 
     def passed(self, instant_us: int) -> bool:
         """Whether event time has passed an instant (in whole seconds, as `DueQueue` counts)."""
@@ -96,7 +94,8 @@ class Settling:
     def forget_outcomes(self) -> None:
         """Ask again what rules would make of legs, for what is open has changed."""
         self._outcomes.clear()
-        self._judged.clear()
+        self.judged.clear()
+        self.checked.clear()
 
     # -- following one leg through the rules --
 
@@ -111,6 +110,8 @@ class Settling:
             if rule.unique and set_duplicates_aside(self, rule, leg, found[1]):
                 return
             selection = self._outcome(rule, found)
+            if rule.asks and self.book.suggestions:
+                withdraw_stale(self, rule, found, selection)
             match = selection.taken.get(leg)
             if match is not None and not rule.suggests:
                 final_at = match.newest_at + rule.settle_us
@@ -123,12 +124,10 @@ class Settling:
             if group is None:
                 continue
             if match is not None or rule.policy == "suggest":
-                verdict = self._judge(rule, group).get(leg)
+                verdict = judge(self, rule, group).get(leg)
                 if verdict is not None and verdict.suggestion_id is None:
                     ask_at = verdict.ask_at if ask_at is None else min(ask_at, verdict.ask_at)
             else:
-                if rule.suggests:
-                    self._withdraw_rivals(rule, group)
                 left_ambiguous = left_ambiguous or rule
         self._leave_open(leg, ask_at, left_ambiguous)
 
@@ -168,9 +167,9 @@ class Settling:
         """Whether none of the first `rules` rules would take `leg`."""
         if leg.rule != OPEN:
             return True  # a rival: a later rule has it, so the earlier ones had left it
-        return self._tentative(leg, 0, rules) is None
+        return self.tentative(leg, 0, rules) is None
 
-    def _tentative(self, leg: Leg, first: int, stop: int) -> tuple[CompiledRule, Match] | None:
+    def tentative(self, leg: Leg, first: int, stop: int) -> tuple[CompiledRule, Match] | None:
         """The match that the rules numbered first…stop-1 would put `leg` in."""
         for index in range(first, stop):
             found = self.book.pools[index].around(leg)
@@ -255,111 +254,9 @@ class Settling:
                         leg
                         for leg in side
                         if leg.rule == OPEN
-                        and leg.due != (leg.occurred_at + looks[0]) // SECOND_US + 1
+                        and leg.due
+                        not in (FIRST_LOOK, (leg.occurred_at + looks[0]) // SECOND_US + 1)
                     ]
-
-    # -- suggesting --
-
-    def _judge(self, rule: CompiledRule, group: list[Match]) -> dict[Leg, Verdict]:
-        """Make suggestions of an ambiguous set, without what is or would be matched otherwise."""
-        judged = self._judged.get(id(group))
-        if judged is not None:
-            return judged[1]
-        verdicts: dict[Leg, Verdict] = {}
-        for candidates in self._remaining(rule, group):
-            legs = {leg for match in candidates for leg in (*match.sources, *match.targets)}
-            sources = tuple(sorted((leg for leg in legs if leg.side == 0), key=by_id))
-            targets = tuple(sorted((leg for leg in legs if leg.side == 1), key=by_id))
-            single = len(candidates) == 1 and (
-                rule.rule.match_type != "one_to_one" or len(sources) == len(targets) == 1
-            )
-            if rule.refused and rule.refuses(*sources, *targets):
-                continue
-            verdict = self._stand(rule, sources, targets, single)
-            for leg in legs:
-                verdicts[leg] = verdict
-        self._judged[id(group)] = (group, verdicts)
-        return verdicts
-
-    def _remaining(self, rule: CompiledRule, group: list[Match]) -> Iterator[list[Match]]:
-        """The connected sets that are left of `group` without members that go elsewhere."""
-
-        def stays(leg: Leg) -> bool:
-            return leg.rule == OPEN and (
-                self._tentative(leg, rule.index + 1, len(self.book.rules)) is None
-            )
-
-        staying = {leg for match in group for leg in (*match.sources, *match.targets) if stays(leg)}
-        whole = rule.many_side is None
-        left: list[Match] = []
-        for match in group:
-            sources = tuple(leg for leg in match.sources if leg in staying)
-            targets = tuple(leg for leg in match.targets if leg in staying)
-            # One to one, a candidate with many members stands for all their pairs, so what is
-            # left of it is still a candidate; a group without a member is not that group.
-            same = len(sources) == len(match.sources) and len(targets) == len(match.targets)
-            if same:
-                left.append(match)
-            elif sources and targets and whole:
-                left += unrefused(rule, sources, targets)
-        yield from connected(left)
-
-    def _stand(
-        self, rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...], single: bool
-    ) -> Verdict:
-        """Put one connected set, or a `single` possible match, before a person once it is final."""
-        members = (*sources, *targets)
-        final_at = max(leg.occurred_at for leg in members) + rule.settle_us
-        if not (rule.immediate or self.passed(final_at)):
-            return Verdict(None, final_at)
-        shared = set.intersection(*(set(leg.suggestions) for leg in members))
-        for suggestion_id in shared:
-            if self.book.suggestions[suggestion_id].rule_index < rule.index:
-                return Verdict(suggestion_id, 0)  # an earlier rule has asked about all of them
-        source_ids, target_ids = ids_of(sources), ids_of(targets)
-        newest_ms = max(leg.occurred_at for leg in members) // 1000
-        identity = self.identity(rule.name, source_ids, target_ids, newest_ms)
-        if identity in self.book.suggestions:
-            return Verdict(identity, 0)
-        for other in sorted({one for leg in members for one in leg.suggestions}):
-            standing = self.book.suggestions[other]
-            if standing.rule == rule.name:
-                self.withdraw(other, "the set of candidates changed")
-            elif standing.rule_index > rule.index and standing.lies_within(members):
-                self.withdraw(other, "an earlier rule asks about all of them")
-        self.events.append(
-            MatchSuggested(
-                rule.name,
-                rule.rule.match_type,
-                self.definition_version,
-                source_ids,
-                target_ids,
-                sources[0].currency,
-                total_of(sources),
-                total_of(targets),
-                newest_ms,
-                "the rule leaves its matches to a person"
-                if single and rule.suggests
-                else f"{len(sources)} source and {len(targets)} target transactions fit "
-                "in more than one way",
-                [leg.amount_minor for leg in sources],
-                [leg.amount_minor for leg in targets],
-                single,
-            )
-        )
-        late = [leg for leg in members if leg.disposition == EXCEPTION]
-        self.book.suggest(identity, Suggestion(rule.name, rule.index, sources, targets, single))
-        self.events += [
-            ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity) for leg in late
-        ]
-        return Verdict(identity, 0)
-
-    def _withdraw_rivals(self, rule: CompiledRule, group: list[Match]) -> None:
-        """Ask no more about a match that the rule leaves alone now that it has a rival."""
-        members = [leg for match in group for leg in (*match.sources, *match.targets)]
-        for suggestion_id in sorted({one for leg in members for one in leg.suggestions}):
-            if self.book.suggestions[suggestion_id].rule == rule.name:
-                self.withdraw(suggestion_id, "the set of candidates changed")
 
     def identity(
         self, rule: str, source_ids: list[str], target_ids: list[str], newest_ms: int

@@ -20,7 +20,8 @@ from connectors.synthetic.facts import (
 from connectors.synthetic.facts import compare as compare_facts
 from connectors.synthetic.topics import create_topics, topic_names
 from deploy.verdict import differences, read_stored_facts
-from domain.transactions import Transaction, decode_transaction
+from domain.transaction_reading import decode_transaction
+from domain.transactions import Transaction
 
 CLOCK_US = 1_790_000_000_000_000
 

@@ -13,11 +13,11 @@ from connectors.kafka import Records
 from connectors.postgres.checkpoints import SourceCheckpoint
 from connectors.postgres.errors import Fenced
 from connectors.postgres.inbox import Command
+from connectors.postgres.journal import decode_journal
 from connectors.postgres.records import DeadLetter, StreamCommit
 from connectors.postgres.store_memory import MemoryStore
 from domain.definition_plain import definition_to_plain
 from domain.events import TransactionsAccepted, decode_events
-from domain.journal import decode_journal
 from domain.transactions import unpack_transaction
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.storing import Snapshot

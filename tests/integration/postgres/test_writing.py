@@ -10,12 +10,12 @@ import pytest
 from connectors.postgres.connections import connect
 from connectors.postgres.errors import Fenced
 from connectors.postgres.inbox import Command, read_command_state, submit
+from connectors.postgres.journal import decode_journal
 from connectors.postgres.reading import find_gaps, read_batches, read_head, read_stream
 from connectors.postgres.records import CommandOutcome, dead_letter_id
 from connectors.postgres.streams import due_streams
 from connectors.postgres.writing import commit_flush, commit_outcome
 from domain.events import decode_events
-from domain.journal import decode_journal
 from tests.integration.postgres.commits import claim, commit_of, letter, matched
 
 

@@ -24,7 +24,8 @@ from connectors.synthetic.records import amount_text
 from connectors.synthetic.workload import NO_ERRORS, Rates, Workload, ending_before
 from domain.definition_parsing import parse_definition
 from domain.money import format_minor
-from domain.transactions import Rejection, Transaction, decode_transaction
+from domain.transaction_reading import decode_transaction
+from domain.transactions import Rejection, Transaction
 
 ENDING_US = 1_770_000_000_000_000
 CLOCK_US = ENDING_US + 30 * 86_400_000_000

@@ -345,8 +345,6 @@ def test_a_rule_that_means_nothing_is_refused_with_its_path(rule, path, says):
         ({"severity": {"escalate_after": "soon"}}, "severity.escalate_after", "P3D"),
         ({"source": {"columns": []}}, "source.columns", "mapping"),
         ({"source": {"columns": {"amuont": "x"}}}, "source.columns.amuont", "amount"),
-        ({"source": {"columns": {"supersedes": "x"}}},
-         "source.columns.supersedes", "not supported"),
         ({"source": {"columns": {"amount": {"decimal": ","}}}},
          "source.columns.amount.column", "is missing"),
         ({"source": {"columns": {"amount": {"column": "x", "decimal": ";"}}}},

@@ -6,7 +6,7 @@ import pytest
 
 from domain.events import decode_events, encode_events
 from domain.matching.book import Book
-from domain.matching.legs import DISPOSITIONS, Leg, Settled
+from domain.matching.legs import DISPOSITIONS, Leg, Settled, Superseded
 from domain.matching.pools import UniquePool
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
@@ -27,6 +27,8 @@ def of_entry(entry):
         case Settled():
             rivals = sorted((leg.side, leg.transaction_id) for leg in entry.rivals)
             return entry.rule, entry.newest_ms, entry.packed(0), entry.packed(1), rivals
+        case Superseded():
+            return entry.by, entry.contents
     return entry
 
 
@@ -40,7 +42,7 @@ def pools(book: Book):
     for pool in book.pools:
         members = {}
         legs = [leg for side in book.known for leg in side.values() if isinstance(leg, Leg)]
-        legs += [leg for closed in book.closed.values() for leg in closed.rivals]
+        legs += book.closed.rivals()
         for leg in legs:
             found = pool.around(leg)
             if found is not None:
@@ -52,7 +54,12 @@ def pools(book: Book):
             if isinstance(pool, UniquePool)
             else None
         )
-        contents.append((members, spent))
+        aside = (
+            sorted(one for one in pool.aside if isinstance(book.known[one[0]].get(one[1]), bytes))
+            if isinstance(pool, UniquePool)
+            else None
+        )
+        contents.append((members, spent, aside))
     return contents
 
 
@@ -65,6 +72,8 @@ def facts(state: Reconciliation):
         "newest": state.newest,
         "watermark": state.watermark_us,
         "commands": state.commands,
+        "paused": state.paused,
+        "replaced": book.replaced,
         "refusals": list(book.refusals),
         "known": known(book),
         "pools": pools(book),

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import transactions
+from domain import shared_values, transaction_reading
 from domain.instants import DAY_US
+from domain.transaction_reading import decode_transaction
 from domain.transactions import (
     SOURCE,
     TARGET,
     Rejection,
     Transaction,
     build_transaction,
-    decode_transaction,
     field_value,
     unpack_transaction,
 )
@@ -269,7 +269,7 @@ def test_amounts_as_json(number, code, numbers_before):
         ({"fx_rate": "1.1"}, "missing_field", "fx_to"),
         ({"fx_rate": "0", "fx_to": "USD"}, "invalid_amount", "above zero"),
         ({"fx_rate": "1.1", "fx_to": "usd"}, "unknown_currency", "fx_to"),
-        ({"supersedes": "s-0"}, "unsupported_field", "supersedes"),
+        ({"supersedes": "s\n0"}, "invalid_field", "supersedes"),
         ({"channel": 5}, "unknown_field", "channel"),
         ({"channel": {"a": "b"}}, "unknown_field", "an object"),
         ({"channel": True}, "unknown_field", "a boolean"),
@@ -404,7 +404,7 @@ def test_side_and_offset_are_carried_along_and_the_side_is_content():
 def test_repeated_values_are_shared():
     raw = encode(RECORD | {"counterparty": "ACME GmbH", "attributes": {"channel": "web"}})
     one, other = decode(raw), decode(raw)
-    for name in ("tenant_id", "reconciliation_id", "currency", "counterparty", "attributes"):
+    for name in ("currency", "counterparty", "attributes"):
         assert getattr(one, name) is getattr(other, name)
     again = [unpack_transaction(one.packed, one.tenant_id, one.reconciliation_id) for _ in "ab"]
     for name in ("currency", "counterparty", "attributes"):
@@ -414,28 +414,30 @@ def test_repeated_values_are_shared():
 def test_each_side_s_form_of_amounts_is_remembered():
     number, text = encode(RECORD | {"amount": 12}), encode(RECORD)
     decode(text, SOURCE), decode(number, TARGET)
-    before = list(transactions._wire_decoders)
+    before = list(transaction_reading._wire_decoders)
     assert before[SOURCE] is not before[TARGET]
     decode(number, SOURCE), decode(text, TARGET)
-    assert transactions._wire_decoders == before[::-1]
+    assert transaction_reading._wire_decoders == before[::-1]
 
 
 def test_the_tables_of_shared_values_stay_bounded(monkeypatch):
-    monkeypatch.setattr(transactions, "_TABLE_ENTRIES_MAX", 3)
-    for table in ("_scope_ids", "_counterparties", "_attributes", "_attributes_unpacked"):
-        monkeypatch.setattr(transactions, table, {})
+    monkeypatch.setattr(shared_values, "_ENTRIES_MAX", 3)
+    tables = ("SCOPE_IDS", "COUNTERPARTIES", "ATTRIBUTES", "_ATTRIBUTES_UNPACKED")
+    bounded = [getattr(shared_values, name) for name in tables]
+    bounded.append(shared_values.AMOUNTS["EUR"])
+    for table in bounded:
+        table.clear()
     for number in range(10):
         fields = {"tenant_id": f"t{number}", "counterparty": f"c{number}",
-                  "attributes": {"a": str(number)}}  # fmt: skip
+                  "attributes": {"a": str(number)}, "amount": f"{number}.50"}  # fmt: skip
         for _ in range(2):
             result = accepted(**fields)
         assert (result.tenant_id, result.counterparty) == (f"t{number}", f"c{number}")
         assert result.attributes == {"a": str(number)}
+        assert result.amount_minor == number * 100 + 50
         assert unpack_transaction(result.packed, f"t{number}", "shop") == result
-    assert len(transactions._scope_ids) <= 3
-    assert len(transactions._counterparties) <= 3
-    assert len(transactions._attributes) <= 3
-    assert len(transactions._attributes_unpacked) <= 3
+    for table in bounded:
+        assert 0 < len(table) <= 3
 
 
 @pytest.mark.parametrize(

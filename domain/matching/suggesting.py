@@ -1,0 +1,150 @@
+"""Suggestions: what a rule puts before a person, and when it does not stand any longer."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from domain.events import ExceptionResolved, MatchSuggested
+from domain.matching.compiled import CompiledRule
+from domain.matching.legs import EXCEPTION, OPEN, Leg, Suggestion, by_id
+from domain.matching.pools import Bucket
+from domain.matching.selection import (
+    Match,
+    Selection,
+    Verdict,
+    connected,
+    ids_of,
+    total_of,
+    unrefused,
+)
+
+if TYPE_CHECKING:
+    from domain.matching.settling import Settling
+
+
+def judge(settling: "Settling", rule: CompiledRule, group: list[Match]) -> dict[Leg, Verdict]:
+    """Make suggestions of an ambiguous set, without what is or would be matched otherwise."""
+    judged = settling.judged.get(id(group))
+    if judged is not None:
+        return judged[1]
+    verdicts: dict[Leg, Verdict] = {}
+    for candidates in _remaining(settling, rule, group):
+        legs = {leg for match in candidates for leg in (*match.sources, *match.targets)}
+        sources = tuple(sorted((leg for leg in legs if leg.side == 0), key=by_id))
+        targets = tuple(sorted((leg for leg in legs if leg.side == 1), key=by_id))
+        single = len(candidates) == 1 and (
+            rule.rule.match_type != "one_to_one" or len(sources) == len(targets) == 1
+        )
+        if rule.refused and rule.refuses(*sources, *targets):
+            continue
+        verdict = _stand(settling, rule, sources, targets, single)
+        for leg in legs:
+            verdicts[leg] = verdict
+    settling.judged[id(group)] = (group, verdicts)
+    return verdicts
+
+
+def _remaining(
+    settling: "Settling", rule: CompiledRule, group: list[Match]
+) -> Iterator[list[Match]]:
+    """The connected sets that are left of `group` without members that go elsewhere."""
+
+    def stays(leg: Leg) -> bool:
+        return leg.rule == OPEN and (
+            settling.tentative(leg, rule.index + 1, len(settling.book.rules)) is None
+        )
+
+    staying = {leg for match in group for leg in (*match.sources, *match.targets) if stays(leg)}
+    whole = rule.many_side is None
+    left: list[Match] = []
+    for match in group:
+        sources = tuple(leg for leg in match.sources if leg in staying)
+        targets = tuple(leg for leg in match.targets if leg in staying)
+        # One to one, a candidate with many members stands for all their pairs, so what is
+        # left of it is still a candidate; a group without a member is not that group.
+        same = len(sources) == len(match.sources) and len(targets) == len(match.targets)
+        if same:
+            left.append(match)
+        elif sources and targets and whole:
+            left += unrefused(rule, sources, targets)
+    yield from connected(left)
+
+
+def _stand(
+    settling: "Settling",
+    rule: CompiledRule,
+    sources: tuple[Leg, ...],
+    targets: tuple[Leg, ...],
+    single: bool,
+) -> Verdict:
+    """Put one connected set, or a `single` possible match, before a person once it is final."""
+    members = (*sources, *targets)
+    final_at = max(leg.occurred_at for leg in members) + rule.settle_us
+    if not (rule.immediate or settling.passed(final_at)):
+        return Verdict(None, final_at)
+    shared = set.intersection(*(set(leg.suggestions) for leg in members))
+    for suggestion_id in shared:
+        if settling.book.suggestions[suggestion_id].rule_index < rule.index:
+            return Verdict(suggestion_id, 0)  # an earlier rule has asked about all of them
+    source_ids, target_ids = ids_of(sources), ids_of(targets)
+    newest_ms = max(leg.occurred_at for leg in members) // 1000
+    identity = settling.identity(rule.name, source_ids, target_ids, newest_ms)
+    if identity in settling.book.suggestions:
+        return Verdict(identity, 0)
+    for other in sorted({one for leg in members for one in leg.suggestions}):
+        standing = settling.book.suggestions[other]
+        if standing.rule == rule.name:
+            settling.withdraw(other, "the set of candidates changed")
+        elif standing.rule_index > rule.index and standing.lies_within(members):
+            settling.withdraw(other, "an earlier rule asks about all of them")
+    settling.events.append(
+        MatchSuggested(
+            rule.name,
+            rule.rule.match_type,
+            settling.definition_version,
+            source_ids,
+            target_ids,
+            sources[0].currency,
+            total_of(sources),
+            total_of(targets),
+            newest_ms,
+            "the rule leaves its matches to a person"
+            if single and rule.suggests
+            else f"{len(sources)} source and {len(targets)} target transactions fit "
+            "in more than one way",
+            [leg.amount_minor for leg in sources],
+            [leg.amount_minor for leg in targets],
+            single,
+        )
+    )
+    late = [leg for leg in members if leg.disposition == EXCEPTION]
+    settling.book.suggest(identity, Suggestion(rule.name, rule.index, sources, targets, single))
+    settling.events += [
+        ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity) for leg in late
+    ]
+    return Verdict(identity, 0)
+
+
+def withdraw_stale(
+    settling: "Settling", rule: CompiledRule, found: tuple[Any, Bucket], selection: Selection
+) -> None:
+    """Ask no more about members that the rule would not propose to anyone by now.
+
+    A group that grew may fit no longer, or a match have a rival that the rule leaves alone.
+    """
+    name, (sources, targets) = found
+    if (rule.index, name) in settling.checked:
+        return
+    settling.checked.add((rule.index, name))
+    stale = set()
+    for leg in (*sources, *targets):
+        if not leg.suggestions or (rule.policy == "suggest" and leg in selection.ambiguous):
+            continue
+        match = selection.taken.get(leg)
+        for suggestion_id in leg.suggestions:
+            one = settling.book.suggestions[suggestion_id]
+            if one.rule != rule.name or (one.sources, one.targets) == match:
+                continue
+            if match is not None or settling.left_over(leg, rule.index):
+                stale.add(suggestion_id)
+    for suggestion_id in sorted(stale):
+        settling.withdraw(suggestion_id, "the set of candidates changed")

@@ -1,0 +1,34 @@
+"""The journal column: what was written comes back, also what the release before wrote."""
+
+import zlib
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.postgres.journal import decode_journal, encode_journal
+
+
+@given(st.lists(st.binary(max_size=300), max_size=50))
+def test_what_was_written_comes_back(packed):
+    assert decode_journal(encode_journal(packed)) == packed
+
+
+@given(st.lists(st.binary(max_size=300), max_size=50))
+def test_the_format_before_is_read(packed):
+    journal = b"\x01" + zlib.compress(msgspec.msgpack.encode(packed), 1)
+
+    assert decode_journal(journal) == packed
+
+
+def test_a_later_format_is_refused_by_number():
+    with pytest.raises(ValueError, match="journal has format 9, this release reads 1 and 2"):
+        decode_journal(b"\x09abc")
+
+
+def test_a_damaged_journal_does_not_come_back_as_another():
+    journal = encode_journal([b"abcdefgh" * 20])
+
+    with pytest.raises(OSError, match="decompression failed"):
+        decode_journal(journal[:-4])
