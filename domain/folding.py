@@ -27,7 +27,7 @@ from domain.events import (
     WatermarkAdvanced,
 )
 from domain.identity import match_id
-from domain.matching.legs import PERSON, Settled, Suggestion
+from domain.matching.legs import PERSON, Leg, Settled, Suggestion
 from domain.matching.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -66,10 +66,15 @@ def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - o
                 book.exceptions[leg] = (event.category, ids)
         case DuplicateDetected():
             leg = book.open_leg(event.side, event.transaction_id)
-            book.set_duplicate(leg, _rule_index(state, event.rule))
+            index = _rule_index(state, event.rule)
+            book.set_duplicate(leg, index)
+            _look_beside(state, (leg,), index + 1)
         case TransactionSuperseded():
             if not event.late:
+                given_way = book.known[event.side][event.transaction_id]
                 book.set_superseded(event.side, event.transaction_id, event.superseded_by)
+                if isinstance(given_way, Leg):
+                    _look_beside(state, (given_way,), 0)
         case CommandRefused():
             state.remember_command(event.command_id)
         case ReconciliationPaused():
@@ -118,6 +123,17 @@ def _close(state: "Reconciliation", event: RecordMatched | MatchConfirmed, by_ru
     sources = [book.open_leg(0, one) for one in event.source_ids]
     targets = [book.open_leg(1, one) for one in event.target_ids]
     book.take_out(sources, targets, event.rule, by_rule, event.newest_ms)
+    _look_beside(state, (*sources, *targets), 0 if by_rule == PERSON else by_rule + 1)
+
+
+def _look_beside(state: "Reconciliation", gone: tuple[Leg, ...], first_rule: int) -> None:
+    """Plan a look at those whose surroundings changed.
+
+    Live they were looked at in the same step; what was planned then is not told.
+    """
+    for leg in gone:
+        state.book.stood_beside(leg, first_rule)
+    state.book.plan_again()
 
 
 def _suggest(state: "Reconciliation", event: MatchSuggested) -> None:
@@ -154,8 +170,8 @@ def _reopen(state: "Reconciliation", event: MatchReversed) -> None:
         for known in map(state.book.known[side].get, ids)
         if isinstance(known, Settled)
     )
-    state.book.reopen(settled)
-    state.book.plan_again()
+    sources, targets = state.book.reopen(settled)
+    _look_beside(state, (*sources, *targets), 0)
     if event.command_id is not None:
         state.book.refuse(Refusal(None, *_members(event)))
         state.remember_command(event.command_id)

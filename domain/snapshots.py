@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from domain.definition_parsing import parse_definition
+from domain.matching.due import SECOND_US
 from domain.matching.legs import Leg, Settled, Suggestion, Superseded
 from domain.matching.pools import UniquePool
 from domain.matching.refusals import Refusal
@@ -187,14 +188,20 @@ def restore(data: bytes) -> Reconciliation:
 
 def _restore_open(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
+    dues = []
     for packed, due in stored.open_legs:
-        book.put_back(book.leg_of(book.unpack(packed)), due)
+        leg = book.leg_of(book.unpack(packed))
+        book.file(leg)
+        dues.append((leg, due))
     for side, transaction_id, category, ids in stored.exceptions:
         book.open_exception(book.open_leg(side, transaction_id), category, tuple(ids))
     for identity, rule, index, source_ids, target_ids, single in stored.suggestions:
         sources = tuple(book.open_leg(0, one) for one in source_ids)
         targets = tuple(book.open_leg(1, one) for one in target_ids)
         book.suggest(identity, Suggestion(rule, index, sources, targets, single))
+    for leg, due in dues:
+        if due:
+            book.due.plan(leg, (due - 1) * SECOND_US)
 
 
 def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:

@@ -102,11 +102,15 @@ class Book(Terms):
             closed = self.closed.on(self.event_time(correction))
             closed.ids[correction.side].append(transaction_id)
 
-    def put_in(self, leg: Leg) -> None:
-        """File a new leg everywhere it can be found, and plan the first look at it."""
+    def file(self, leg: Leg) -> None:
+        """File an open leg, without planning a look."""
         self.known[leg.side][leg.transaction_id] = leg
         for pool in self.pools:
             pool.add(leg)
+
+    def put_in(self, leg: Leg) -> None:
+        """File a new leg everywhere it can be found, and plan the first look at it."""
+        self.file(leg)
         self.due.plan(leg, leg.occurred_at + self.looks[0])
 
     def due_second(self, leg: Leg) -> int:
@@ -114,14 +118,6 @@ class Book(Terms):
         if leg.due == FIRST_LOOK:
             return (leg.occurred_at + self.looks[0]) // SECOND_US + 1
         return leg.due
-
-    def put_back(self, leg: Leg, due: int) -> None:
-        """File a leg of a snapshot, due in that second of event time (0: in none)."""
-        self.known[leg.side][leg.transaction_id] = leg
-        for pool in self.pools:
-            pool.add(leg)
-        if due:
-            self.due.plan(leg, (due - 1) * SECOND_US)
 
     def put_back_rival(self, leg: Leg) -> None:
         """File a leg that a rule has matched where earlier rules still count it."""
@@ -308,14 +304,6 @@ class Book(Terms):
         for pool in self.pools:
             pool.discard(leg)
 
-    def duplicates_of(self, leg: Leg) -> list[str]:
-        """Ids of the duplicates of a closed leg's values that nobody holds any more."""
-        found: list[str] = []
-        for rule, pool in self._rules_and_pools:
-            if isinstance(pool, UniquePool):
-                found += pool.aside_from(leg.side, leg.keys[rule.slot])
-        return [one for one in found if isinstance(self.known[leg.side].get(one), bytes)]
-
     def release(self, side: int, transaction_id: str) -> None:
         """Put back as pending what was a duplicate of what is corrected."""
         packed = self.known[side][transaction_id]
@@ -349,8 +337,9 @@ class Book(Terms):
         suggestion = self.suggestions.pop(suggestion_id)
         for leg in (*suggestion.sources, *suggestion.targets):
             leg.suggestions = tuple(one for one in leg.suggestions if one != suggestion_id)
-            if not leg.suggestions and leg.rule == OPEN and leg.disposition == SUGGESTED:
-                leg.disposition = PENDING
+            if leg.rule == OPEN and leg.disposition == SUGGESTED:
+                if not leg.suggestions:
+                    leg.disposition = PENDING
                 self.again.append(leg)
         return suggestion
 
@@ -377,6 +366,24 @@ class Book(Terms):
                 for rival_pool in self._rival_pools(leg):
                     rival_pool.discard(leg)
         self.refusals.forget(self.known, self.rules)
+
+    def stood_beside(self, gone: Leg, first_rule: int) -> None:
+        """Look again at who was decided upon while `gone` was left over to later rules.
+
+        Without it a set may be unambiguous, or a group whole, that was not before.
+        """
+        looks = self.looks
+        for pool in self.pools[first_rule:]:
+            found = pool.around(gone)
+            if found is not None:
+                for side in found[1]:
+                    self.again += [
+                        leg
+                        for leg in side
+                        if leg.rule == OPEN
+                        and leg.due
+                        not in (FIRST_LOOK, (leg.occurred_at + looks[0]) // SECOND_US + 1)
+                    ]
 
     def plan_again(self) -> None:
         """Plan a look at the legs whose surroundings changed, instead of looking now."""

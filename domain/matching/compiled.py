@@ -12,6 +12,8 @@ from domain.money import currency_digits
 from domain.transactions import SOURCE, Transaction, field_value
 
 Key = Any
+#: Source ids and target ids, in order.
+Members = tuple[tuple[str, ...], tuple[str, ...]]
 #: Gives a transaction's key for one rule, None when a condition's value is absent.
 KeyOf = Callable[[Transaction], Key]
 
@@ -83,7 +85,8 @@ class CompiledRule:
         remembers_rivals: A leg that a later rule matches goes on to count among this rule's
             candidates. Whether a set is ambiguous, or a group whole, must not depend on when
             another rule took one of its members.
-        refused: Members, source ids and target ids in order, that people have kept apart.
+        refused: Members that people have kept apart: they are no match of this rule.
+        rejected: Those of them that were a suggestion of this rule; it may not ask again.
     """
 
     def __init__(self, rule: Rule, index: int, slot: int) -> None:
@@ -102,7 +105,8 @@ class CompiledRule:
         self.remembers_rivals = (
             self.suggests or rule.selection != "lowest_id" or rule.whole_key is not None
         )
-        self.refused: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
+        self.refused: set[Members] = set()
+        self.rejected: set[Members] = set()
         self._amount_tests: dict[str, AmountTest] = {}
         indexed, rest = self._divide(rule)
         self.conditions_rest = rest
@@ -216,15 +220,22 @@ class CompiledRule:
 
     def refuses(self, *members: Leg) -> bool:
         """Whether people have kept exactly these members, in id order on each side, apart."""
-        ids = (
-            tuple(leg.transaction_id for leg in members if leg.side == SOURCE),
-            tuple(leg.transaction_id for leg in members if leg.side != SOURCE),
-        )
-        return ids in self.refused
+        return _ids(members) in self.refused
+
+    def has_been_rejected(self, *members: Leg) -> bool:
+        """Whether a person has rejected exactly these members, in id order on each side."""
+        return bool(self.rejected) and _ids(members) in self.rejected
 
     def admits(self, source: Leg, target: Leg) -> bool:
         """Whether a pair with equal keys is a candidate match."""
         return self.first_failure(source, target) is None
+
+
+def _ids(members: tuple[Leg, ...]) -> Members:
+    return (
+        tuple(leg.transaction_id for leg in members if leg.side == SOURCE),
+        tuple(leg.transaction_id for leg in members if leg.side != SOURCE),
+    )
 
 
 def compile_rules(definition: Definition) -> list[CompiledRule]:

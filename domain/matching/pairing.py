@@ -169,7 +169,7 @@ class Pairing:
                     forgotten += 1
                 pair_off(other, transaction_id, transaction.packed, occurred_at, key, newest_ms)
                 if not alone:
-                    self._settling.stood_beside(other, 1)
+                    book.stood_beside(other, 1)
                     if book.again:
                         self._settling.look_again()
             count += 1

@@ -29,6 +29,8 @@ class Refusals:
         for rule in rules:
             if refusal.rule is None or refusal.rule == rule.name:
                 rule.refused.add((refusal.source_ids, refusal.target_ids))
+                if refusal.rule is not None:
+                    rule.rejected.add((refusal.source_ids, refusal.target_ids))
 
     def tell(self, rules: Sequence[CompiledRule]) -> None:
         """Tell new rules all of them; a rule is the one of before when it has its name."""
@@ -49,4 +51,5 @@ class Refusals:
             self._refusals = dict.fromkeys(kept)
             for rule in rules:
                 rule.refused.clear()
+                rule.rejected.clear()
             self.tell(rules)

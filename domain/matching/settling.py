@@ -19,7 +19,7 @@ from domain.identity import match_id
 from domain.matching.book import Book
 from domain.matching.cases import Cases
 from domain.matching.compiled import CompiledRule
-from domain.matching.due import FIRST_LOOK, SECOND_US
+from domain.matching.due import SECOND_US
 from domain.matching.duplicates import set_duplicates_aside
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, PERSON, Leg, by_time
 from domain.matching.pools import Bucket
@@ -32,7 +32,7 @@ from domain.matching.selection import (
     select,
     total_of,
 )
-from domain.matching.suggesting import judge, withdraw_stale
+from domain.matching.suggesting import judge, review
 
 
 class Settling:
@@ -111,7 +111,7 @@ class Settling:
                 return
             selection = self._outcome(rule, found)
             if rule.asks and self.book.suggestions:
-                withdraw_stale(self, rule, found, selection)
+                review(self, rule, found, selection)
             match = selection.taken.get(leg)
             if match is not None and not rule.suggests:
                 final_at = match.newest_at + rule.settle_us
@@ -226,7 +226,7 @@ class Settling:
         standing = sorted({one for leg in members for one in leg.suggestions})
         self.book.take_out(sources, targets, rule, by_rule, newest_ms)
         for leg in members:
-            self.stood_beside(leg, 0 if by_rule == PERSON else by_rule + 1)
+            self.book.stood_beside(leg, 0 if by_rule == PERSON else by_rule + 1)
         identity = ""
         if late or standing:
             identity = self.identity(rule, ids_of(sources), ids_of(targets), newest_ms)
@@ -239,24 +239,6 @@ class Settling:
             else:
                 self.withdraw(suggestion_id, "a member matched")
         self.cases.reclassify(stale)
-
-    def stood_beside(self, gone: Leg, first_rule: int) -> None:
-        """Look again at who was decided upon while `gone` was left over to later rules.
-
-        Without it a set may be unambiguous, or a group whole, that was not before.
-        """
-        looks = self.book.looks
-        for pool in self.book.pools[first_rule:]:
-            found = pool.around(gone)
-            if found is not None:
-                for side in found[1]:
-                    self.book.again += [
-                        leg
-                        for leg in side
-                        if leg.rule == OPEN
-                        and leg.due
-                        not in (FIRST_LOOK, (leg.occurred_at + looks[0]) // SECOND_US + 1)
-                    ]
 
     def identity(
         self, rule: str, source_ids: list[str], target_ids: list[str], newest_ms: int

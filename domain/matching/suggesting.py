@@ -34,7 +34,7 @@ def judge(settling: "Settling", rule: CompiledRule, group: list[Match]) -> dict[
         single = len(candidates) == 1 and (
             rule.rule.match_type != "one_to_one" or len(sources) == len(targets) == 1
         )
-        if rule.refused and rule.refuses(*sources, *targets):
+        if rule.has_been_rejected(*sources, *targets):
             continue
         verdict = _stand(settling, rule, sources, targets, single)
         for leg in legs:
@@ -124,27 +124,43 @@ def _stand(
     return Verdict(identity, 0)
 
 
-def withdraw_stale(
+def review(
     settling: "Settling", rule: CompiledRule, found: tuple[Any, Bucket], selection: Selection
 ) -> None:
-    """Ask no more about members that the rule would not propose to anyone by now.
+    """Bring what the rule asks about the legs found together in line with what it would ask now.
 
-    A group that grew may fit no longer, or a match have a rival that the rule leaves alone.
+    A group that grew may fit no longer, a match have a rival that the rule leaves alone, and where
+    sources take targets in order one arrival can move many: whom that leaves with another partner
+    than an earlier rule has asked about is asked about, too.
     """
     name, (sources, targets) = found
     if (rule.index, name) in settling.checked:
         return
     settling.checked.add((rule.index, name))
-    stale = set()
+    stale: set[str] = set()
+    moved: dict[Match, None] = {}
     for leg in (*sources, *targets):
         if not leg.suggestions or (rule.policy == "suggest" and leg in selection.ambiguous):
             continue
         match = selection.taken.get(leg)
-        for suggestion_id in leg.suggestions:
-            one = settling.book.suggestions[suggestion_id]
-            if one.rule != rule.name or (one.sources, one.targets) == match:
-                continue
-            if match is not None or settling.left_over(leg, rule.index):
-                stale.add(suggestion_id)
+        mine = _asked_by(settling, rule, leg)
+        if match is not None or settling.left_over(leg, rule.index):
+            stale.update(one for one, members in mine.items() if members != match)
+        if match is not None and rule.suggests and not mine:
+            moved[match] = None
     for suggestion_id in sorted(stale):
         settling.withdraw(suggestion_id, "the set of candidates changed")
+    for match in moved:
+        for leg, verdict in judge(settling, rule, [match]).items():
+            if verdict.suggestion_id is None and not leg.due:
+                settling.book.due.plan(leg, verdict.ask_at)
+
+
+def _asked_by(settling: "Settling", rule: CompiledRule, leg: Leg) -> dict[str, Match]:
+    """The suggestions of a rule that a leg stands in, by id, with their members."""
+    standing = ((one, settling.book.suggestions[one]) for one in leg.suggestions)
+    return {
+        suggestion_id: Match(one.sources, one.targets)
+        for suggestion_id, one in standing
+        if one.rule == rule.name
+    }

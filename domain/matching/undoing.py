@@ -1,7 +1,9 @@
 """Undoing: reversing a match, and letting a record give way to the one that corrects it."""
 
 from domain.events import ExceptionResolved, MatchReversed, TransactionSuperseded
+from domain.matching.book import Book
 from domain.matching.legs import EXCEPTION, Leg, Settled
+from domain.matching.pools import UniquePool
 from domain.matching.refusals import Refusal
 from domain.matching.selection import ids_of, total_of
 from domain.matching.settling import Settling
@@ -35,7 +37,7 @@ def reverse(
     if command_id is not None:
         book.refuse(Refusal(None, tuple(source_ids), tuple(target_ids)))
     for leg in (*sources, *targets):
-        settling.stood_beside(leg, 0)
+        book.stood_beside(leg, 0)
 
 
 def supersede(settling: Settling, correction: Transaction) -> None:
@@ -73,11 +75,20 @@ def _give_way(settling: Settling, leg: Leg, by: str) -> None:
         settling.withdraw(suggestion_id, f"{named} was corrected by {by}")
     book.set_superseded(side, named, by)
     settling.events.append(_superseded(transaction, by))
-    settling.stood_beside(leg, 0)
-    for duplicate in book.duplicates_of(leg):
+    book.stood_beside(leg, 0)
+    for duplicate in _duplicates_of(book, leg):
         settling.events.append(ExceptionResolved(side, duplicate, "first_corrected", None))
         book.release(side, duplicate)
     settling.cases.reclassify(stale)
+
+
+def _duplicates_of(book: Book, leg: Leg) -> list[str]:
+    """Ids of the duplicates of a closed leg's values that nobody holds any more."""
+    found: list[str] = []
+    for rule, pool in zip(book.rules, book.pools, strict=True):
+        if isinstance(pool, UniquePool):
+            found += pool.aside_from(leg.side, leg.keys[rule.slot])
+    return [one for one in found if isinstance(book.known[leg.side].get(one), bytes)]
 
 
 def note_late(settling: Settling, late: Transaction, by: str) -> None:

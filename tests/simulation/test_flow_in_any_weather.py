@@ -25,7 +25,7 @@ from flows.surroundings import Surroundings
 from flows.windows import MatchWindow, TickItem
 from tests.unit.domain import reference
 from tests.unit.domain.cases import DAY, some_definition, some_records
-from tests.unit.domain.test_reconciliation_properties import Ledger
+from tests.unit.domain.ledger import Ledger
 
 TOPICS = ("in.source", "in.target")
 PARTITIONS = 2

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from domain.definitions import AmountRule, Definition, Rule
 from domain.money import currency_digits
-from domain.transactions import Transaction, field_value
+from domain.transactions import Transaction, field_value, supersedes
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MatchKey = tuple[str, tuple[str, ...], tuple[str, ...]]
@@ -149,19 +149,50 @@ def connected(found):
     return [group for _, group in groups]
 
 
+def members_of(matches) -> set[tuple[int, str]]:
+    return {(side, one) for match in matches for side in (0, 1) for one in match[1 + side]}
+
+
+def standing(transactions: list[Transaction]) -> list[Transaction]:
+    """Those that no other of them corrects."""
+    gone = {(one.side, supersedes(one), one.transaction_id) for one in transactions}
+
+    def corrected(one: Transaction) -> bool:
+        return any(
+            (side, named) == (one.side, one.transaction_id)
+            and not (by == one.transaction_id == supersedes(one))
+            for side, named, by in gone
+        )
+
+    return [one for one in transactions if not corrected(one)]
+
+
 def run(  # noqa: C901
     definition: Definition,
     transactions: list[Transaction],
     refused: frozenset[tuple[str | None, tuple[str, ...], tuple[str, ...]]] = frozenset(),
+    by_people: frozenset[MatchKey] = frozenset(),
+    final: frozenset[MatchKey] = frozenset(),
+    duplicates: frozenset[tuple[int, str]] = frozenset(),
 ) -> Outcome:
     """What CONTRACT §4 says of these transactions, everything known and all time run out.
 
-    `refused` holds what people have rejected, by rule, and reversed, by None: rule, source ids and
-    target ids in order.
+    Args:
+        refused: What people have rejected, by rule, and reversed, by None: rule, source ids and
+            target ids in order.
+        by_people: Matches that people have made; no rule counts their members, but the values they
+            brought were brought.
+        final: Matches that rules made before the newest of these transactions came.
+        duplicates: Set aside before that.
     """
-    outcome = Outcome()
-    gone: set[tuple[int, str]] = set()
+    outcome = Outcome(set(by_people), set(), set(duplicates))
+    by_hand = members_of(by_people)
+    gone: set[tuple[int, str]] = by_hand | duplicates
+    later = members_of(final)
     ambiguous_sets = []
+
+    def is_open(candidate) -> bool:
+        return not any((x.side, x.transaction_id) in later for side in candidate for x in side)
 
     def left(side: int) -> list[Transaction]:
         return [
@@ -175,10 +206,19 @@ def run(  # noqa: C901
         gone.update((one.side, one.transaction_id) for side in candidate for one in side)
 
     for rule in definition.rules:
+        made = {one for one in final if one[0] == rule.name}
+        outcome.confirmed |= made
+        gone |= members_of(made)
+        later -= members_of(made)
         unique = next((c for c in rule.conditions if c.unique), None)
         if unique is not None:
             for side, name in ((0, unique.source_field), (1, unique.target_field)):
-                seen: set[str] = set()
+                spent = members_of(made) | by_hand
+                seen = {
+                    normal(unique.operator, field_value(one, name))
+                    for one in transactions
+                    if (one.side, one.transaction_id) in spent and one.side == side
+                }
                 for one in sorted(
                     left(side), key=lambda x: (event_time(definition, x), x.transaction_id)
                 ):
@@ -201,6 +241,7 @@ def run(  # noqa: C901
                     c
                     for c in found
                     if not any((x.side, x.transaction_id) in gone | chosen for s in c for x in s)
+                    and (rule.outcome == "suggest" or is_open(c))
                 ]
                 if not free:
                     break
@@ -213,7 +254,7 @@ def run(  # noqa: C901
             continue
         groups = connected(found)
         for group in groups:
-            if len(group) == 1:
+            if len(group) == 1 and is_open(group[0]):
                 if rule.outcome == "suggest":
                     ambiguous_sets.append((rule, group))
                 else:
