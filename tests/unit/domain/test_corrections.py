@@ -50,7 +50,7 @@ SETTLING = parse_definition(
 )
 
 
-def record(side, name, reference, amount="10.00", supersedes=None, minute=0) -> Transaction:
+def record(side, name, reference, amount="10.00", supersedes=None, minute=0, day=5) -> Transaction:
     built = build_transaction(
         {
             "tenant_id": "acme",
@@ -58,7 +58,7 @@ def record(side, name, reference, amount="10.00", supersedes=None, minute=0) -> 
             "transaction_id": name,
             "amount": amount,
             "currency": "EUR",
-            "occurred_at": f"2026-01-05T12:{minute:02d}:00Z",
+            "occurred_at": f"2026-01-{day:02d}T12:{minute:02d}:00Z",
             "reference": reference,
             "supersedes": supersedes,
         },
@@ -212,6 +212,22 @@ def test_an_exception_of_a_corrected_record_ends():
     ended = next(event for event in decision.events if isinstance(event, ExceptionResolved))
     assert (ended.transaction_id, ended.resolution) == ("s1", "superseded")
     assert isinstance(state.book.known[0]["s1"], Superseded)
+
+
+def test_a_value_used_again_after_a_correction_is_remembered_with_its_new_day():
+    state = Reconciliation(UNIQUE)
+    state.advance(Chunk([record(0, "s1", "A"), record(1, "t1", "A")]))
+    corrections = [record(0, "s2", "B", supersedes="s1"), record(1, "t2", "B", supersedes="t1")]
+    state.advance(Chunk(corrections))
+    anew = [record(0, "s3", "A", day=9), record(1, "t3", "A", day=9)]
+    assert state.advance(Chunk(anew)).events[-1].source_ids == ["s3"]
+    # Day 5 is forgotten now, day 9 is not.
+    far = [record(0, "s4", "F", day=14), record(1, "t4", "G", day=14)]
+    state.advance(Chunk(far, caught_up=True))
+    assert "s2" not in state.book.known[0]
+    again = state.advance(Chunk(anew))
+    assert not again.journal
+    assert not again.rejections
 
 
 def _plain(one: Transaction) -> dict[str, object]:

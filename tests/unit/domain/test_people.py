@@ -53,7 +53,9 @@ def definition(**rule):
     )
 
 
-def record(side, name, reference="A", amount="10.00", currency="EUR") -> Transaction:
+def record(
+    side, name, reference="A", amount="10.00", currency="EUR", **more: object
+) -> Transaction:
     built = build_transaction(
         {
             "tenant_id": "acme",
@@ -63,6 +65,7 @@ def record(side, name, reference="A", amount="10.00", currency="EUR") -> Transac
             "currency": currency,
             "occurred_at": "2026-01-05T12:00:00Z",
             "reference": reference,
+            **more,
         },
         side,
         None,
@@ -255,3 +258,54 @@ def test_what_cannot_be_read_is_refused_by_name(command_type, payload, code):
     with pytest.raises(CannotBeDone) as raised:
         parse_command(command_type, payload)
     assert raised.value.code == code
+
+
+def test_a_reversed_match_counts_among_the_rivals_of_earlier_rules_no_more():
+    rules = definition(
+        selection={"ambiguity": "leave_unmatched"},
+    ).raw
+    rules["rules"].append(
+        {
+            "name": "counterparty",
+            "match_type": "one_to_one",
+            "conditions": [{"field": "counterparty", "operator": "exact"}],
+        }
+    )
+    state = Reconciliation(parse_definition(rules))
+    records = [record(0, "s1", counterparty="X"), record(1, "t1")]
+    state.advance(Chunk([*records, record(1, "t2", counterparty="X")], now_us=NOW_US))
+    events = state.tick(Tick(NOW_US + 2 * DAY_US, caught_up=True)).events
+    matched = only(RecordMatched, events)
+    assert (matched.rule, matched.target_ids) == ("counterparty", ["t2"])
+    state.decide(ReverseMatch(identity(matched), ["s1"], ["t2"]), "c1")
+    correction = record(1, "t3", "Z", supersedes="t1")
+    state.advance(Chunk([correction, record(1, "t4")], now_us=NOW_US))
+    again = only(RecordMatched, state.tick(Tick(NOW_US + 3 * DAY_US, caught_up=True)).events)
+    assert (again.rule, again.source_ids, again.target_ids) == ("reference", ["s1"], ["t4"])
+
+
+@pytest.mark.parametrize("restart", ["none", "snapshot", "fold"])
+def test_whom_a_match_by_hand_leaves_fitting_is_matched_over_any_restart(restart):
+    group = {
+        "match_type": "many_to_one",
+        "group": {"whole_key": "reference"},
+        "selection": {"tie_break": "lowest_id"},
+    }
+    folded = Reconciliation(definition(**group))
+    state = Reconciliation(definition(**group))
+    records = [record(0, "s1", amount="4.00"), record(0, "s2"), record(1, "t1"), record(1, "t2")]
+
+    def fold(decision):
+        folded.evolve_all(decision.events, decision.journal)
+        return decision.events
+
+    fold(state.advance(Chunk(records, now_us=NOW_US)))
+    events = fold(state.tick(Tick(NOW_US + 4 * DAY_US, caught_up=True)))
+    assert len([event for event in events if isinstance(event, RecordUnmatched)]) == 4
+    fold(state.decide(MatchByHand(["s1"], ["t2"], "in part"), "c1"))
+    if restart != "none":
+        state = restore(snapshot(state if restart == "snapshot" else folded))
+        state.last_input_us = NOW_US
+    later = state.tick(Tick(NOW_US + 5 * DAY_US, caught_up=True)).events
+    assert only(RecordMatched, later).source_ids == ["s2"]
+    assert len([event for event in later if isinstance(event, ExceptionResolved)]) == 2
