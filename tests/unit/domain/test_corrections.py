@@ -216,6 +216,8 @@ def test_an_exception_of_a_corrected_record_ends():
 
 def test_a_value_used_again_after_a_correction_is_remembered_with_its_new_day():
     state = Reconciliation(UNIQUE)
+    # The first pair of a day is noted member by member, the ones after it by their value.
+    state.advance(Chunk([record(0, "s0", "Q"), record(1, "t0", "Q")]))
     state.advance(Chunk([record(0, "s1", "A"), record(1, "t1", "A")]))
     corrections = [record(0, "s2", "B", supersedes="s1"), record(1, "t2", "B", supersedes="t1")]
     state.advance(Chunk(corrections))
