@@ -18,11 +18,17 @@ from psycopg import Connection
 
 from domain.events import (
     Event,
+    MatchConfirmed,
+    MatchRejected,
+    MatchReversed,
     MatchSuggested,
     MatchSuperseded,
     ReconciliationDefined,
+    ReconciliationPaused,
+    ReconciliationResumed,
     RecordMatched,
     TransactionsAccepted,
+    TransactionSuperseded,
     WatermarkAdvanced,
 )
 from domain.identity import match_id
@@ -58,6 +64,8 @@ class Summary(msgspec.Struct):
     exceptions_resolved: int = 0
     transactions_exception: int = 0
     duplicates: int = 0
+    superseded: int = 0
+    status: str | None = None
 
 
 class Total(msgspec.Struct):
@@ -73,6 +81,8 @@ class Total(msgspec.Struct):
     exception_minor: int = 0
     duplicate_count: int = 0
     duplicate_minor: int = 0
+    superseded_count: int = 0
+    superseded_minor: int = 0
 
 
 Key = tuple[str, str]
@@ -160,8 +170,36 @@ def _add_event(ledger: Ledger, key: Key, summary: Summary, event: Event) -> None
     elif isinstance(event, MatchSuggested):
         identity = match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms)
         ledger.suggestions.append(suggested.Step(*key, identity, event))
-    elif isinstance(event, MatchSuperseded):
+    elif isinstance(event, MatchSuperseded | MatchRejected):
         ledger.suggestions.append(suggested.Step(*key, event.match_id, event))
+    elif isinstance(event, MatchConfirmed | MatchReversed):
+        _add_by_people(ledger, key, summary, event)
+    elif isinstance(event, TransactionSuperseded):
+        summary.superseded += 1
+        total = ledger.total(key, SIDE_NAMES[event.side], event.currency)
+        total.superseded_count += 1
+        total.superseded_minor += event.amount_minor
+    elif isinstance(event, ReconciliationPaused | ReconciliationResumed):
+        summary.status = "paused" if isinstance(event, ReconciliationPaused) else "active"
+
+
+def _add_by_people(
+    ledger: Ledger, key: Key, summary: Summary, event: MatchConfirmed | MatchReversed
+) -> None:
+    sign = 1 if isinstance(event, MatchConfirmed) else -1
+    summary.matches_confirmed += sign
+    for side, ids, minor in (
+        ("source", event.source_ids, event.source_minor),
+        ("target", event.target_ids, event.target_minor),
+    ):
+        summary.transactions_matched += sign * len(ids)
+        total = ledger.total(key, side, event.currency)
+        total.matched_count += sign * len(ids)
+        total.matched_minor += sign * minor
+    if isinstance(event, MatchConfirmed) and event.suggestion_id is not None:
+        # It has the suggestion's id when it is all of it; else another event ends that.
+        identity = match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms)
+        ledger.suggestions.append(suggested.Step(*key, identity, event))
 
 
 def add_suggestions(
