@@ -18,6 +18,7 @@ from starlette.routing import Route
 from api import (
     commands,
     dead_letters,
+    decisions,
     events,
     exceptions,
     health,
@@ -45,6 +46,7 @@ log = structlog.get_logger("settler.api")
 OPERATIONS: tuple[Operation, ...] = (
     *reconciliations.OPERATIONS,
     *matches.OPERATIONS,
+    *decisions.OPERATIONS,
     *exceptions.OPERATIONS,
     *dead_letters.OPERATIONS,
     *usage.OPERATIONS,

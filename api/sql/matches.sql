@@ -6,7 +6,7 @@ FROM reconciliation_summary AS r
 CROSS JOIN LATERAL (
     SELECT match_id, reconciliation_id, position, rule, match_type, status, source_ids, target_ids,
            currency, source_minor, target_minor, difference_minor, definition_version, matched_at,
-           reason
+           reason, source_amounts, target_amounts, command_id
     FROM matches
     WHERE tenant_id = %(tenant_id)s
       AND reconciliation_id = r.reconciliation_id
@@ -29,7 +29,7 @@ FROM reconciliation_summary AS r
 CROSS JOIN LATERAL (
     SELECT match_id, reconciliation_id, position, rule, match_type, status, source_ids, target_ids,
            currency, source_minor, target_minor, difference_minor, definition_version, matched_at,
-           reason
+           reason, source_amounts, target_amounts, command_id
     FROM matches
     WHERE tenant_id = %(tenant_id)s
       AND reconciliation_id = r.reconciliation_id
@@ -50,7 +50,7 @@ LIMIT %(limit)s;
 -- Open suggestions are few beside matches and have an index of their own.
 SELECT match_id, reconciliation_id, position, rule, match_type, status, source_ids, target_ids,
        currency, source_minor, target_minor, difference_minor, definition_version, matched_at,
-       reason
+       reason, source_amounts, target_amounts, command_id
 FROM matches
 WHERE tenant_id = %(tenant_id)s
   AND status = 'suggested'
@@ -64,6 +64,6 @@ LIMIT %(limit)s;
 -- read_match --
 SELECT match_id, reconciliation_id, position, rule, match_type, status, source_ids, target_ids,
        currency, source_minor, target_minor, difference_minor, definition_version, matched_at,
-       reason
+       reason, source_amounts, target_amounts, command_id
 FROM matches
 WHERE tenant_id = %(tenant_id)s AND match_id = %(match_id)s;
