@@ -115,7 +115,7 @@ class Reconciliation:
         events: list[Event] = []
         journal: list[bytes] = []
         rejections: list[Rejection] = []
-        place, offsets, rejected = 0, chunk.offsets, chunk.rejected
+        place, offsets, redelivered, rejected = 0, chunk.offsets, 0, chunk.rejected
         while True:
             settling = self._settling(settles=False)
             acceptance = Acceptance(
@@ -124,17 +124,19 @@ class Reconciliation:
             place = acceptance.accept(chunk.transactions, chunk.raws, place)
             self._look_again(settling)
             self._note_newest(acceptance.newest)
+            redelivered += acceptance.redelivered
+            rejected += len(acceptance.rejections)
             events += settling.events[: acceptance.undone]
             if acceptance.journal or offsets:
                 events.append(
                     TransactionsAccepted(
                         acceptance.counts(),
                         offsets,
-                        acceptance.redelivered,
-                        rejected + len(acceptance.rejections),
+                        redelivered,
+                        rejected,
                     )
                 )
-                offsets, rejected = {}, 0
+                offsets, redelivered, rejected = {}, 0, 0
             events += settling.events[acceptance.undone :]
             journal += acceptance.journal
             rejections += acceptance.rejections

@@ -161,6 +161,19 @@ def test_other_content_under_a_known_id_is_refused_unless_it_corrects_that_id():
     assert len(decision.journal) == 3
 
 
+def test_what_came_before_a_correction_in_its_chunk_is_counted_with_it():
+    state = Reconciliation(UNIQUE)
+    old = record(0, "s1", "A")
+    state.advance(Chunk([old]))
+    decision = state.advance(Chunk([old, record(0, "s2", "B", supersedes="s1")], rejected=3))
+    (accepted,) = [one for one in decision.events if isinstance(one, TransactionsAccepted)]
+    assert (accepted.counts, accepted.redelivered, accepted.rejected) == (
+        [(0, "EUR", 1, 1000)],
+        1,
+        3,
+    )
+
+
 def test_a_chain_of_corrections_leaves_its_last():
     chain = [
         record(0, "s1", "A"),
