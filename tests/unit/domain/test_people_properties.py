@@ -13,7 +13,9 @@ from domain.commands import (
     CannotBeDone,
     ConfirmMatch,
     MatchByHand,
+    Pause,
     RejectMatch,
+    Resume,
     ReverseMatch,
 )
 from domain.events import decode_events, encode_events
@@ -110,6 +112,9 @@ class Game:
         self.state.last_input_us = START
 
     def pass_time(self) -> None:
+        if self.state.paused:
+            assert not self.state.tick(Tick(self.now_us, caught_up=True)).events
+            assert self.command(Resume()) is None
         self.now_us += HOUR
         self.state.last_input_us = START
         self.read(self.state.tick(Tick(self.now_us, caught_up=True)))
@@ -216,6 +221,8 @@ def play(seed, *, unique):
         for _ in range(rng.randint(0, 4)):
             if rng.random() < 0.3:
                 game.restart()
+            if rng.random() < 0.1 and not game.state.paused:
+                assert game.command(Pause()) is None
             if rng.random() < 0.7:
                 game.some_command()
             if rng.random() < 0.5:
@@ -232,7 +239,7 @@ def test_commands_among_arrivals_end_as_the_rules_say_over_the_facts(block):
         for game in play(seed, unique=False):
             game.check(f"seed={seed} rules={game.definition.rules}")
         done |= game.done
-    assert done == {"ConfirmMatch", "RejectMatch", "ReverseMatch", "MatchByHand"}
+    assert done >= {"ConfirmMatch", "RejectMatch", "ReverseMatch", "MatchByHand", "Pause"}
 
 
 @pytest.mark.parametrize("block", range(4))
