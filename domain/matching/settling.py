@@ -22,7 +22,7 @@ from domain.matching.compiled import CompiledRule
 from domain.matching.due import SECOND_US
 from domain.matching.duplicates import set_duplicates_aside
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, PERSON, Leg, by_time
-from domain.matching.pools import Bucket
+from domain.matching.pools import Bucket, KeyedPool, Pool
 from domain.matching.selection import (
     EMPTY,
     Match,
@@ -55,6 +55,7 @@ class Settling:
         self.definition_version = definition_version
         self.cases = Cases(book, self.events, definition_version, watermark_us)
         self._outcomes: dict[tuple[int, Any], Selection] = {}
+        self._found: list[dict[Leg, tuple[Any, Bucket]]] = [{} for _ in book.rules]
         self.judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
         self.checked: set[tuple[int, Any]] = set()
 
@@ -94,6 +95,8 @@ class Settling:
     def forget_outcomes(self) -> None:
         """Ask again what rules would make of legs, for what is open has changed."""
         self._outcomes.clear()
+        for found in self._found:
+            found.clear()
         self.judged.clear()
         self.checked.clear()
 
@@ -104,7 +107,7 @@ class Settling:
         ask_at: int | None = None
         left_ambiguous: CompiledRule | None = None
         for rule, pool in zip(self.book.rules, self.book.pools, strict=True):
-            found = pool.around(leg)
+            found = self._around(rule.index, pool, leg)
             if found is None:
                 continue
             if rule.unique and set_duplicates_aside(self, rule, leg, found[1]):
@@ -163,6 +166,19 @@ class Settling:
             outcome = self._outcomes[(rule.index, name)] = select(rule, sources, targets)
         return outcome
 
+    def _around(self, index: int, pool: Pool, leg: Leg) -> tuple[Any, Bucket] | None:
+        """Find the legs around `leg`, once in a step for all of them where that costs anything."""
+        if isinstance(pool, KeyedPool):
+            return pool.around(leg)
+        known = self._found[index]
+        found = known.get(leg)
+        if found is None:
+            found = pool.around(leg)
+            if found is not None:
+                for side in found[1]:
+                    known.update(dict.fromkeys(side, found))
+        return found
+
     def left_over(self, leg: Leg, rules: int) -> bool:
         """Whether none of the first `rules` rules would take `leg`."""
         if leg.rule != OPEN:
@@ -172,7 +188,7 @@ class Settling:
     def tentative(self, leg: Leg, first: int, stop: int) -> tuple[CompiledRule, Match] | None:
         """The match that the rules numbered first…stop-1 would put `leg` in."""
         for index in range(first, stop):
-            found = self.book.pools[index].around(leg)
+            found = self._around(index, self.book.pools[index], leg)
             rule = self.book.rules[index]
             if found is not None and not rule.suggests:
                 match = self._outcome(rule, found).taken.get(leg)

@@ -27,6 +27,7 @@ from domain.events import (
     RecordUnmatched,
 )
 from domain.identity import match_id
+from domain.matching.pools import EqualAmountPool
 from domain.reconciliation import Chunk, Reconciliation, Tick
 from domain.snapshots import restore, snapshot
 from domain.transactions import Transaction, build_transaction
@@ -309,3 +310,15 @@ def test_whom_a_match_by_hand_leaves_fitting_is_matched_over_any_restart(restart
     later = state.tick(Tick(NOW_US + 5 * DAY_US, caught_up=True)).events
     assert only(RecordMatched, later).source_ids == ["s2"]
     assert len([event for event in later if isinstance(event, ExceptionResolved)]) == 2
+
+
+def test_a_set_of_many_is_searched_once_a_step_and_not_once_a_member(monkeypatch):
+    searched = []
+    around = EqualAmountPool.around
+    monkeypatch.setattr(
+        EqualAmountPool, "around", lambda pool, leg: searched.append(leg) or around(pool, leg)
+    )
+    records = [record(side, f"x{number}") for side in (0, 1) for number in range(200)]
+    _, events = at_once(*records, conditions=[])
+    assert len(only(MatchSuggested, events).source_ids) == 200
+    assert len(searched) < 10
