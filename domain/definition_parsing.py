@@ -10,6 +10,7 @@ Rules are read by `domain.rule_parsing`. Decisions where CONTRACT section 3 leav
 from collections.abc import Mapping
 from decimal import Decimal
 
+from domain.condition_parsing import is_attribute
 from domain.definition_plain import definition_to_plain
 from domain.definition_values import Section, kind
 from domain.definitions import (
@@ -24,7 +25,7 @@ from domain.errors import DefinitionInvalid, Problem
 from domain.instants import DAY_US, MINUTE_US, SECOND_US
 from domain.money import shown
 from domain.record_json import DECIMAL_FIELDS
-from domain.rule_parsing import NAME_LENGTH_MAX, is_attribute, parse_rule
+from domain.rule_parsing import NAME_LENGTH_MAX, parse_rule
 from domain.transaction_decoding import KNOWN_FIELDS, SCOPE_ID
 
 _DECIMAL_SIGNS = (".", ",")

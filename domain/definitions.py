@@ -6,16 +6,37 @@ form that is stored; parsing it again gives an equal definition.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-MatchType = Literal["one_to_one", "one_to_many", "many_to_one"]
-Operator = Literal["exact", "casefold", "alphanumeric"]
+MatchType = Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many"]
+Operator = Literal[
+    "exact",
+    "casefold",
+    "alphanumeric",
+    "digits",
+    "token_run",
+    "token_set",
+    "edit_distance",
+    "similarity",
+    "regex_extract",
+]
 AmountKind = Literal["equal", "tolerance", "bounds"]
 PercentOf = Literal["source", "target", "larger", "smaller", "average"]
 Combine = Literal["larger", "smaller"]
-Selection = Literal["suggest", "leave_unmatched", "lowest_id"]
+Basis = Literal["amount", "net", "gross", "fx", "base", "schedule"]
+RoundingMode = Literal["half_even", "half_up"]
+FeeOrder = Literal["parallel", "cascading"]
+Selection = Literal["suggest", "leave_unmatched", "lowest_id", "prefer"]
+Preference = Literal["fewest_members", "closest_amount", "closest_date", "oldest", "newest"]
 Outcome = Literal["confirm", "suggest"]
+
+
+#: Operators that hold when two forms of text are equal; the others look at both texts of a pair.
+EQUALITY_OPERATORS: Final = frozenset(
+    ("exact", "casefold", "alphanumeric", "digits", "regex_extract")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +62,50 @@ class Condition:
 
     Fields are `transaction_id`, `reference`, `counterparty`, `description` or `attributes.NAME`.
     `unique` says that a value occurs once per side and that a second one is a duplicate.
+
+    Attributes:
+        maximum: Of `edit_distance`: the most edits.
+        minimum: Of `similarity`: above 0, at most 1.
+        pattern: Of `regex_extract`: an RE2 pattern whose group 1 is compared.
     """
 
     source_field: str
     target_field: str
     operator: Operator
     unique: bool
+    maximum: int | None = None
+    minimum: Decimal | None = None
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """To `scale` fraction digits of the major unit; `half_up` rounds a half away from zero."""
+
+    scale: int
+    mode: RoundingMode
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """One item of a schedule: a percentage, or a flat amount in major units."""
+
+    percent: Decimal | None
+    flat: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Fees taken off an amount.
+
+    Attributes:
+        order: `parallel` takes every percentage of the amount, `cascading` of what is left.
+        round: Of each fee by itself; None takes fees exactly.
+    """
+
+    order: FeeOrder
+    round: Rounding | None
+    items: tuple[Fee, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +119,11 @@ class AmountRule:
         combine: Which limit counts when both are set.
         low, high: Limits of kind `bounds` on the difference, in major units, both set.
         inclusive: The limits themselves are allowed.
+        round: Of each side's sum before comparing.
+        source_basis, target_basis: What is compared of a transaction: its amount, net or gross of
+            its fee, converted by its own rate, its base amount, or its amount less the schedule's
+            fees.
+        opposite: The target's sign is turned.
     """
 
     kind: AmountKind
@@ -70,16 +134,34 @@ class AmountRule:
     low: Decimal | None
     high: Decimal | None
     inclusive: bool
+    round: Rounding | None = None
+    source_basis: Basis = "amount"
+    target_basis: Basis = "amount"
+    schedule: Schedule | None = None
+    opposite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DateWindow:
-    """Calendar days of target - source, each day local to `time_zone`; None is unbounded."""
+    """How far apart in time the members of a match may be; target - source, None is unbounded.
+
+    Attributes:
+        min_days, max_days: Calendar days, each local to `time_zone`.
+        inclusive: The ends themselves are allowed, of days and of seconds.
+        business: Days are Monday to Friday less `holidays`.
+        max_seconds: Between two instants, either way.
+        anchored: All other members lie in the window of one source member, instead of every target
+            in that of every source.
+    """
 
     min_days: int | None
     max_days: int | None
     time_zone: str
     inclusive: bool
+    business: bool = False
+    holidays: tuple[date, ...] = ()
+    max_seconds: int | None = None
+    anchored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +170,13 @@ class Rule:
 
     Attributes:
         whole_key: The source-side field of the equality condition whose value gathers a group:
-            all that is open with one value, all or nothing. None for `one_to_one`.
+            all that is open with one value, all or nothing. None for `one_to_one` and for groups
+            by subset search.
         settle_us: Microseconds of event time past the newest member until a match is final.
         immediate: A match is final at once: `settle: immediate`, or a unique condition.
+        max_size: How many members each many side may have where groups are found by subset
+            search; None for other rules.
+        prefer: With selection `prefer`: what makes one candidate better than another, in order.
         outcome: `suggest` leaves every match to a person.
     """
 
@@ -103,6 +189,8 @@ class Rule:
     selection: Selection
     settle_us: int
     immediate: bool
+    max_size: int | None = None
+    prefer: tuple[Preference, ...] = ()
     outcome: Outcome = "confirm"
 
 

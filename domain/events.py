@@ -48,6 +48,23 @@ class WatermarkAdvanced(
     watermark_us: int
 
 
+class Compared(msgspec.Struct, frozen=True, gc=False):
+    """What was compared of a match whose rule does not take amounts as they are.
+
+    Attributes:
+        currency: The currency compared in.
+        source_minor, target_minor: The compared sums, rounded half to even to minor units; a
+            target whose sign the rule turns has the turned sign.
+        totals: `(side, currency, count, sum_minor)` of the members' own amounts, when these are in
+            several currencies; the event's currency and sums are then the compared ones.
+    """
+
+    currency: str
+    source_minor: int
+    target_minor: int
+    totals: list[tuple[int, str, int, int]]
+
+
 class RecordMatched(msgspec.Struct, array_like=True, tag="RecordMatched", frozen=True, gc=False):
     """A match became final. Member ids are sorted; `newest_ms` is its newest event time."""
 
@@ -60,6 +77,7 @@ class RecordMatched(msgspec.Struct, array_like=True, tag="RecordMatched", frozen
     source_minor: int
     target_minor: int
     newest_ms: int
+    compared: Compared | None = None
 
 
 class MatchSuggested(msgspec.Struct, array_like=True, tag="MatchSuggested", frozen=True, gc=False):
@@ -83,6 +101,7 @@ class MatchSuggested(msgspec.Struct, array_like=True, tag="MatchSuggested", froz
     source_amounts: list[int] = []
     target_amounts: list[int] = []
     single: bool = False
+    compared: Compared | None = None
 
 
 class MatchSuperseded(
@@ -116,6 +135,7 @@ class MatchConfirmed(msgspec.Struct, array_like=True, tag="MatchConfirmed", froz
     suggestion_id: str | None
     reason: str | None
     command_id: str
+    compared: Compared | None = None
 
 
 class MatchRejected(msgspec.Struct, array_like=True, tag="MatchRejected", frozen=True, gc=False):
@@ -144,6 +164,7 @@ class MatchReversed(msgspec.Struct, array_like=True, tag="MatchReversed", frozen
     target_minor: int
     reason: str | None
     command_id: str | None
+    compared: Compared | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -291,6 +312,13 @@ Upcaster = Callable[[RawEvent], RawEvent]
 
 #: format → event type → what turns one raw element of that format into the next format's.
 UPCASTERS: Mapping[int, Mapping[str, Upcaster]] = {}
+
+
+def difference_of(event: RecordMatched | MatchSuggested | MatchConfirmed | MatchReversed) -> int:
+    """Target − source as compared, in minor units of the currency compared in."""
+    sums = event.compared or event
+    return sums.target_minor - sums.source_minor
+
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Event])

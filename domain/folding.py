@@ -122,7 +122,7 @@ def _close(state: "Reconciliation", event: RecordMatched | MatchConfirmed, by_ru
     book = state.book
     sources = [book.open_leg(0, one) for one in event.source_ids]
     targets = [book.open_leg(1, one) for one in event.target_ids]
-    book.take_out(sources, targets, event.rule, by_rule, event.newest_ms)
+    book.take_out(sources, targets, event.rule, by_rule, event.newest_ms, event.compared)
     _look_beside(state, (*sources, *targets), 0 if by_rule == PERSON else by_rule + 1)
 
 

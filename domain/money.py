@@ -6,6 +6,7 @@ positive difference, a shortfall a negative one.
 """
 
 import re
+from decimal import Decimal
 
 from iso4217 import Currency
 
@@ -99,6 +100,16 @@ def parse_rate(text: str) -> str:
             f"at most {AMOUNT_DIGITS_MAX} are allowed",
         )
     return (whole or "0") + ("." + fraction if fraction else "")
+
+
+def split_decimal(value: Decimal) -> tuple[int, int]:
+    """Take a finite decimal apart into a whole number and its fraction digits: 1.50 -> (150, 2)."""
+    sign, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int), "not a finite number"
+    number = int("".join(map(str, digits)))
+    if exponent > 0:
+        number, exponent = number * 10**exponent, 0
+    return -number if sign else number, -exponent
 
 
 def format_minor(minor: int, digits: int) -> str:

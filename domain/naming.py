@@ -7,6 +7,7 @@ import msgspec
 
 from domain.events import (
     EVENT_VERSION,
+    Compared,
     DuplicateDetected,
     Event,
     ExceptionReclassified,
@@ -19,6 +20,7 @@ from domain.events import (
     TransactionsAccepted,
     TransactionSuperseded,
     decode_events,
+    difference_of,
 )
 from domain.identity import event_id, exception_id, match_id
 from domain.money import CURRENCY_DIGITS, format_minor
@@ -58,21 +60,34 @@ def _name_match(
             fields[name] = [amount_text(minor, event.currency) for minor in fields[name]]
     fields["source_amount"] = amount_text(source, event.currency)
     fields["target_amount"] = amount_text(target, event.currency)
-    fields["difference"] = amount_text(target - source, event.currency)
+    compared = event.compared
+    currency = event.currency if compared is None else compared.currency
+    fields["difference"] = amount_text(difference_of(event), currency)
+    fields["compared"] = None if compared is None else _name_compared(compared)
     return fields
+
+
+def _name_compared(compared: Compared) -> dict[str, Any]:
+    return {
+        "currency": compared.currency,
+        "source_amount": amount_text(compared.source_minor, compared.currency),
+        "target_amount": amount_text(compared.target_minor, compared.currency),
+        "totals": [_name_total(*total) for total in compared.totals],
+    }
+
+
+def _name_total(side: int, currency: str, count: int, total: int) -> dict[str, Any]:
+    return {
+        "side": SIDE_NAMES[side],
+        "currency": currency,
+        "count": count,
+        "amount": amount_text(total, currency),
+    }
 
 
 def _name_accepted(event: TransactionsAccepted) -> dict[str, Any]:
     fields = msgspec.structs.asdict(event)
-    fields["counts"] = [
-        {
-            "side": SIDE_NAMES[side],
-            "currency": currency,
-            "count": count,
-            "amount": amount_text(total, currency),
-        }
-        for side, currency, count, total in event.counts
-    ]
+    fields["counts"] = [_name_total(*count) for count in event.counts]
     fields["offsets"] = {
         partition: {"first": first, "next": after}
         for partition, (first, after) in event.offsets.items()

@@ -4,6 +4,8 @@
 gives the same state. Clock, ids and definitions come in as arguments.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from domain.commands import AnyCommand, CannotBeDone, Pause, Resume
@@ -24,7 +26,7 @@ from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book
 from domain.matching.cases import END_OF_TIME_US
 from domain.matching.due import SECOND_US
-from domain.matching.legs import OPEN, Leg
+from domain.matching.legs import DUPLICATE, OPEN, Leg
 from domain.matching.people import decide
 from domain.matching.settling import Settling
 from domain.transactions import Rejection, Transaction
@@ -48,7 +50,7 @@ class Chunk(msgspec.Struct):
         caught_up: Nothing has been waiting unread for more than a few seconds.
     """
 
-    transactions: list[Transaction]
+    transactions: Sequence[Transaction]
     raws: list[bytes] = []
     offsets: dict[str, tuple[int, int]] = {}
     rejected: int = 0
@@ -265,7 +267,8 @@ class Reconciliation:
         """Look at every open leg, for rules that do not wait now and for the others in time."""
         immediate = any(rule.immediate for rule in self.book.rules)
         for leg in self.open_legs():
-            if leg.rule == OPEN:
+            # A look at one leg may match others or set them aside as duplicates.
+            if leg.rule == OPEN and leg.disposition != DUPLICATE:
                 self.book.due.plan(leg, leg.occurred_at + self.book.looks[0])
                 if immediate and not self.paused:
                     settling.arrived(leg)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from domain.definition_parsing import parse_definition
+from domain.events import Compared
 from domain.matching.due import SECOND_US
 from domain.matching.legs import Leg, Settled, Suggestion, Superseded
 from domain.matching.pools import UniquePool
@@ -48,7 +49,7 @@ class _Snapshot(msgspec.Struct, array_like=True):
     open_legs: list[tuple[bytes, int]]
     exceptions: list[tuple[int, str, str, list[str]]]
     suggestions: list[tuple[str, str, int, list[str], list[str], bool]]
-    matches: list[tuple[str, int, list[bytes], list[bytes]]]
+    matches: list[tuple[str, int, list[bytes], list[bytes], Compared | None]]
     closed: list[_Closed]
     rivals: list[tuple[int, bytes]]
     refusals: list[tuple[str | None, list[str], list[str]]]
@@ -99,7 +100,13 @@ def snapshot(state: Reconciliation) -> bytes:
                 for identity, one in book.suggestions.items()
             ],
             [
-                (one.rule, one.newest_ms, list(one.packed(0)), list(one.packed(1)))
+                (
+                    one.rule,
+                    one.newest_ms,
+                    list(one.packed(0)),
+                    list(one.packed(1)),
+                    one.compared,
+                )
                 for one in matches
             ],
             closed,
@@ -207,8 +214,8 @@ def _restore_open(state: Reconciliation, stored: _Snapshot) -> None:
 def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
     matches = [
-        Settled(rule, newest_ms, _alone(sources), _alone(targets))
-        for rule, newest_ms, sources, targets in stored.matches
+        Settled(rule, newest_ms, _alone(sources), _alone(targets), (), compared)
+        for rule, newest_ms, sources, targets, compared in stored.matches
     ]
     for of_day in stored.closed:
         one = book.closed.of_day(of_day.day)

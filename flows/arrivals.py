@@ -1,7 +1,7 @@
 """Decoding messages and gathering them by reconciliation."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from connectors.kafka import Records
 from connectors.postgres.dead_letters import StoredDeadLetter
 from domain.identity import stream_id
-from domain.transaction_reading import decode_transaction, read_transactions
+from domain.transaction_reading import ScopeRecords, decode_transaction, read_transactions
 from domain.transactions import Rejection, Transaction, unpack_transaction
 
 #: The key of what names no reconciliation: it passes through on its way to the dead letters.
@@ -23,6 +23,7 @@ class Arrivals(msgspec.Struct, gc=False):
         stream_id: The reconciliation's stream; `UNKEYED` where none is named.
         raws: The messages of `transactions`, in the same order.
         first_offset, next_offset: What of the partition they span; -1 for a redrive.
+        traceparent: W3C trace context of the first message of theirs that has one.
         redriven: Ids of the dead letters they come from, for a redrive.
     """
 
@@ -31,7 +32,7 @@ class Arrivals(msgspec.Struct, gc=False):
     partition: int
     first_offset: int
     next_offset: int
-    transactions: list[Transaction]
+    transactions: Sequence[Transaction]
     raws: list[bytes]
     rejections: list[Rejection]
     traceparent: str | None
@@ -122,10 +123,16 @@ def key_by_tenant_reconciliation(records: Records) -> list[tuple[str, Arrivals]]
             scope.transactions,
             scope.raws,
             scope.rejections,
-            records.traceparent,
+            _first_trace(records, scope) if records.traces else None,
         )
         decoded.append((arrivals.stream_id, arrivals))
     return decoded
+
+
+def _first_trace(records: Records, scope: ScopeRecords) -> str | None:
+    """The trace of the first of these that has one: another's would lead to another tenant."""
+    own = {one.offset for one in scope.transactions} | {one.offset for one in scope.rejections}
+    return next((trace for offset, trace in records.traces.items() if offset in own), None)
 
 
 def _key(scope: tuple[str | None, str | None]) -> str:
@@ -139,28 +146,20 @@ def decode_redriven(letters: Iterable[StoredDeadLetter]) -> list[tuple[str, Arri
     """Read dead letters again, each by itself; what still cannot be used keeps its letter."""
     decoded = []
     for letter in letters:
-        one = decode_transaction(letter.raw, letter.side, clock_us())
+        # The letter's own place, so that a second rejection is known for the same record.
+        one = decode_transaction(letter.raw, letter.side, clock_us(), letter.offset)
+        accepted = isinstance(one, Transaction)
         arrivals = Arrivals(
-            _key((one.tenant_id, one.reconciliation_id))
-            if isinstance(one, Transaction)
-            else UNKEYED,
+            _key((one.tenant_id, one.reconciliation_id)) if accepted else UNKEYED,
             letter.topic,
             letter.partition,
             -1,
             -1,
-            [],
-            [],
-            [],
+            [one] if isinstance(one, Transaction) else [],
+            [letter.raw] if accepted else [],
+            [one] if isinstance(one, Rejection) else [],
             None,
             [letter.dead_letter_id],
         )
-        if isinstance(one, Transaction):
-            # The letter's own place, so that a second rejection is known for the same record.
-            one.offset = letter.offset
-            arrivals.transactions.append(one)
-            arrivals.raws.append(letter.raw)
-        else:
-            one.offset = letter.offset
-            arrivals.rejections.append(one)
         decoded.append((arrivals.stream_id, arrivals))
     return decoded

@@ -167,7 +167,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             self._next_offset[place] = arrivals.next_offset
         commit = self._commit(state, base, decision, now_us)
         commit.next_offset = {} if arrivals.redriven else {place: arrivals.next_offset}
-        commit.metadata = self._trace(arrivals, place)
+        commit.metadata = self._trace(arrivals, place, now_us)
         commit.rejections = [
             _letter(arrivals, rejection)
             for rejection in (*arrivals.rejections, *decision.rejections)
@@ -316,14 +316,21 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             decision.journal,
         )
 
-    def _trace(self, arrivals: Arrivals, place: str) -> dict[str, str]:
-        """Correlation by place in Kafka; a span of ours where the message brought a trace."""
+    def _trace(self, arrivals: Arrivals, place: str, began_us: int) -> dict[str, str]:
+        """Correlation by place in Kafka; where a message brought a trace, a span of the matching.
+
+        Args:
+            began_us: When the matching began, microseconds since the epoch.
+        """
         correlation = {"correlation_id": f"{place}@{arrivals.first_offset}"}
         if arrivals.traceparent is None:
             return correlation
         context = context_from_metadata({"traceparent": arrivals.traceparent})
         with tracer.start_as_current_span(
-            "match_window", context, attributes={"settler.stream_id": self._stream_id}
+            "match_window",
+            context,
+            attributes={"settler.stream_id": self._stream_id},
+            start_time=began_us * 1000,
         ):
             return correlation | trace_metadata()
 

@@ -19,6 +19,7 @@ from domain.events import (
     MatchSuggested,
     MatchSuperseded,
     RecordMatched,
+    difference_of,
 )
 from domain.identity import match_id
 from projections.copy_text import array_field, field, line, storable
@@ -131,7 +132,6 @@ def _plain_lines(batch: LogBatch) -> list[str]:
     """Write the confirmed matches of a batch whose texts need no escaping."""
     identity = f"{batch.tenant_id}\x1f{batch.reconciliation_id}\x1f"
     place = f"\t{batch.tenant_id}\t{batch.reconciliation_id}\t"
-    stored = f"\t{batch.created_at}\n"
     position = batch.first_position
     version = batch.base_version + 1
     lines = []
@@ -154,11 +154,12 @@ def _plain_lines(batch: LogBatch) -> list[str]:
             newest_ms = min(max(newest_ms, 0), _NEWEST_MS_MAX)
         source_minor = event.source_minor
         target_minor = event.target_minor
+        difference = target_minor - source_minor if event.compared is None else difference_of(event)
         lines.append(
             f"{newest_ms:012x}{digest[:20]}{place}{position + index}\t{version + index}\t{rule}\t"
             f'{event.match_type}\tconfirmed\t{{"{source}"}}\t{{"{target}"}}\t{event.currency}\t'
-            f"{source_minor}\t{target_minor}\t{target_minor - source_minor}\t"
-            f"{event.definition_version}{stored}"
+            f"{source_minor}\t{target_minor}\t{difference}\t"
+            f"{event.definition_version}\n"
         )
     return lines
 
@@ -198,8 +199,8 @@ def _columns(
     )
     end = (
         f"\t{array_field(event.source_ids)}\t{array_field(event.target_ids)}\t{event.currency}\t"
-        f"{event.source_minor}\t{event.target_minor}\t{event.target_minor - event.source_minor}\t"
-        f"{event.definition_version}\t{batch.created_at}"
+        f"{event.source_minor}\t{event.target_minor}\t{difference_of(event)}\t"
+        f"{event.definition_version}"
     )
     return start, end
 

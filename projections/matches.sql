@@ -1,13 +1,13 @@
 -- copy_confirmed --
 COPY matches (match_id, tenant_id, reconciliation_id, position, stream_version, rule, match_type,
               status, source_ids, target_ids, currency, source_minor, target_minor,
-              difference_minor, definition_version, matched_at)
+              difference_minor, definition_version)
 FROM STDIN;
 
 -- copy_asked --
 COPY matches (match_id, tenant_id, reconciliation_id, position, stream_version, rule, match_type,
               status, source_ids, target_ids, currency, source_minor, target_minor,
-              difference_minor, definition_version, matched_at, source_amounts, target_amounts,
+              difference_minor, definition_version, source_amounts, target_amounts,
               updated_position, reason, command_id)
 FROM STDIN;
 

@@ -32,7 +32,7 @@ from domain.events import (
     WatermarkAdvanced,
 )
 from domain.identity import match_id
-from domain.transactions import SIDE_NAMES, SOURCE
+from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from projections import suggested
 from projections.copy_text import instant, storable
 from projections.exceptions import Case, CaseChange
@@ -131,6 +131,12 @@ def _add_matches(
 ) -> None:
     sums: dict[str, list[int]] = {}
     for _, event in matched:
+        if event.compared is not None and event.compared.totals:
+            for side, currency, count, sum_minor in event.compared.totals:
+                own = sums.setdefault(currency, [0, 0, 0, 0])
+                own[2 * side] += count
+                own[2 * side + 1] += sum_minor
+            continue
         kept = sums.get(event.currency)
         if kept is None:
             kept = sums[event.currency] = [0, 0, 0, 0]
@@ -188,18 +194,25 @@ def _add_by_people(
 ) -> None:
     sign = 1 if isinstance(event, MatchConfirmed) else -1
     summary.matches_confirmed += sign
-    for side, ids, minor in (
-        ("source", event.source_ids, event.source_minor),
-        ("target", event.target_ids, event.target_minor),
-    ):
-        summary.transactions_matched += sign * len(ids)
-        total = ledger.total(key, side, event.currency)
-        total.matched_count += sign * len(ids)
-        total.matched_minor += sign * minor
+    for side, currency, count, sum_minor in _own_totals(event):
+        summary.transactions_matched += sign * count
+        total = ledger.total(key, SIDE_NAMES[side], currency)
+        total.matched_count += sign * count
+        total.matched_minor += sign * sum_minor
     if isinstance(event, MatchConfirmed) and event.suggestion_id is not None:
         # It has the suggestion's id when it is all of it; else another event ends that.
         identity = match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms)
         ledger.suggestions.append(suggested.Step(*key, identity, event))
+
+
+def _own_totals(event: MatchConfirmed | MatchReversed) -> list[tuple[int, str, int, int]]:
+    """Side, currency, count and sum of the members' own amounts."""
+    if event.compared is not None and event.compared.totals:
+        return event.compared.totals
+    return [
+        (SOURCE, event.currency, len(event.source_ids), event.source_minor),
+        (TARGET, event.currency, len(event.target_ids), event.target_minor),
+    ]
 
 
 def add_suggestions(

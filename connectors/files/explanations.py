@@ -5,14 +5,15 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
-from domain.definitions import AmountRule, Condition, DateWindow, Definition, Rule
+from domain.definitions import AmountRule, Condition, Definition, Rule
 from domain.events import MatchSuggested, RecordMatched
-from domain.matching.amounts import limit_minor
-from domain.matching.calendar import Calendar
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.instants import SECOND_US
+from domain.matching.amounts import limit_units
+from domain.matching.dates import Span, spans_of
+from domain.matching.texts import score
+from domain.matching.values import Comparison
+from domain.money import CURRENCY_DIGITS
 from domain.transactions import SOURCE, TARGET, Transaction, field_value
-
-DAY_US = 86_400_000_000
 
 
 class Explainer:
@@ -31,7 +32,7 @@ class Explainer:
         self._rules = {rule.name: rule for rule in definition.rules}
         self._version = definition_version
         self._transaction = transaction
-        self._calendars: dict[str, Calendar] = {}
+        self._measured: dict[str, list[Span]] = {}
 
     def explain(self, event: RecordMatched | MatchSuggested) -> dict[str, Any]:
         """The explanation of a match or suggestion, ready for JSON."""
@@ -43,33 +44,43 @@ class Explainer:
             "conditions": [
                 _condition(condition, sources, targets) for condition in rule.conditions
             ],
-            "amount": _amount(rule, event),
+            "amount": _amount(rule, event, sources, targets),
         }
         if rule.date is not None:
-            explanation["date"] = self._date(rule.date, sources, targets)
+            explanation["date"] = self._date(rule, sources, targets)
         if isinstance(event, MatchSuggested):
             explanation["reason"] = event.reason
         return explanation
 
+    def _spans(self, rule: Rule) -> list[Span]:
+        spans = self._measured.get(rule.name)
+        if spans is None:
+            spans = self._measured[rule.name] = spans_of(rule.date)
+        return spans
+
     def _date(
-        self, window: DateWindow, sources: list[Transaction], targets: list[Transaction]
+        self, rule: Rule, sources: list[Transaction], targets: list[Transaction]
     ) -> dict[str, Any]:
-        calendar = self._calendars.get(window.time_zone)
-        if calendar is None:
-            calendar = self._calendars[window.time_zone] = Calendar(window.time_zone)
-        days = [
-            [
-                one.occurred_at // DAY_US if one.is_date else calendar.day_of(one.occurred_at)
-                for one in side
-            ]
-            for side in (sources, targets)
-        ]
-        return {
-            "days": [min(days[1]) - max(days[0]), max(days[1]) - min(days[0])],
-            "min_days": window.min_days,
-            "max_days": window.max_days,
-            "time_zone": window.time_zone,
-        }
+        window = rule.date
+        assert window is not None
+        found: dict[str, Any] = {}
+        for span in self._spans(rule):
+            begins, ends = ([span.measure(one) for one in side] for side in (sources, targets))
+            numbers = [[number for number in side if number is not None] for side in (begins, ends)]
+            apart = [min(numbers[1]) - max(numbers[0]), max(numbers[1]) - min(numbers[0])]
+            if span.is_instants:
+                found["seconds"] = [f"{Decimal(one) / SECOND_US:f}" for one in apart]
+                found["max_seconds"] = window.max_seconds
+            else:
+                found |= {
+                    "days": apart,
+                    "min_days": window.min_days,
+                    "max_days": window.max_days,
+                    "time_zone": window.time_zone,
+                }
+        if window.business:
+            found["business"] = True
+        return found
 
 
 def _condition(
@@ -81,7 +92,12 @@ def _condition(
         "operator": condition.operator,
         "source_values": _values(condition.source_field, sources),
         "target_values": _values(condition.target_field, targets),
-        "score": 1.0,
+        "score": min(
+            score(condition, source, target)
+            for source in _values(condition.source_field, sources)
+            for target in _values(condition.target_field, targets)
+        )
+        / 10_000,
     }
 
 
@@ -91,26 +107,46 @@ def _values(name: str, transactions: list[Transaction]) -> list[str]:
     return sorted({field_value(one, name) or "" for one in transactions})
 
 
-def _amount(rule: Rule, event: RecordMatched | MatchSuggested) -> dict[str, Any]:
-    digits = CURRENCY_DIGITS[event.currency]
+def _amount(
+    rule: Rule,
+    event: RecordMatched | MatchSuggested,
+    sources: list[Transaction],
+    targets: list[Transaction],
+) -> dict[str, Any]:
     amount = rule.amount
-    found: dict[str, Any] = {
-        "kind": amount.kind,
-        "difference": format_minor(event.target_minor - event.source_minor, digits),
-    }
+    found: dict[str, Any] = {"kind": amount.kind}
+    comparison = Comparison(amount)
+    values = [
+        comparison.side([comparison.value(one) for one in side]) for side in (sources, targets)
+    ]
+    source, target = values
+    # Only what can be compared is matched.
+    assert source is not None
+    assert target is not None
+    currency = source[0]
+    if event.compared is not None or not comparison.as_it_is:
+        found |= {
+            "currency": currency,
+            "source_basis": amount.source_basis,
+            "target_basis": amount.target_basis,
+            "sign": "opposite" if amount.opposite else "same",
+            "source": f"{comparison.decimal(source):f}",
+            "target": f"{comparison.decimal(target):f}",
+        }
+    found["difference"] = f"{comparison.decimal((currency, target[1] - source[1])):f}"
     if amount.kind == "bounds":
         found |= {"low": str(amount.low), "high": str(amount.high)}
     elif amount.kind == "tolerance" and not isinstance(event, MatchSuggested):
         # The sums of a suggestion's whole set are not what one of its matches would compare.
-        found["limit"] = _limit(amount, digits, event)
+        scale = CURRENCY_DIGITS[currency] + comparison.extra
+        found["limit"] = _limit(amount, scale, source[1], target[1])
     return found
 
 
-def _limit(amount: AmountRule, digits: int, event: RecordMatched) -> str:
+def _limit(amount: AmountRule, scale: int, source: int, target: int) -> str:
     if amount.percent is None:
         return f"{amount.absolute:f}"
-    limit = limit_minor(amount, digits, event.source_minor, event.target_minor)
-    return _plain(limit / 10**digits)
+    return _plain(limit_units(amount, scale, source, target) / 10**scale)
 
 
 def _plain(value: Fraction) -> str:

@@ -25,6 +25,7 @@ from domain.events import (
     RecordUnmatched,
     TransactionsAccepted,
     TransactionSuperseded,
+    difference_of,
 )
 from domain.identity import exception_id, match_id
 from domain.money import CURRENCY_DIGITS, format_minor
@@ -186,7 +187,10 @@ class Results:
             "currency": event.currency,
             "source_amount": format_minor(event.source_minor, digits),
             "target_amount": format_minor(event.target_minor, digits),
-            "difference": format_minor(event.target_minor - event.source_minor, digits),
+            "difference": format_minor(
+                difference_of(event),
+                digits if event.compared is None else CURRENCY_DIGITS[event.compared.currency],
+            ),
             "confidence": round(1 / rivals, 4),
             "explanation": explainer.explain(event),
         }

@@ -75,11 +75,11 @@ def reset_offsets(conn: Connection[Any], topics: list[str]) -> OffsetsReset:
     """
     asked = {"topics": topics}
     with conn.transaction():
-        return OffsetsReset(
-            conn.execute(_SQL["forget_sources"], asked).rowcount,
-            conn.execute(_SQL["forget_stream_offsets"], asked).rowcount,
-            conn.execute(_SQL["set_letters_aside"], asked).rowcount,
-        )
+        partitions = conn.execute(_SQL["forget_sources"], asked).rowcount
+        streams = conn.execute(_SQL["forget_stream_offsets"], asked).rowcount
+        conn.execute(_SQL["note_resets"], asked)
+        letters = conn.execute(_SQL["set_letters_aside"], asked).rowcount
+    return OffsetsReset(partitions, streams, letters)
 
 
 def read_projection_checkpoint(conn: Connection[Any], name: str) -> int:

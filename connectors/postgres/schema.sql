@@ -157,6 +157,18 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     END
 $$;
 
+-- What a match compared, where its rule does not take amounts as they are.
+CREATE FUNCTION expand_compared(event_type text, element jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE event_type
+    WHEN 'RecordMatched' THEN jsonb_build_object('compared', element -> 10)
+    WHEN 'MatchSuggested' THEN jsonb_build_object('compared', element -> 14)
+    WHEN 'MatchConfirmed' THEN jsonb_build_object('compared', element -> 13)
+    WHEN 'MatchReversed' THEN jsonb_build_object('compared', element -> 10)
+    ELSE '{}'
+    END
+$$;
+
 -- One row per event. Conditions on stream_id, tenant_id, correlation_id and batch_position reach the
 -- indexes of event_store; global_position is computed per event and does not, so a range of it goes
 -- through events_between().
@@ -171,7 +183,8 @@ SELECT
          ELSE split_part(b.stream_id, '/', 1) END AS aggregate_type,
     e.element ->> 0 AS event_type,
     CASE b.format WHEN 1 THEN 1 END AS event_version,
-    expand_event(e.element ->> 0, e.element, b.tenant_id, b.reconciliation_id) AS data,
+    expand_event(e.element ->> 0, e.element, b.tenant_id, b.reconciliation_id)
+        || expand_compared(e.element ->> 0, e.element) AS data,
     jsonb_build_object('tenant_id', b.tenant_id, 'timestamp', b.created_at) || b.metadata AS metadata,
     b.created_at,
     b.tenant_id,
@@ -230,6 +243,17 @@ CREATE TABLE source_checkpoints (
     topic_id text NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT source_checkpoints_pkey PRIMARY KEY (topic, partition)
+);
+
+-- When `settler flow reset-offsets` let the offsets of a topic begin anew. Batches up to `position`
+-- speak of the topic as it was before, and so do the dead letters under `letters_topic`; without
+-- this, verification could not tell offsets that went back from records taken in twice.
+CREATE TABLE topic_resets (
+    topic text NOT NULL,
+    letters_topic text NOT NULL,
+    position bigint NOT NULL,
+    reset_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT topic_resets_pkey PRIMARY KEY (topic, letters_topic)
 );
 
 CREATE TABLE projection_checkpoints (
@@ -372,6 +396,7 @@ GRANT UPDATE (revoked_at) ON api_keys TO settler_operator;
 GRANT UPDATE (topic, redrive_requested_at, redriven_at) ON dead_letter_queue TO settler_operator;
 GRANT UPDATE (next_offset, fence, updated_at) ON streams TO settler_operator;
 GRANT DELETE ON source_checkpoints, projection_checkpoints TO settler_operator;
+GRANT SELECT, INSERT ON topic_resets TO settler_operator;
 GRANT SELECT ON schema_migrations TO settler_flow, settler_projections, settler_api, settler_operator;
 
 -- Read models -------------------------------------------------------------------------------------
@@ -400,21 +425,22 @@ CREATE TABLE matches (
     target_minor numeric NOT NULL,
     difference_minor numeric NOT NULL,
     definition_version integer NOT NULL,
-    matched_at timestamptz NOT NULL,
     updated_position bigint,
     reason text,
     source_amounts numeric[],
     target_amounts numeric[],
     command_id text,
+    stream_hash bigint NOT NULL GENERATED ALWAYS AS (
+        hashtextextended(reconciliation_id, hashtextextended(tenant_id, 0))) STORED,
     CONSTRAINT matches_pkey PRIMARY KEY (match_id)
 );
-CREATE INDEX matches_position_idx ON matches (tenant_id, reconciliation_id, position);
+CREATE INDEX matches_position_idx ON matches (stream_hash, position);
 CREATE INDEX matches_suggested_idx ON matches (tenant_id, position) WHERE status = 'suggested';
 COMMENT ON COLUMN matches.status IS 'confirmed, suggested, superseded, rejected or reversed';
 COMMENT ON COLUMN matches.difference_minor IS 'target_minor - source_minor';
 COMMENT ON COLUMN matches.position IS 'global position of the event that made the row';
-COMMENT ON COLUMN matches.matched_at IS 'when that event was stored';
 COMMENT ON COLUMN matches.updated_position IS 'position of the event that last changed the row; null: none did';
+COMMENT ON COLUMN matches.stream_hash IS 'tenant and reconciliation in eight bytes; not unique';
 COMMENT ON COLUMN matches.reason IS
     'why it is only suggested, or what the one said who confirmed, rejected or reversed it, or why it was superseded';
 COMMENT ON COLUMN matches.source_amounts IS
@@ -485,6 +511,8 @@ CREATE TABLE reconciliation_summary (
     first_event_at timestamptz NOT NULL,
     last_event_at timestamptz NOT NULL,
     position bigint NOT NULL,
+    stream_hash bigint NOT NULL GENERATED ALWAYS AS (
+        hashtextextended(reconciliation_id, hashtextextended(tenant_id, 0))) STORED,
     CONSTRAINT reconciliation_summary_pkey PRIMARY KEY (tenant_id, reconciliation_id)
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN reconciliation_summary.status IS 'active or paused';
@@ -493,6 +521,7 @@ COMMENT ON COLUMN reconciliation_summary.exceptions_open IS
 COMMENT ON COLUMN reconciliation_summary.transactions_exception IS
     'transactions whose place is exception: open, or closed without a match; duplicates count apart';
 COMMENT ON COLUMN reconciliation_summary.position IS 'global position of the last event folded in';
+COMMENT ON COLUMN reconciliation_summary.stream_hash IS 'as in matches';
 
 -- The same places per side and currency, with sums.
 CREATE TABLE reconciliation_totals (

@@ -26,6 +26,8 @@ RUN_SECONDS = 600.0
 MIB = 1024 * 1024
 #: Both processes are up this long before the steady load begins.
 IDLE_SECONDS = 1.0
+#: How often progress is asked for: often enough for the figures, seldom enough not to be in them.
+LOOK_SECONDS = 0.03
 
 _PROGRESS = """
 SELECT (SELECT position FROM log_head),
@@ -179,7 +181,7 @@ class PipelineBench:
         """Watch until everything is readable; returns (time, head of the log) pairs and when."""
         heads: list[tuple[float, int]] = []
         with psycopg.connect(url, autocommit=True) as connection:
-            for _ in until(RUN_SECONDS, "everything to be readable"):
+            for _ in until(RUN_SECONDS, "everything to be readable", every=LOOK_SECONDS):
                 row = connection.execute(_PROGRESS).fetchone()
                 at = time.time()
                 assert row is not None, "log_head has a row"

@@ -1,7 +1,9 @@
 """A peer: the Bytewax flow anyone would write first.
 
-Bytewax's own `KafkaSource` on both topics, a key per message, `op.join`, and a sink that inserts a
-row a match in batches. No recovery: what it had joined is lost when it ends.
+Step by step as Bytewax's guides have it: `KafkaSource` on both topics, by the operator they say
+typical use should prefer; each record checked by a pydantic model; `op.key_on`, `op.join`; a sink
+that inserts a row a match, one transaction for each batch it is given. No recovery: what it had
+joined is lost when it ends.
 
     python -m deploy.bench.plain_flow '{"servers": …}'
 """
@@ -15,15 +17,15 @@ from typing import Any, cast
 
 import bytewax.operators as op
 import psycopg
-from bytewax.connectors.kafka import KafkaSource
+from bytewax.connectors.kafka import operators as kop
 from bytewax.dataflow import Dataflow
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import run_main
+from pydantic import BaseModel
 from typing_extensions import override
 
-from deploy.bench.peer import COLUMNS, Record, Task, decode, read_task, report
+from deploy.bench.peer import COLUMNS, Task, read_task, report
 
-ROWS = 1_000
 INSERT = f"INSERT INTO peer_matches ({COLUMNS}) VALUES ({', '.join(['%s'] * 12)})"  # noqa: S608
 
 
@@ -34,12 +36,34 @@ class Clock:
     cpu_at_start = 0.0
 
 
-def keyed(message: Any) -> tuple[str, Record]:
-    """Decode a message and key it by what both legs share."""
+class Record(BaseModel):
+    """A transaction."""
+
+    tenant_id: str
+    reconciliation_id: str
+    transaction_id: str
+    reference: str
+    amount: Decimal
+    currency: str
+    occurred_at: datetime
+
+
+def parsed(message: Any) -> Record:
+    """Decode and check a message."""
     if not Clock.started_at:
         Clock.started_at, Clock.cpu_at_start = time.time(), time.process_time()
-    one = decode(message.value)
-    return f"{one.tenant_id}:{one.reconciliation_id}:{one.reference}", one
+    return Record.model_validate_json(message.value)
+
+
+def key(one: Record) -> str:
+    """What both legs share."""
+    return f"{one.tenant_id}:{one.reconciliation_id}:{one.reference}"
+
+
+def agree(joined: tuple[str, tuple[Record, ...]]) -> bool:
+    """Whether the two legs are of the same money."""
+    source, target = joined[1]
+    return source.currency == target.currency and source.amount == target.amount
 
 
 def row(joined: tuple[str, tuple[Record, ...]]) -> tuple[object, ...]:
@@ -48,35 +72,26 @@ def row(joined: tuple[str, tuple[Record, ...]]) -> tuple[object, ...]:
     return (
         uuid.uuid4(), source.tenant_id, source.reconciliation_id, "order-reference", "confirmed",
         [source.transaction_id], [target.transaction_id], source.currency, source.amount,
-        target.amount, Decimal(target.amount) - Decimal(source.amount), datetime.now(UTC),
+        target.amount, target.amount - source.amount, datetime.now(UTC),
     )  # fmt: skip
 
 
 class MatchesPart(StatelessSinkPartition[tuple[object, ...]]):
-    """Collects rows and inserts them by the thousand."""
+    """Inserts the rows it is given together."""
 
     def __init__(self, task: Task) -> None:
         self._connection = psycopg.connect(task.database_url)
-        self._rows: list[tuple[object, ...]] = []
         self.written = 0
 
     @override
     def write_batch(self, items: list[tuple[object, ...]]) -> None:
-        self._rows += items
-        if len(self._rows) >= ROWS:
-            self._insert()
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.executemany(INSERT, items)
+        self.written += len(items)
 
     @override
     def close(self) -> None:
-        self._insert()
         self._connection.close()
-
-    def _insert(self) -> None:
-        with self._connection.cursor() as cursor:
-            cursor.executemany(INSERT, self._rows)
-        self._connection.commit()
-        self.written += len(self._rows)
-        self._rows.clear()
 
 
 class MatchesSink(DynamicSink[tuple[object, ...]]):
@@ -97,10 +112,12 @@ def build_flow(task: Task, sink: MatchesSink) -> Dataflow:
     flow = Dataflow("plain")
     sides = []
     for name, topic in zip(("source", "target"), task.topics, strict=True):
-        messages = op.input(name, flow, KafkaSource([task.servers], [topic], tail=False))
-        sides.append(op.map(f"key_{name}", messages, keyed))
-    joined = op.join("join", *sides)
-    op.output("matches", op.map("row", joined, row), sink)
+        messages = kop.input(name, flow, brokers=[task.servers], topics=[topic], tail=False)
+        op.raises(f"errors_{name}", messages.errs)
+        records = op.map(f"parse_{name}", messages.oks, parsed)
+        sides.append(op.key_on(f"key_{name}", records, key))
+    matches = op.filter("agree", op.join("join", *sides), agree)
+    op.output("matches", op.map("row", matches, row), sink)
     return flow
 
 

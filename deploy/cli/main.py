@@ -19,6 +19,7 @@ from deploy.cli import (
     roles,
     tenants,
     topics,
+    verify,
 )
 from deploy.cli.console import DOES_NOT_HOLD, UNUSABLE, say
 from domain.errors import SettlerError
@@ -45,6 +46,7 @@ app.add_typer(tenants.tenants, name="tenants")
 app.add_typer(tenants.keys, name="keys")
 app.add_typer(definitions.definitions, name="definitions")
 app.command()(events.events)
+app.command()(verify.verify)
 app.add_typer(dead_letters.dlq, name="dlq")
 app.add_typer(projections.projections, name="projections")
 app.add_typer(projections.flow, name="flow")

@@ -1,13 +1,18 @@
 """`settler projections` and `settler flow`: looking after what runs."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from deploy.cli.console import Json, fail, load_settings, print_record, print_rows, say
+from deploy.cli.console import (
+    Json,
+    fail,
+    load_settings,
+    print_record,
+    print_rows,
+    progress_bar,
+    say,
+)
 from deploy.cli.database import operator
 
 projections = typer.Typer(no_args_is_help=True, help="Read models: list, rebuild.")
@@ -49,7 +54,7 @@ def rebuild_projections(
 
     if bool(names) == every:
         raise fail("name read models to rebuild, or --all")
-    with _progress() as on_progress:
+    with progress_bar("events") as on_progress:
         rebuilt = rebuild.rebuild(settings, names or None, on_progress=on_progress)
     say(f"projections: rebuilt {', '.join(rebuilt.names)} up to position {rebuilt.position}")
 
@@ -99,17 +104,3 @@ def reset_offsets(
         f"flow: forgot the offsets of {done.partitions} partitions in {done.streams} streams; "
         f"{done.dead_letters} dead letters of the old topics were set aside"
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Give what to tell the progress to: a bar on a terminal, elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield lambda _position, _head: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("events", total=None)
-        yield lambda position, head: progress.update(task, completed=position, total=head)

@@ -12,6 +12,8 @@ from deploy.demo.load import IDLE_SECONDS, Load, corrupt, make_workload
 from deploy.demo.product import Product
 from deploy.demo.progress import display
 from deploy.verdict import differences
+from deploy.verification.run import Verified, verify
+from domain.transactions import SIDE_NAMES
 
 POLL_SECONDS = 0.25
 # A machine a tenth as fast as a laptop still ends in time; what then is undecided is stuck.
@@ -24,6 +26,7 @@ class Outcome:
     """What a demo came to; exact when nothing differs from the generator's truth.
 
     Args:
+        verified: What `settler verify` found, which knows nothing of that truth.
         decided: Whether everything sent was decided and shown in time.
         seconds: From the first message sent until it was, or until time was up.
         dead_letters: Refused records, found and expected.
@@ -35,6 +38,12 @@ class Outcome:
     lines: Sequence[Line]
     dead_letters: tuple[int, int]
     differences: Sequence[Difference]
+    verified: Verified
+
+    @property
+    def proven(self) -> bool:
+        """Whether verification found log, read models and Kafka in agreement."""
+        return self.verified.holds and self.verified.kafka.problem is None
 
     @property
     def exact(self) -> bool:
@@ -81,11 +90,13 @@ def run_demo(
     with product.connect() as connection:
         found = differences(connection, load.truth)
         dead_letters = read_figures(connection).rejected, len(load.truth.dead_letters)
+        topics = [f"{product.topic_prefix}.transactions.{side}" for side in SIDE_NAMES]
+        verified = verify(connection, topics, product.kafka_config)
     lines = [
         make_line(spec.stream_id, _summary(product, spec), load.truth.of_stream(spec.stream_id))
         for spec in workload.streams
     ]
-    return Outcome(sent, decided, seconds, lines, dead_letters, found)
+    return Outcome(sent, decided, seconds, lines, dead_letters, found, verified)
 
 
 def _watch(product: Product, load: Load, transactions: int, deadline: float) -> bool:
@@ -130,4 +141,8 @@ def report(outcome: Outcome) -> dict[str, Any]:
         ],
         "dead_letters": dict(zip(("found", "expected"), outcome.dead_letters, strict=True)),
         "differences": [str(one) for one in outcome.differences],
+        "verified": {
+            "holds": outcome.proven,
+            "differences": [str(one) for one in outcome.verified.differences],
+        },
     }

@@ -1,5 +1,6 @@
 """Taking transactions in: what is new, what is a redelivery, what contradicts what is known."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from domain.matching.book import Book
@@ -7,6 +8,7 @@ from domain.matching.legs import Known, Leg, Settled, Superseded
 from domain.matching.pairing import Pairing
 from domain.matching.settling import Settling
 from domain.matching.undoing import note_late, supersede
+from domain.transaction_columns import TransactionColumns
 from domain.transactions import SIDE_NAMES, Rejection, Transaction, supersedes
 
 _LONG_AGO = -(1 << 62)
@@ -18,6 +20,39 @@ class _Refused(NamedTuple):
 
 
 _KNOWN = _Refused("", "")
+
+
+def _is_correction(records: TransactionColumns, place: int) -> bool:
+    extra = records.extras[place]
+    return extra is not None and extra[5] is not None
+
+
+def _end_of_stretch(transactions: Sequence[Transaction], begin: int) -> int:
+    """The place after `begin` of the first correction, or record of the other side."""
+    if isinstance(transactions, TransactionColumns):
+        if begin == 0 and not any(transactions.extras):
+            return len(transactions)
+        corrections = (
+            place
+            for place in range(begin + 1, len(transactions))
+            if _is_correction(transactions, place)
+        )
+        return next(corrections, len(transactions))
+    side = transactions[begin].side
+    ends = (
+        place
+        for place in range(begin + 1, len(transactions))
+        if transactions[place].side != side or supersedes(transactions[place]) is not None
+    )
+    return next(ends, len(transactions))
+
+
+def _columns(transactions: Sequence[Transaction], begin: int, end: int) -> TransactionColumns:
+    if not isinstance(transactions, TransactionColumns):
+        return TransactionColumns.of(transactions[begin:end])
+    if end - begin == len(transactions):
+        return transactions
+    return transactions[begin:end]
 
 
 class Acceptance:
@@ -60,40 +95,64 @@ class Acceptance:
             for (side, currency), (count, total) in self._counts.items()
         )
 
-    def accept(self, transactions: list[Transaction], raws: list[bytes], begin: int) -> int:
+    def accept(self, transactions: Sequence[Transaction], raws: list[bytes], begin: int) -> int:
         """Take in what is new from place `begin` on, deciding at once what waits for nothing.
+
+        Whom that gives other surroundings is left to be looked at again.
 
         Returns:
             The place of the correction that begins the next piece, or the number of transactions.
         """
         pairing = None
         if self._decides:
-            pairing = Pairing.of(self._book, self._settling, self._forgotten_before)
+            pairing = Pairing.of(self._book, self._settling, self._forgotten_before, self._note)
+        place = begin
+        while place < len(transactions):
+            if place > begin and self._begins_a_piece(transactions[place]):
+                break
+            end = _end_of_stretch(transactions, place)
+            stretch = _columns(transactions, place, end)
+            self._accept(stretch, raws[place:end] if raws else raws, pairing)
+            place = end
+        return place
+
+    def _begins_a_piece(self, transaction: Transaction) -> bool:
+        if supersedes(transaction) is None:
+            return False
+        return self._refusal(transaction, self._book.event_time(transaction)) is None
+
+    def _accept(
+        self, records: TransactionColumns, raws: list[bytes], pairing: Pairing | None
+    ) -> None:
+        """Take in records of which only the first may be a correction."""
         left_out: list[int] = []
-        index = begin
-        while index < len(transactions):
-            if pairing is not None:
-                index = pairing.take_in(transactions, index, self._note)
-                if index == len(transactions):
+        place = 0
+        while place < len(records):
+            if pairing is not None and (place or not _is_correction(records, 0)):
+                place = pairing.take_in(records, place)
+                if place == len(records):
                     break
-            transaction = transactions[index]
+            transaction = records[place]
             occurred_at = self._book.event_time(transaction)
             refused = self._refusal(transaction, occurred_at)
-            if refused is None and supersedes(transaction) is not None:
-                if index > begin:
-                    break
-                supersede(self._settling, transaction)
-                self.undone = len(self._settling.events)
-            if refused is None:
+            if refused is not None:
+                left_out.append(place)
+                self._leave_out(transaction, refused, raws[place] if raws else b"")
+            elif supersedes(transaction) is None:
                 self._take_in(transaction, occurred_at)
             else:
-                left_out.append(index - begin)
-                self._leave_out(transaction, refused, raws[index] if raws else b"")
-            index += 1
-        self.journal = [transaction.packed for transaction in transactions[begin:index]]
-        for place in reversed(left_out):
-            del self.journal[place]
-        return index
+                supersede(self._settling, transaction)
+                self.undone = len(self._settling.events)
+                self._take_in(transaction, occurred_at)
+                if self._looks_at_once:
+                    self._settling.look_again()
+            place += 1
+        taken = records.packed
+        if left_out:
+            taken = list(taken)
+            for place in reversed(left_out):
+                del taken[place]
+        self.journal = [*self.journal, *taken] if self.journal else taken
 
     def _note(self, side: int, currency: str, count: int, total: int, newest: int) -> None:
         """Count what was accepted; `newest` is its newest event time."""
@@ -114,8 +173,6 @@ class Acceptance:
             note_late(self._settling, transaction, by)
         elif self._looks_at_once:
             self._settling.arrived(leg)
-            if self._book.again:
-                self._settling.look_again()
 
     def _refusal(self, transaction: Transaction, occurred_at: int) -> _Refused | None:
         """Why a transaction is not taken in; `_KNOWN` for a redelivery, None if it is taken."""

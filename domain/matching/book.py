@@ -4,10 +4,12 @@ Every change of state is one of the methods here, so that deciding live and fold
 do the very same things to it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 from domain.definitions import Definition
+from domain.events import Compared
 from domain.matching.closed import DAY_US, Closed, ClosedDays
 from domain.matching.due import FIRST_LOOK, SECOND_US, DueQueue
 from domain.matching.legs import (
@@ -24,6 +26,7 @@ from domain.matching.legs import (
     Settled,
     Suggestion,
     Superseded,
+    packed_members,
 )
 from domain.matching.pools import Pool, UniquePool
 from domain.matching.refusals import Refusal, Refusals
@@ -41,6 +44,7 @@ class Book(Terms):
         refusals: What people have rejected or reversed.
         replaced: Per side: what came under an id before it was corrected under the same id.
         again: Legs whose surroundings changed, to be looked at in the same step.
+        gone: (rule's number, place in its pool) → a leg that is found there no longer.
     """
 
     def __init__(self, definition: Definition) -> None:
@@ -50,6 +54,7 @@ class Book(Terms):
         self.suggestions: dict[str, Suggestion] = {}
         self.refusals = Refusals()
         self.again: list[Leg] = []
+        self.gone: dict[tuple[int, Hashable], Leg] = {}
         self.replaced: tuple[dict[str, tuple[bytes, ...]], dict[str, tuple[bytes, ...]]] = ({}, {})
         self.closed = ClosedDays()
         self._kept_from = -1 << 62
@@ -76,19 +81,18 @@ class Book(Terms):
 
     def take(self, transaction: Transaction) -> Leg | None:
         """File what was accepted; None for a record whose correction had come before it."""
-        side, transaction_id, packed = (
-            transaction.side, transaction.transaction_id, transaction.packed,
-        )  # fmt: skip
+        side, transaction_id = transaction.side, transaction.transaction_id
         prior = self.known[side].get(transaction_id)
         corrects = supersedes(transaction)
         if corrects is not None and corrects != transaction_id:
             self._expect(transaction, corrects)
         if isinstance(prior, Superseded):
-            self.known[side][transaction_id] = Superseded(prior.by, (*prior.contents, packed))
+            contents = (*prior.contents, transaction.packed)
+            self.known[side][transaction_id] = Superseded(prior.by, contents)
             return None
         if prior is not None:
             replaced = self.replaced[side]
-            replaced[transaction_id] = (*replaced.get(transaction_id, ()), packed)
+            replaced[transaction_id] = (*replaced.get(transaction_id, ()), transaction.packed)
             return None
         leg = self.leg_of(transaction)
         self.put_in(leg)
@@ -99,8 +103,7 @@ class Book(Terms):
         known = self.known[correction.side]
         if transaction_id not in known:
             known[transaction_id] = Superseded(correction.transaction_id)
-            closed = self.closed.on(self.event_time(correction))
-            closed.ids[correction.side].append(transaction_id)
+            self.closed.on(self.event_time(correction)).ids[correction.side].append(transaction_id)
 
     def file(self, leg: Leg) -> None:
         """File an open leg, without planning a look."""
@@ -134,49 +137,49 @@ class Book(Terms):
 
     def pair_off(
         self,
-        other: Leg,
-        transaction_id: str,
-        packed: bytes,
-        occurred_at: int,
-        key: Any,
-        newest_ms: int,
-    ) -> None:
-        """Close a leg and its counterpart that was never filed: a match by the unique first rule.
+        side: int,
+        ids: list[str],
+        packed: list[bytes],
+        instants: list[int],
+        keys: list[Any],
+        others: list[Leg],
+        newest_ms: list[int],
+    ) -> int:
+        """Close legs and their counterparts that were never filed: pairs by a unique first rule.
 
-        The same as filing the counterpart and taking both out, without the detour; `other.due`
-        is left to the caller.
+        The same as filing each counterpart and taking both out, without the detour.
+
+        Args:
+            side: The counterparts' side; the lists have one value for each of them.
+            others: The legs, one for each.
+            newest_ms: The matches', for their identity.
+
+        Returns:
+            For how many legs a look was planned; the caller tells the queue that they need none.
         """
-        mine, theirs = 1 - other.side, other.side
         pool = self.pools[0]
         assert isinstance(pool, UniquePool)
-        name = self.rules[0].name
-        settled = (
-            Settled(name, newest_ms, other.packed, packed)
-            if mine
-            else Settled(name, newest_ms, packed, other.packed)
-        )
-        self.known[mine][transaction_id] = settled
-        pool.sides[mine][key] = transaction_id
-        other_id = other.transaction_id
-        self.known[theirs][other_id] = settled
-        pool.sides[theirs][key] = other_id
-        days, other_at = self.closed, other.occurred_at
-        begin, end = days.last_bounds_us
-        if begin <= occurred_at < end and begin <= other_at < end:
-            days.last.pairs.append(key)
-        else:
-            for side, one_id, instant in (
-                (mine, transaction_id, occurred_at),
-                (theirs, other_id, other_at),
-            ):
-                closed = days.on(instant)
-                closed.ids[side].append(one_id)
-                closed.spent[side].append(key)
-        other.rule = 0
-        other.disposition = MATCHED
-        other.packed = b""
+        name, theirs = self.rules[0].name, [other.packed for other in others]
+        sources, targets = (theirs, packed) if side else (packed, theirs)
+        settled = list(map(Settled, repeat(name), newest_ms, sources, targets))
+        other_ids = [other.transaction_id for other in others]
+        self.known[side].update(zip(ids, settled, strict=True))
+        pool.sides[side].update(zip(keys, ids, strict=True))
+        self.known[1 - side].update(zip(other_ids, settled, strict=True))
+        pool.sides[1 - side].update(zip(keys, other_ids, strict=True))
+        self.closed.close_pairs(side, ids, instants, keys, others)
+        planned = 0
+        for other in others:
+            if other.due:
+                other.due = 0
+                planned += 1
+            other.rule = 0
+            other.disposition = MATCHED
+            other.packed = b""
         for later in self.pools[1:]:
-            later.discard(other)
+            for other in others:
+                later.discard(other)
+        return planned
 
     def take_out(
         self,
@@ -185,6 +188,7 @@ class Book(Terms):
         rule: str,
         by_rule: int,
         newest_ms: int,
+        compared: Compared | None,
     ) -> None:
         """Close the members of a match.
 
@@ -193,9 +197,11 @@ class Book(Terms):
             rule: The match's rule, by name.
             by_rule: The rule's number, or PERSON: people's matches come before every rule, so that
                 no rule counts their members any more.
-            newest_ms: The match's, for its identity.
+            newest_ms, compared: As its event tells them.
         """
-        settled = Settled(rule, newest_ms, _packed(sources), _packed(targets))
+        settled = Settled(
+            rule, newest_ms, packed_members(sources), packed_members(targets), (), compared
+        )
         for leg in (*sources, *targets):
             closed = self.closed.on(leg.occurred_at)
             self.known[leg.side][leg.transaction_id] = settled
@@ -269,11 +275,10 @@ class Book(Terms):
     def set_duplicate(self, leg: Leg, rule_index: int) -> None:
         """Set a leg aside as a second occurrence of a value that is unique to a rule."""
         self._close(leg, leg.packed)
-        leg.disposition = DUPLICATE
         pool = self.pools[rule_index]
         assert isinstance(pool, UniquePool)
         pool.set_aside(leg.side, leg.keys[self.rules[rule_index].slot], leg.transaction_id)
-        leg.packed = b""
+        leg.disposition, leg.packed = DUPLICATE, b""
 
     def set_superseded(self, side: int, transaction_id: str, by: str) -> None:
         """Let a record that is open or a duplicate give way to the one that corrects it.
@@ -368,30 +373,28 @@ class Book(Terms):
         self.refusals.forget(self.known, self.rules)
 
     def stood_beside(self, gone: Leg, first_rule: int) -> None:
-        """Look again at who was decided upon while `gone` was left over to later rules.
+        """Have those looked at again, before the step ends, who were decided upon beside `gone`."""
+        for index in range(first_rule, len(self.pools)):
+            place = self.pools[index].place(gone)
+            if place is not None:
+                self.gone[index, place] = gone
 
-        Without it a set may be unambiguous, or a group whole, that was not before.
+    def take_again(self) -> set[Leg]:
+        """Give who is to be looked at again, and forget it.
+
+        Among them is who was decided upon beside a leg that is gone: what is left may fit now.
         """
-        looks = self.looks
-        for pool in self.pools[first_rule:]:
-            found = pool.around(gone)
-            if found is not None:
-                for side in found[1]:
-                    self.again += [
-                        leg
-                        for leg in side
-                        if leg.rule == OPEN
-                        and leg.due
-                        not in (FIRST_LOOK, (leg.occurred_at + looks[0]) // SECOND_US + 1)
-                    ]
+        legs = set(self.again)
+        for (index, _), gone in self.gone.items():
+            for leg in self.pools[index].beside(gone):
+                # Before its first look nothing has been decided about a leg.
+                if leg.due not in (FIRST_LOOK, (leg.occurred_at + self.looks[0]) // SECOND_US + 1):
+                    legs.add(leg)
+        self.again.clear()
+        self.gone.clear()
+        return {leg for leg in legs if leg.rule == OPEN and leg.disposition != DUPLICATE}
 
     def plan_again(self) -> None:
         """Plan a look at the legs whose surroundings changed, instead of looking now."""
-        for leg in self.again:
-            if leg.rule == OPEN and leg.disposition != DUPLICATE:
-                self.due.plan(leg, leg.occurred_at + self.looks[0])
-        self.again.clear()
-
-
-def _packed(legs: Sequence[Leg]) -> bytes | tuple[bytes, ...]:
-    return legs[0].packed if len(legs) == 1 else tuple(leg.packed for leg in legs)
+        for leg in self.take_again():
+            self.due.plan(leg, leg.occurred_at + self.looks[0])

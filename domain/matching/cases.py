@@ -1,15 +1,25 @@
 """Exceptions: opening them, and keeping what they say true while they are open."""
 
+from collections.abc import Callable
+from typing import Final
+
 from domain.events import Event, ExceptionReclassified, RecordUnmatched
 from domain.matching.book import Book
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Leg
 from domain.matching.near_misses import Classification, classify, severity
-from domain.matching.pools import KeyedPool
+from domain.matching.pair_pool import PAIRS_MAX
+from domain.matching.selection import Selection, Why
 
 # Open exceptions around one value that are classified anew when one of them changes; beyond it the
 # value is shared by so many that a change says nothing new about the others.
 _RECLASSIFIED_MAX = 16
+#: Why a rule left a transaction alone among several candidates.
+LEFT_ALONE: Final = "more than one candidate fits, and the rule leaves such sets alone"
+TOO_MANY: Final = (
+    f"more than {PAIRS_MAX:,} pairs of transactions that hang together fit, so not all were tried; "
+    "add a condition that tells them apart"
+)
 #: Event time once everything has run out.
 END_OF_TIME_US = 1 << 62
 
@@ -20,6 +30,7 @@ class Cases:
     Args:
         events: Where what is decided is told.
         watermark_us: Event time, microseconds; None while it is not known yet.
+        selection: What a rule would make of the legs around one.
     """
 
     def __init__(
@@ -28,11 +39,13 @@ class Cases:
         events: list[Event],
         definition_version: int,
         watermark_us: int | None,
+        selection: Callable[[CompiledRule, Leg], Selection],
     ) -> None:
         self.book = book
         self.events = events
         self.definition_version = definition_version
         self.watermark_us = watermark_us
+        self._selection = selection
 
     def unmatched(self, leg: Leg, what: Classification) -> RecordUnmatched:
         """Word the opening of an exception."""
@@ -56,33 +69,55 @@ class Cases:
             self.definition_version,
         )
 
-    def open(self, leg: Leg, left_ambiguous: CompiledRule | None) -> None:
+    def open(self, leg: Leg, left_ambiguous: tuple[CompiledRule, str] | None) -> None:
         """Open an exception for a leg whose wait has ended.
 
         Args:
-            left_ambiguous: The rule that left it alone among several candidates, if one did.
+            left_ambiguous: The rule that left it alone among several candidates, if one did, and
+                why it did.
         """
-        what = classify(self.book, leg)
+        what = self._classify(leg)
         if left_ambiguous is not None and what.category != "ambiguous":
-            reason = "more than one candidate fits, and the rule leaves such sets alone"
-            what = Classification("ambiguous", left_ambiguous.name, reason, what.candidates)
+            rule, reason = left_ambiguous
+            what = Classification("ambiguous", rule.name, reason, what.candidates)
         self.events.append(self.unmatched(leg, what))
         self.book.open_exception(leg, what.category, what.candidate_ids)
         self.reclassify(self.beside(leg))
+
+    def _classify(self, leg: Leg) -> Classification:
+        """Say why a leg has no match, also where a rule looked for a group with it in vain."""
+        what = classify(self.book, leg)
+        found = self._why(leg)
+        if found is None:
+            return what
+        rule, why = found
+        if why.kind == "several":
+            return Classification("ambiguous", rule.name, why.text, what.candidates)
+        if why.kind == "bound" or what.rule == rule.name:
+            return Classification(what.category, rule.name, why.text, what.candidates)
+        return what
+
+    def _why(self, leg: Leg) -> tuple[CompiledRule, Why] | None:
+        """Why no rule that tries several took an open leg: what says most, else the first."""
+        said: dict[str, tuple[CompiledRule, Why]] = {}
+        for rule in self.book.rules:
+            tries_several = rule.many_side is not None or rule.policy == "prefer"
+            why = self._selection(rule, leg).reasons.get(leg) if tries_several else None
+            if why is not None:
+                said.setdefault(why.kind, (rule, why))
+        return said.get("several") or said.get("bound") or said.get("none")
 
     def beside(self, leg: Leg) -> list[Leg]:
         """Open exceptions of the other side that share a key with `leg`."""
         if not self.book.exceptions:
             return []
         beside: dict[Leg, None] = {}
-        for rule, pool in zip(self.book.rules, self.book.pools, strict=True):
-            key = leg.keys[rule.slot]
-            if isinstance(pool, KeyedPool) and key is not None:
-                fellows = pool.bucket(key)[1 - leg.side]
-                if len(fellows) <= _RECLASSIFIED_MAX:
-                    for one in fellows:
-                        if one in self.book.exceptions:
-                            beside[one] = None
+        for pool in self.book.pools:
+            fellows = pool.fellows(leg)
+            if len(fellows) <= _RECLASSIFIED_MAX:
+                for one in fellows:
+                    if one in self.book.exceptions:
+                        beside[one] = None
         return list(beside)
 
     def naming(self, legs: tuple[Leg, ...]) -> list[Leg]:
@@ -102,7 +137,7 @@ class Cases:
             noted = self.book.exceptions.get(leg)
             if noted is None:
                 continue
-            what = classify(self.book, leg)
+            what = self._classify(leg)
             if noted != (what.category, what.candidate_ids):
                 self.book.exceptions[leg] = (what.category, what.candidate_ids)
                 self.events.append(

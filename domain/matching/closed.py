@@ -75,6 +75,26 @@ class ClosedDays:
             closed = self.days[day] = self.new(self._rules)
         return closed
 
+    def close_pairs(
+        self, side: int, ids: list[str], instants: list[int], keys: list[Any], others: list[Leg]
+    ) -> None:
+        """Note pairs by the unique first rule on the days of their members, see `Book.pair_off`."""
+        other_instants = [other.occurred_at for other in others]
+        closed = self.on(instants[0])
+        begin, end = self.last_bounds_us
+        if begin <= min(*instants, *other_instants) <= max(*instants, *other_instants) < end:
+            closed.pairs.extend(keys)
+            return
+        for one_id, instant, other, key in zip(ids, instants, others, keys, strict=True):
+            closed, other_closed = self.on(instant), self.on(other.occurred_at)
+            if closed is other_closed:
+                closed.pairs.append(key)
+                continue
+            closed.ids[side].append(one_id)
+            closed.spent[side].append(key)
+            other_closed.ids[1 - side].append(other.transaction_id)
+            other_closed.spent[1 - side].append(key)
+
     def drop_rival(self, rival: Leg) -> bool:
         """Count a rival no more; say whether it still counted."""
         closed = self.days.get(rival.occurred_at // DAY_US)

@@ -1,73 +1,40 @@
 """A rule made ready to run: which keys it looks legs up by, and what it asks of a pair."""
 
-from collections.abc import Callable
-from operator import attrgetter
-from typing import Any
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 
-from domain.definitions import Condition, Definition, Rule
-from domain.matching.amounts import AmountTest, amount_test
-from domain.matching.calendar import Calendar
+from domain.definitions import EQUALITY_OPERATORS, AmountRule, Condition, Definition, Rule
+from domain.matching.amounts import Limits, limits_of
+from domain.matching.dates import Span, spans_of
+from domain.matching.keys import Key, KeyOf, TextTest, both_sides
 from domain.matching.legs import Leg
+from domain.matching.texts import form_of
+from domain.matching.values import Comparison, Value
 from domain.money import currency_digits
-from domain.transactions import SOURCE, Transaction, field_value
+from domain.transaction_columns import TransactionColumns
+from domain.transactions import SOURCE, Transaction
 
-Key = Any
+#: `CompiledRule.many_side` where both sides may have several members.
+BOTH = 2
+_MANY_SIDES = {"one_to_one": None, "one_to_many": 1, "many_to_one": 0, "many_to_many": BOTH}
+
 #: Source ids and target ids, in order.
 Members = tuple[tuple[str, ...], tuple[str, ...]]
-#: Gives a transaction's key for one rule, None when a condition's value is absent.
-KeyOf = Callable[[Transaction], Key]
-
-_FIELDS_AS_THEY_ARE = ("reference", "counterparty", "description", "transaction_id")
 
 
-def normalise(operator: str, value: str) -> str | None:
-    """The form in which two values are equal when the operator holds; None satisfies nothing."""
-    match operator:
-        case "exact":
-            return value
-        case "casefold":
-            return value.casefold()
-        case "alphanumeric":
-            # isalnum() keeps letters and digits of every script.
-            return "".join(c for c in value.casefold() if c.isalnum()) or None
-    raise AssertionError(operator)
+class _LimitsByCurrency(dict[str, Limits]):
+    """Limits of one rule, compiled when a currency is first met."""
 
+    def __init__(self, rule: AmountRule, extra_digits: int) -> None:
+        super().__init__()
+        self._rule = rule
+        self._extra_digits = extra_digits
 
-def _reader(field: str, operator: str) -> Callable[[Transaction], str | None]:
-    if operator == "exact" and field in _FIELDS_AS_THEY_ARE:
-        # Decoding has trimmed these and made blank ones None.
-        return attrgetter(field)
-
-    def read(transaction: Transaction) -> str | None:
-        value = field_value(transaction, field)
-        return None if value is None else normalise(operator, value)
-
-    return read
-
-
-def _side_key(conditions: tuple[Condition, ...], side: int) -> KeyOf:
-    """Key of one side over several equality conditions: a text, or a tuple of texts."""
-    readers = [
-        _reader(c.source_field if side == SOURCE else c.target_field, c.operator)
-        for c in conditions
-    ]
-    if len(readers) == 1:
-        return readers[0]
-
-    def read_all(transaction: Transaction) -> tuple[str, ...] | None:
-        values = []
-        for read in readers:
-            value = read(transaction)
-            if value is None:
-                return None
-            values.append(value)
-        return tuple(values)
-
-    return read_all
-
-
-def _both_sides(conditions: tuple[Condition, ...]) -> tuple[KeyOf, KeyOf] | None:
-    return (_side_key(conditions, 0), _side_key(conditions, 1)) if conditions else None
+    def __missing__(self, currency: str) -> Limits:
+        digits = currency_digits(currency)
+        assert digits is not None, currency
+        limits = self[currency] = limits_of(self._rule, digits + self._extra_digits)
+        return limits
 
 
 class CompiledRule:
@@ -76,9 +43,14 @@ class CompiledRule:
     Attributes:
         slot: Place of the key the rule's pool is indexed by.
         rest_slot: Place of the key of the conditions that are checked per pair, or None.
-        day_slot: Place of the local day a date window compares, or None.
+        texts: Conditions that equality cannot decide, each with its own place.
+        value_slot: Place of the value compared, or None where it is the amount as it is.
+        spans: The measures of time a date window compares, each with its place.
+        anchored: All members lie in the window of one of several sources, rather than each target
+            in the window of every source.
         unique: The rule has a unique condition; `slot` then holds that value alone.
-        many_side: For a whole-key rule, the side that is taken as a group; else None.
+        many_side: The side of which a match may take several: 0, 1, or BOTH; None for one to one.
+        greedy: Candidates are taken best first, so that none is ambiguous.
         plain: Equal key, currency and amount are all the rule asks.
         suggests: What the rule finds is put before a person.
         asks: It may put something before a person, be it only what is ambiguous.
@@ -97,47 +69,65 @@ class CompiledRule:
         self.settle_us = rule.settle_us
         self.policy = rule.selection
         self.unique = any(c.unique for c in rule.conditions)
-        self.many_side = (
-            None if rule.whole_key is None else (1 if rule.match_type == "one_to_many" else 0)
-        )
+        self.many_side = _MANY_SIDES[rule.match_type]
+        self.greedy = rule.selection in ("lowest_id", "prefer")
         self.suggests = rule.outcome == "suggest"
         self.asks = self.suggests or (rule.selection == "suggest" and not self.unique)
-        self.remembers_rivals = (
-            self.suggests or rule.selection != "lowest_id" or rule.whole_key is not None
-        )
+        self.remembers_rivals = self.suggests or not self.greedy or rule.whole_key is not None
         self.refused: set[Members] = set()
         self.rejected: set[Members] = set()
-        self._amount_tests: dict[str, AmountTest] = {}
+        self.comparison = Comparison(rule.amount)
+        self._limits = _LimitsByCurrency(rule.amount, self.comparison.extra)
         indexed, rest = self._divide(rule)
-        self.conditions_rest = rest
         self.slot = slot
         slot += 1
         self.rest_slot: int | None = None
-        self.day_slot: int | None = None
-        self._indexed = _both_sides(indexed)
-        self._rest = _both_sides(rest)
+        self._indexed_conditions = indexed
+        self._indexed = both_sides(indexed)
+        self._rest = both_sides(rest)
         if rest:
             self.rest_slot = slot
             slot += 1
-        self._calendar: Calendar | None = None
-        if rule.date is not None:
-            self.day_slot = slot
-            self._calendar = Calendar(rule.date.time_zone)
+        self.texts: list[TextTest] = []
+        for condition in rule.conditions:
+            if condition.operator not in EQUALITY_OPERATORS:
+                self.texts.append(TextTest(condition, slot))
+                slot += 1
+        self.value_slot: int | None = None
+        if not self.comparison.as_it_is:
+            self.value_slot = slot
             slot += 1
+        self._target_sign = self.comparison.target_sign
+        self.spans: list[tuple[int, Span]] = []
+        for span in spans_of(rule.date):
+            self.spans.append((slot, span))
+            slot += 1
+        # With one source the window of one source's day is that of every pair.
+        several = self.many_side in (0, BOTH)
+        self.anchored = several and rule.date is not None and rule.date.anchored
         self.next_slot = slot
+        #: Whether a pair with equal keys is a candidate match.
+        self.admits: Callable[[Leg, Leg], bool] = self._admission()
+        self._fits = self.admits
         self.plain = (
-            self.rest_slot is None and self.day_slot is None and rule.amount.kind == "equal"
+            self.rest_slot is None
+            and not self.texts
+            and not self.spans
+            and self.value_slot is None
+            and rule.amount.kind == "equal"
+            and not rule.amount.opposite
         )
 
     def _divide(self, rule: Rule) -> tuple[tuple[Condition, ...], tuple[Condition, ...]]:
-        """Conditions that make the index, and those that each pair is checked for."""
+        """Conditions of equality that make the index, and those each pair is checked for."""
+        equal = tuple(c for c in rule.conditions if c.operator in EQUALITY_OPERATORS)
         if self.unique:
-            first = next(c for c in rule.conditions if c.unique)
+            first = next(c for c in equal if c.unique)
         elif rule.whole_key is not None:
-            first = next(c for c in rule.conditions if c.source_field == rule.whole_key)
+            first = next(c for c in equal if c.source_field == rule.whole_key)
         else:
-            return rule.conditions, ()
-        return (first,), tuple(c for c in rule.conditions if c is not first)
+            return equal, ()
+        return (first,), tuple(c for c in equal if c is not first)
 
     @property
     def has_key(self) -> bool:
@@ -149,34 +139,63 @@ class CompiledRule:
         keys: list[Key] = [self._indexed[side](transaction) if self._indexed else ""]
         if self._rest is not None:
             keys.append(self._rest[side](transaction))
-        if self._calendar is not None:
-            # A bare date is the day it names, in every zone.
-            keys.append(
-                transaction.occurred_at // 86_400_000_000
-                if transaction.is_date
-                else self._calendar.day_of(transaction.occurred_at)
-            )
+        keys += [text.readers[side](transaction) for text in self.texts]
+        if self.value_slot is not None:
+            keys.append(self._value(transaction))
+        keys += [span.measure(transaction) for _, span in self.spans]
         return keys
 
-    @property
-    def index_keys(self) -> tuple[KeyOf, KeyOf]:
-        """What reads the indexed key, by side; only for a rule that has one."""
-        assert self._indexed is not None
-        return self._indexed
+    def index_column(self, records: TransactionColumns) -> list[Key]:
+        """The indexed key of each; only for a unique rule, whose one unique condition makes it."""
+        (condition,) = self._indexed_conditions
+        field = condition.source_field if records.side == SOURCE else condition.target_field
+        values = records.field(field)
+        form = form_of(condition, records.side)
+        if form is None:
+            return values
+        return [None if value is None else form(value) for value in values]
 
     @property
     def key_readers(self) -> tuple[KeyOf, KeyOf] | None:
         """What gives `keys`, by side, when the rule has a single place; else None."""
         return self._indexed if self.next_slot - self.slot == 1 else None
 
-    def amounts_agree(self, currency: str, source_minor: int, target_minor: int) -> bool:
-        """Whether two sums in one currency are within the rule's limits."""
-        test = self._amount_tests.get(currency)
-        if test is None:
-            digits = currency_digits(currency)
-            assert digits is not None, currency
-            test = self._amount_tests[currency] = amount_test(self.rule.amount, digits)
-        return test(source_minor, target_minor)
+    def _value(self, transaction: Transaction) -> Value | None:
+        value = self.comparison.value(transaction)
+        if value is None or self.many_side is not None:
+            return value  # sums are rounded, not their members
+        return value[0], self.comparison.rounded(*value)
+
+    def value_of(self, leg: Leg) -> Value | None:
+        """What of a leg is compared: (currency, units); None if it lacks what the basis needs."""
+        if self.value_slot is not None:
+            value: Value | None = leg.keys[self.value_slot]
+            return value
+        if leg.side == SOURCE or self._target_sign == 1:
+            return leg.currency, leg.amount_minor
+        return leg.currency, -leg.amount_minor
+
+    def side_value(self, legs: Sequence[Leg]) -> Value | None:
+        """What of a whole side is compared; None if currencies differ or a member lacks a value."""
+        return self.comparison.side([self.value_of(leg) for leg in legs])
+
+    def difference(self, source: Leg, target: Leg) -> Decimal | None:
+        """Target - source as compared, in major units; None if they cannot be compared."""
+        ours, theirs = self.value_of(source), self.value_of(target)
+        if ours is None or theirs is None or ours[0] != theirs[0]:
+            return None
+        return self.comparison.decimal((ours[0], theirs[1] - ours[1]))
+
+    def limits(self, currency: str) -> Limits:
+        """The rule's limits for values in one currency."""
+        return self._limits[currency]
+
+    def sides_agree(self, sources: Sequence[Leg], targets: Sequence[Leg]) -> bool:
+        """Whether the sums of two sides are within the rule's limits."""
+        ours, theirs = self.side_value(sources), self.side_value(targets)
+        if ours is None or theirs is None or ours[0] != theirs[0]:
+            return False
+        return self.limits(ours[0]).agree(ours[1], theirs[1])
 
     def rest_agrees(self, source: Leg, target: Leg) -> bool:
         """Whether the conditions that are not indexed hold."""
@@ -186,49 +205,148 @@ class CompiledRule:
         value = source.keys[slot]
         return value is not None and bool(value == target.keys[slot])
 
-    def days_agree(self, source: Leg, target: Leg) -> bool:
-        """Whether the calendar days are within the rule's window."""
-        slot = self.day_slot
-        if slot is None:
+    def failed_condition(self, source: Leg, target: Leg) -> str | None:
+        """Which condition a pair with equal keys fails, None when it fails none."""
+        if not self.rest_agrees(source, target):
+            return "another value"
+        for text in self.texts:
+            if not text.holds(source, target):
+                one = text.condition
+                fields = dict.fromkeys((one.source_field, one.target_field))
+                return f"{one.operator} of {' and '.join(fields)}"
+        return None
+
+    def texts_agree(self, source: Leg, target: Leg) -> bool:
+        """Whether the conditions hold that equality cannot decide."""
+        return all(text.holds(source, target) for text in self.texts)
+
+    def dates_agree(self, source: Leg, target: Leg) -> bool:
+        """Whether the target lies in the source's window; of a group, one source's may do."""
+        if self.anchored:
             return True
-        window = self.rule.date
-        assert window is not None
-        days = target.keys[slot] - source.keys[slot]
-        low, high = window.min_days, window.max_days
-        if window.inclusive:
-            return (low is None or low <= days) and (high is None or days <= high)
-        return (low is None or low < days) and (high is None or days < high)
+        for slot, span in self.spans:
+            begin, end = source.keys[slot], target.keys[slot]
+            if begin is None or end is None or not span.allows(end - begin):
+                return False
+        return True
+
+    def anchored_on_a_source(self, sources: Sequence[Leg], targets: Sequence[Leg]) -> bool:
+        """Whether all other members lie in the window of one of the sources."""
+        members = (*sources, *targets)
+        fitting = list(sources)
+        for slot, span in self.spans:
+            found = [leg.keys[slot] for leg in members]
+            if None in found:
+                return False
+            found.sort()
+            # The lowest and the highest of the others are the lowest and the highest of all, but
+            # for a leg that is one of these itself.
+            fitting = [
+                leg
+                for leg in fitting
+                if span.allows(found[leg.keys[slot] == found[0]] - leg.keys[slot])
+                and span.allows(found[-1 - (leg.keys[slot] == found[-1])] - leg.keys[slot])
+            ]
+        return bool(fitting)
 
     def first_failure(self, source: Leg, target: Leg) -> str | None:
         """What keeps a pair with equal keys apart.
 
         The first of rest, currency, amount, date, and for one to one a person who refused it.
         """
-        if not self.rest_agrees(source, target):
+        if not self.rest_agrees(source, target) or not self.texts_agree(source, target):
             return "condition"
-        if source.currency != target.currency:
-            return "currency"
-        if self.many_side is None and not self.amounts_agree(
-            source.currency, source.amount_minor, target.amount_minor
-        ):
+        ours, theirs = self.value_of(source), self.value_of(target)
+        if ours is None or theirs is None:
             return "amount"
-        if not self.days_agree(source, target):
+        if ours[0] != theirs[0]:
+            return "currency"
+        if self.many_side is None and not self.limits(ours[0]).agree(ours[1], theirs[1]):
+            return "amount"
+        if self.spans and not self.dates_agree(source, target):
             return "date"
-        if self.refused and self.rule.match_type == "one_to_one" and self.refuses(source, target):
+        if self.many_side is None and self.refuses(source, target):
             return "refused"
         return None
 
+    def refuse(self, members: Members, *, rejected: bool) -> None:
+        """Make no match of some members, and where it was a suggestion ask no more about it."""
+        self.refused.add(members)
+        if rejected:
+            self.rejected.add(members)
+        if self.many_side is None:
+            self.admits = self._fits_and_is_not_refused
+
+    def refuse_none(self) -> None:
+        """Forget every refusal."""
+        self.refused.clear()
+        self.rejected.clear()
+        self.admits = self._fits
+
     def refuses(self, *members: Leg) -> bool:
         """Whether people have kept exactly these members, in id order on each side, apart."""
-        return _ids(members) in self.refused
+        return bool(self.refused) and _ids(members) in self.refused
+
+    def refuses_within(self, sources: Sequence[Leg], targets: Sequence[Leg]) -> bool:
+        """Whether people have kept some of these members apart."""
+        if not self.refused:
+            return False
+        ids = _ids((*sources, *targets))
+        source_ids, target_ids = set(ids[0]), set(ids[1])
+        return any(
+            source_ids.issuperset(ours) and target_ids.issuperset(theirs)
+            for ours, theirs in self.refused
+        )
 
     def has_been_rejected(self, *members: Leg) -> bool:
         """Whether a person has rejected exactly these members, in id order on each side."""
         return bool(self.rejected) and _ids(members) in self.rejected
 
-    def admits(self, source: Leg, target: Leg) -> bool:
-        """Whether a pair with equal keys is a candidate match."""
-        return self.first_failure(source, target) is None
+    def _fits_and_is_not_refused(self, source: Leg, target: Leg) -> bool:
+        return self._fits(source, target) and not self.refuses(source, target)
+
+    def _admission(self) -> Callable[[Leg, Leg], bool]:
+        """What `first_failure` finds nothing wrong with, quickest questions first."""
+        tests: list[Callable[[Leg, Leg], bool]] = []
+        if self.many_side is None:
+            tests.append(self._values_test())
+        else:
+            tests.append(self._same_currency)
+        if self.spans:
+            tests.append(self.dates_agree)
+        if self.rest_slot is not None:
+            tests.append(self.rest_agrees)
+        tests += [text.holds for text in self.texts]
+        if len(tests) == 1:
+            return tests[0]
+        first, second, *others = tests
+        if not others:
+            return lambda source, target: first(source, target) and second(source, target)
+        return lambda source, target: all(test(source, target) for test in tests)
+
+    def _same_currency(self, source: Leg, target: Leg) -> bool:
+        ours, theirs = self.value_of(source), self.value_of(target)
+        return ours is not None and theirs is not None and ours[0] == theirs[0]
+
+    def _values_test(self) -> Callable[[Leg, Leg], bool]:
+        limits, slot = self._limits, self.value_slot
+        if slot is None and self._target_sign == 1:
+
+            def as_they_are(source: Leg, target: Leg) -> bool:
+                currency = source.currency
+                if currency != target.currency:
+                    return False
+                return limits[currency].agree(source.amount_minor, target.amount_minor)
+
+            return as_they_are
+
+        def agree(source: Leg, target: Leg) -> bool:
+            ours, theirs = self.value_of(source), self.value_of(target)
+            if ours is None or theirs is None or ours[0] != theirs[0]:
+                return False
+            return limits[ours[0]].agree(ours[1], theirs[1])
+
+        return agree
 
 
 def _ids(members: tuple[Leg, ...]) -> Members:

@@ -103,8 +103,8 @@ class DueQueue:
         self._entries += sum(len(entry[-1]) for entry in self._unsorted)
         self._stale = 0
 
-    def take(self, watermark_us: int) -> Iterator[Leg]:
-        """Take out what is due at `watermark_us`, in order of seconds.
+    def take(self, watermark_us: int) -> Iterator[list[Leg]]:
+        """Take out what is due at `watermark_us`, second by second.
 
         Legs planned while this runs are given too, when they are due.
         """
@@ -118,7 +118,7 @@ class DueQueue:
             self._stale -= len(entries) - len(legs)
             for leg in legs:
                 leg.due = 0
-            yield from legs
+            yield legs
 
     def first_us(self) -> int | None:
         """The event time at which the next leg is due, None when none waits."""

@@ -6,15 +6,13 @@ from domain.events import DuplicateDetected, ExceptionReclassified
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import DUPLICATE, EXCEPTION, Leg, by_time
 from domain.matching.near_misses import Classification
-from domain.matching.pools import Bucket, UniquePool
+from domain.matching.pools import Found, UniquePool
 
 if TYPE_CHECKING:
     from domain.matching.settling import Settling
 
 
-def set_duplicates_aside(
-    settling: "Settling", rule: CompiledRule, leg: Leg, bucket: Bucket
-) -> bool:
+def set_duplicates_aside(settling: "Settling", rule: CompiledRule, leg: Leg, found: Found) -> bool:
     """Leave one open leg a side for a unique value; say whether `leg` was set aside."""
     pool = settling.book.pools[rule.index]
     assert isinstance(pool, UniquePool)
@@ -24,7 +22,12 @@ def set_duplicates_aside(
         _set_aside(settling, rule, leg, spent)
     else:
         mine = sorted(
-            (one for one in bucket[leg.side] if settling.left_over(one, rule.index)), key=by_time
+            (
+                one
+                for one in (found.sources, found.targets)[leg.side]
+                if settling.left_over(one, rule.index)
+            ),
+            key=by_time,
         )
         if len(mine) < 2:
             return False

@@ -1,8 +1,11 @@
 """A leg: an accepted transaction for as long as a match may still need it."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+
+from domain.events import Compared
 
 PENDING = 0
 SUGGESTED = 1
@@ -56,6 +59,7 @@ class Settled(msgspec.Struct, gc=False, eq=False):
         sources, targets: Packed members in id order; one alone stands without a tuple, since most
             do and a million tuples are worth saving.
         rivals: Members that earlier rules still count among their candidates.
+        compared: What was compared, where that was not the amounts as they are.
     """
 
     rule: str
@@ -63,11 +67,17 @@ class Settled(msgspec.Struct, gc=False, eq=False):
     sources: bytes | tuple[bytes, ...]
     targets: bytes | tuple[bytes, ...]
     rivals: tuple[Leg, ...] = ()
+    compared: Compared | None = None
 
     def packed(self, side: int) -> tuple[bytes, ...]:
         """The packed members of a side."""
         members = self.sources if side == 0 else self.targets
         return (members,) if isinstance(members, bytes) else members
+
+
+def packed_members(legs: Sequence[Leg]) -> bytes | tuple[bytes, ...]:
+    """One side's members as `Settled` keeps them."""
+    return legs[0].packed if len(legs) == 1 else tuple(leg.packed for leg in legs)
 
 
 class Superseded(msgspec.Struct, gc=False, eq=False):

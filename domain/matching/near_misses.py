@@ -1,13 +1,17 @@
 """Why a transaction stayed alone: its category, and its nearest candidates with what failed."""
 
+from decimal import Decimal
+from heapq import nsmallest
+from itertools import islice
 from typing import NamedTuple
 
 from domain.definitions import Severity
 from domain.events import Candidate
+from domain.instants import SECOND_US
 from domain.matching.book import Book
+from domain.matching.compiled import CompiledRule
 from domain.matching.legs import DUPLICATE, OPEN, Leg
-from domain.matching.pools import KeyedPool
-from domain.money import currency_digits, format_minor
+from domain.money import currency_digits, format_money
 
 #: How many candidates an exception names.
 CANDIDATES_MAX = 5
@@ -26,7 +30,6 @@ _CATEGORY = {
 # The most specific first: what agrees in the most respects says the most.
 _RANK = {None: 0, "date": 1, "amount": 2, "currency": 3, "condition": 4, "refused": 5}
 _LEVELS = ("low", "medium", "high", "critical")
-_DAY_US = 86_400_000_000
 
 
 class Classification(NamedTuple):
@@ -43,43 +46,71 @@ class Classification(NamedTuple):
         return tuple(candidate.transaction_id for candidate in self.candidates)
 
 
-def _money(leg: Leg) -> str:
-    digits = currency_digits(leg.currency)
-    assert digits is not None, leg.currency
-    return f"{format_minor(leg.amount_minor, digits)} {leg.currency}"
+def _shown(rule: CompiledRule, leg: Leg) -> str:
+    """The amount of a leg, and what of it is compared where that is something else."""
+    own = format_money(leg.amount_minor, leg.currency)
+    if rule.value_slot is None:
+        return own
+    value = rule.value_of(leg)
+    if value is None:
+        return f"{own} (without what its basis needs)"
+    return f"{own} (compared as {rule.comparison.decimal(value):f} {value[0]})"
 
 
-def _detail(failed: str | None, leg: Leg, other: Leg) -> str:
+def _apart(rule: CompiledRule, source: Leg, target: Leg) -> str:
+    """How far a target is from the window of a source."""
+    window = rule.rule.date
+    assert window is not None
+    for slot, span in rule.spans:
+        begin, end = source.keys[slot], target.keys[slot]
+        if begin is None or end is None:
+            return "a bare date is no instant, so its seconds cannot be compared"
+        if span.allows(end - begin):
+            continue
+        if span.is_instants:
+            seconds = f"{Decimal(end - begin) / SECOND_US:f}"
+            return f"the target is {seconds} seconds from the source, outside the window"
+        days = "business days" if window.business else "days"
+        return f"the target's day is {end - begin} {days} from the source's, outside the window"
+    raise AssertionError("the pair is within the window")
+
+
+def _detail(rule: CompiledRule, failed: str | None, leg: Leg, other: Leg) -> str:
     """One sentence on what sets a candidate apart."""
+    source, target = (leg, other) if leg.side == 0 else (other, leg)
     match failed:
         case None:
             return f"{other.transaction_id} fits, and so does another"
         case "currency":
-            return f"{_money(other)} against {_money(leg)}: the currencies differ"
+            return f"{_shown(rule, other)} against {_shown(rule, leg)}: the currencies differ"
         case "amount":
-            digits = currency_digits(leg.currency)
-            assert digits is not None, leg.currency
-            source, target = (leg, other) if leg.side == 0 else (other, leg)
-            difference = format_minor(target.amount_minor - source.amount_minor, digits)
-            return f"{_money(other)} against {_money(leg)}: differs by {difference}"
+            difference = rule.difference(source, target)
+            if difference is None:
+                return f"{_shown(rule, other)} against {_shown(rule, leg)}: cannot be compared"
+            return f"{_shown(rule, other)} against {_shown(rule, leg)}: differs by {difference:f}"
         case "date":
-            source, target = (leg, other) if leg.side == 0 else (other, leg)
-            days = (target.occurred_at // _DAY_US) - (source.occurred_at // _DAY_US)
-            return f"the target's day is {days} days from the source's, outside the window"
+            return _apart(rule, source, target)
         case "refused":
             return f"{other.transaction_id} fits, but a person has rejected or reversed the match"
-    return f"{other.transaction_id} has the key but fails another condition"
+    return f"{other.transaction_id} has the key but fails {rule.failed_condition(source, target)}"
 
 
-def _near_misses(book: Book, leg: Leg) -> list[tuple[tuple[int, ...], Candidate]]:
-    """Open legs of the other side with an equal key, each by the first rule that finds it."""
-    found: dict[str, tuple[tuple[int, ...], Candidate]] = {}
+def _distance(rule: CompiledRule, source: Leg, target: Leg) -> int:
+    """How far apart two amounts are, in minor units."""
+    ours, theirs = rule.value_of(source), rule.value_of(target)
+    if ours is None or theirs is None or ours[0] != theirs[0]:
+        return abs(target.amount_minor - source.amount_minor)
+    return abs(rule.comparison.minor((ours[0], theirs[1] - ours[1])))
+
+
+def _near_misses(book: Book, leg: Leg) -> list[Candidate]:
+    """The nearest open legs of the other side with an equal key, each by the rule it is nearest by.
+
+    Only those that are told are put into words: many share a key, few are near.
+    """
+    found: dict[str, tuple[tuple[int, ...], CompiledRule, str | None, Leg]] = {}
     for rule, pool in zip(book.rules, book.pools, strict=True):
-        key = leg.keys[rule.slot]
-        if not isinstance(pool, KeyedPool) or key is None:
-            continue
-        fellows = pool.bucket(key)[1 - leg.side]
-        for other in fellows[:FELLOWS_MAX]:
+        for other in islice(pool.fellows(leg), FELLOWS_MAX):
             if other.rule != OPEN or other.disposition == DUPLICATE:
                 continue
             source, target = (leg, other) if leg.side == 0 else (other, leg)
@@ -88,25 +119,28 @@ def _near_misses(book: Book, leg: Leg) -> list[tuple[tuple[int, ...], Candidate]
                 failed = "amount"
             nearness = (
                 _RANK[failed],
-                abs(target.amount_minor - source.amount_minor),
+                _distance(rule, source, target),
                 abs(target.occurred_at - source.occurred_at),
                 rule.index,
             )
             before = found.get(other.transaction_id)
             if before is None or nearness < before[0]:
-                found[other.transaction_id] = (
-                    nearness,
-                    Candidate(
-                        transaction_id=other.transaction_id,
-                        side=other.side,
-                        amount_minor=other.amount_minor,
-                        currency=other.currency,
-                        rule=rule.name,
-                        failed=failed or "ambiguous",
-                        detail=_detail(failed, leg, other),
-                    ),
-                )
-    return sorted(found.values(), key=lambda entry: (entry[0], entry[1].transaction_id))
+                found[other.transaction_id] = nearness, rule, failed, other
+    nearest = nsmallest(
+        CANDIDATES_MAX, found.values(), key=lambda entry: (entry[0], entry[3].transaction_id)
+    )
+    return [
+        Candidate(
+            transaction_id=other.transaction_id,
+            side=other.side,
+            amount_minor=other.amount_minor,
+            currency=other.currency,
+            rule=rule.name,
+            failed=failed or "ambiguous",
+            detail=_detail(rule, failed, leg, other),
+        )
+        for _, rule, failed, other in nearest
+    ]
 
 
 def classify(book: Book, leg: Leg) -> Classification:
@@ -115,8 +149,7 @@ def classify(book: Book, leg: Leg) -> Classification:
     The category is the most specific a near miss supports; without any it says which side is
     missing.
     """
-    near = _near_misses(book, leg)
-    candidates = [candidate for _, candidate in near[:CANDIDATES_MAX]]
+    candidates = _near_misses(book, leg)
     for candidate in candidates:
         failed = None if candidate.failed == "ambiguous" else candidate.failed
         category = _CATEGORY[failed]

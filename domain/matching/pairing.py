@@ -5,22 +5,77 @@ length, one to one. Whoever needs more than that, a redelivery, a duplicate, a d
 long way.
 """
 
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import Any, Self, TypeVar
+
+import msgspec
 
 from domain.events import RecordMatched
 from domain.matching.book import Book
-from domain.matching.compiled import KeyOf
 from domain.matching.due import FIRST_LOOK
 from domain.matching.legs import OPEN, PENDING, Leg
 from domain.matching.pools import UniquePool
 from domain.matching.settling import Settling
-from domain.transactions import Transaction
+from domain.transaction_columns import TransactionColumns
+from domain.transactions import SOURCE, Transaction
 
 #: Told (side, currency, count, sum in minor units, newest event time) of what was taken in.
 Note = Callable[[int, str, int, int, int], None]
 
-_LONG_AGO = -(1 << 62)
+# Records tried at once: many where all go the short way, few where every other does not, so that
+# what was looked up for those behind it is never for nothing often.
+_STRETCH_MIN, _STRETCH_MAX = 16, 4_096
+
+_id_of = attrgetter("transaction_id")
+_amount_of = attrgetter("amount_minor")
+_currency_of = attrgetter("currency")
+_instant_of = attrgetter("occurred_at")
+_disposition_of = attrgetter("disposition")
+_Value = TypeVar("_Value")
+
+
+def _at(values: Sequence[_Value], places: list[int]) -> list[_Value]:
+    return [values[place] for place in places]
+
+
+def _places_of_none(found: list[Any]) -> Iterator[int]:
+    return (place for place, other in enumerate(found) if other is None)
+
+
+class _Rows(msgspec.Struct, gc=False):
+    """What the short way needs of some records; `places` says which."""
+
+    places: Sequence[int]
+    ids: list[str]
+    amounts: list[int]
+    currencies: list[str]
+    instants: list[int]
+    keys: list[Any]
+    packed: list[bytes]
+
+    def between(self, begin: int, end: int) -> "_Rows":
+        return _Rows(
+            self.places[begin:end],
+            self.ids[begin:end],
+            self.amounts[begin:end],
+            self.currencies[begin:end],
+            self.instants[begin:end],
+            self.keys[begin:end],
+            self.packed[begin:end],
+        )
+
+    def at(self, places: list[int]) -> "_Rows":
+        return _Rows(
+            _at(self.places, places),
+            _at(self.ids, places),
+            _at(self.amounts, places),
+            _at(self.currencies, places),
+            _at(self.instants, places),
+            _at(self.keys, places),
+            _at(self.packed, places),
+        )
 
 
 class Pairing:
@@ -28,161 +83,204 @@ class Pairing:
 
     Args:
         forgotten_before: Older records go the long way.
+        note: Told of what was taken in.
     """
 
     def __init__(
-        self, book: Book, settling: Settling, pool: UniquePool, forgotten_before: int
+        self, book: Book, settling: Settling, pool: UniquePool, forgotten_before: int, note: Note
     ) -> None:
         self._book = book
         self._settling = settling
         self._pool = pool
         self._forgotten_before = forgotten_before
+        self._note = note
         self._rule = book.rules[0]
-        self._keys_of: tuple[KeyOf, KeyOf] = self._rule.index_keys
         self._alone = len(book.rules) == 1
+        self._one_key = self._alone and self._rule.key_readers is not None
         # Where a later rule decides at once, a record that meets nobody has to be looked at.
         self._files = not any(rule.immediate for rule in book.rules[1:])
+        self._stretch = _STRETCH_MAX
+        self._records: Sequence[Transaction] = ()
 
     @classmethod
-    def of(cls, book: Book, settling: Settling, forgotten_before: int) -> Self | None:
+    def of(cls, book: Book, settling: Settling, forgotten_before: int, note: Note) -> Self | None:
         """The short way into a book; None where there is none."""
         pool = book.pools[0]
         if not isinstance(pool, UniquePool) or book.rules[0].suggests:
             return None
         if book.exceptions and len(book.rules) > 1:
             return None
-        return cls(book, settling, pool, forgotten_before)
+        comparison = book.rules[0].comparison
+        if not comparison.as_it_is or comparison.target_sign != 1:
+            return None  # the event would have to say what was compared
+        return cls(book, settling, pool, forgotten_before, note)
 
-    def take_in(  # noqa: C901 - one loop over every record there is: a call each would cost a fifth
-        self, transactions: list[Transaction], begin: int, note: Note
-    ) -> int:
+    def take_in(self, records: TransactionColumns, begin: int) -> int:
         """Take records in, from place `begin` on, up to the first that goes the long way.
 
         Returns:
             That one's place; the number of records when none does.
         """
-        book, pool, alone, files = self._book, self._pool, self._alone, self._files
-        plain = self._rule.plain and not self._rule.refused
-        forgotten_before = self._forgotten_before
-        one_key = alone and self._rule.key_readers is not None
-        decided, pair_off = self._settling.events.append, book.pair_off
-        name, version = self._rule.name, self._settling.definition_version
-        filed: list[Leg] = []
-        side, currency = -1, ""
-        count = total = forgotten = 0
-        newest = _LONG_AGO
-        place = len(transactions)
-        for index in range(begin, place):
-            transaction = transactions[index]
-            if transaction.side != side or transaction.currency != currency:
-                if count:
-                    note(side, currency, count, total, newest)
-                count = total = 0
-                newest = _LONG_AGO
-                side, currency = transaction.side, transaction.currency
-                known, key_of = book.known[side], self._keys_of[side]
-                waiting, others = pool.sides[side], pool.sides[1 - side]
-            transaction_id = transaction.transaction_id
-            occurred_at = transaction.occurred_at
-            if transaction.is_date:
-                occurred_at = book.event_time(transaction)
-            key = key_of(transaction)
-            if (
-                key is None
-                or transaction_id in known
-                or key in waiting
-                or occurred_at < forgotten_before
-                or (transaction.extra is not None and transaction.extra[5] is not None)
-            ):
-                place = index
+        if records is not self._records:
+            self._records, self._side = records, records.side
+            self._instants = self._book.event_times(records)
+            self._keys: list[Any] = self._rule.index_column(records)
+        while begin < len(records):
+            rows = self._rows(records, begin, min(begin + self._stretch, len(records)))
+            taken = self._take(rows)
+            begin += taken
+            if taken < len(rows.ids):
+                self._stretch = max(_STRETCH_MIN, 2 * taken)
                 break
-            amount_minor = transaction.amount_minor
-            other = others.get(key)
-            if other is None:
-                if not files:
-                    place = index
-                    break
-                leg = Leg(
-                    transaction_id,
-                    side,
-                    amount_minor,
-                    currency,
-                    occurred_at,
-                    (key,) if one_key else book.keys_of(transaction),
-                    transaction.packed,
-                    PENDING,
-                    OPEN,
-                    FIRST_LOOK,
-                )
-                filed.append(leg)
-                known[transaction_id] = leg
-                if alone:
-                    waiting[key] = leg
-                else:
-                    for one in book.pools:
-                        one.add(leg)
-            else:
-                if (
-                    type(other) is not Leg
-                    or other.disposition != PENDING
-                    or (
-                        other.amount_minor != amount_minor or other.currency != currency
-                        if plain
-                        else not self._admits(transaction, side, other)
-                    )
-                ):
-                    place = index
-                    break
-                other_id, other_minor, other_at = (
-                    other.transaction_id,
-                    other.amount_minor,
-                    other.occurred_at,
-                )
-                newest_ms = max(other_at, occurred_at) // 1000
-                decided(
-                    RecordMatched(
-                        name,
-                        "one_to_one",
-                        version,
-                        [other_id],
-                        [transaction_id],
-                        currency,
-                        other_minor,
-                        amount_minor,
-                        newest_ms,
-                    )
-                    if side
-                    else RecordMatched(
-                        name,
-                        "one_to_one",
-                        version,
-                        [transaction_id],
-                        [other_id],
-                        currency,
-                        amount_minor,
-                        other_minor,
-                        newest_ms,
-                    )
-                )
-                if other.due:
-                    other.due = 0
-                    forgotten += 1
-                pair_off(other, transaction_id, transaction.packed, occurred_at, key, newest_ms)
-                if not alone:
-                    book.stood_beside(other, 1)
-                    if book.again:
-                        self._settling.look_again()
-            count += 1
-            total += amount_minor
-            if occurred_at > newest:
-                newest = occurred_at
-        if count:
-            note(side, currency, count, total, newest)
-        book.due.forgotten(forgotten)
-        book.due.plan_first(filed, book.looks[0])
-        return place
+            self._stretch = min(2 * self._stretch, _STRETCH_MAX)
+        return begin
 
-    def _admits(self, transaction: Transaction, side: int, other: Leg) -> bool:
-        """Whether the first rule takes the two, who have its value in common, for a pair."""
-        leg = self._book.leg_of(transaction)
-        return self._rule.admits(leg, other) if side == 0 else self._rule.admits(other, leg)
+    def _rows(self, records: TransactionColumns, begin: int, end: int) -> _Rows:
+        rows = _Rows(
+            range(len(records)),
+            records.transaction_ids,
+            records.amounts_minor,
+            records.currencies,
+            self._instants,
+            self._keys,
+            records.packed,
+        )
+        return rows if end - begin == len(records) else rows.between(begin, end)
+
+    def _take(self, rows: _Rows) -> int:
+        """Take in the rows before the first that goes the long way; return how many."""
+        count = self._new_ones(rows)
+        if not count:
+            return 0
+        if count < len(rows.ids):
+            rows = rows.between(0, count)
+        found: list[Any] = list(map(self._pool.sides[1 - self._side].get, rows.keys))
+        met = [place for place, other in enumerate(found) if other is not None]
+        if not self._files and len(met) < count:
+            return self._take(rows.between(0, next(_places_of_none(found))))
+        if met:
+            pairs, others = rows, found
+            if len(met) < count:
+                pairs, others = rows.at(met), [found[place] for place in met]
+            agreed = self._agreed(pairs, others)
+            if agreed < len(met):
+                return self._take(rows.between(0, met[agreed]))
+            self._pair_off(pairs, others)
+        if len(met) < count:
+            self._file(rows.at(list(_places_of_none(found))) if met else rows)
+        self._note_rows(rows)
+        return count
+
+    def _new_ones(self, rows: _Rows) -> int:
+        """How many come before the first known, doubled, keyless or forgotten one."""
+        known, waiting = self._book.known[self._side], self._pool.sides[self._side]
+        ids, keys, instants = rows.ids, rows.keys, rows.instants
+        distinct = set(keys)
+        if (
+            ids
+            and len(distinct) == len(ids) == len(set(ids))
+            and None not in distinct
+            and known.keys().isdisjoint(ids)
+            and waiting.keys().isdisjoint(keys)
+            and min(instants) >= self._forgotten_before
+        ):
+            return len(ids)
+        met_ids, met_keys = set[str](), {None}
+        for place, (one_id, key, instant) in enumerate(zip(ids, keys, instants, strict=True)):
+            if (
+                one_id in known
+                or one_id in met_ids
+                or key in waiting
+                or key in met_keys
+                or instant < self._forgotten_before
+            ):
+                return place
+            met_ids.add(one_id)
+            met_keys.add(key)
+        return len(ids)
+
+    def _agreed(self, pairs: _Rows, others: list[Any]) -> int:
+        """How many come before the first that its counterpart does not simply agree with."""
+        if (
+            self._rule.plain
+            and not self._rule.refused
+            and set(map(type, others)) == {Leg}
+            and not any(map(_disposition_of, others))
+            and list(map(_amount_of, others)) == pairs.amounts
+            and list(map(_currency_of, others)) == pairs.currencies
+        ):
+            return len(others)
+        for count, (place, other) in enumerate(zip(pairs.places, others, strict=True)):
+            if type(other) is not Leg or other.disposition != PENDING:
+                return count
+            leg = self._book.leg_of(self._records[place])
+            source, target = (leg, other) if self._side == SOURCE else (other, leg)
+            if not self._rule.admits(source, target):
+                return count
+        return len(others)
+
+    def _pair_off(self, pairs: _Rows, others: list[Leg]) -> None:
+        mine = pairs.ids, pairs.amounts
+        ids = list(map(_id_of, others))
+        theirs = ids, list(map(_amount_of, others))
+        instants = list(map(_instant_of, others))
+        newest_ms = [instant // 1000 for instant in map(max, instants, pairs.instants)]
+        (sources, source_minors), (targets, target_minors) = (
+            (mine, theirs) if self._side == SOURCE else (theirs, mine)
+        )
+        self._settling.events += map(
+            RecordMatched,
+            repeat(self._rule.name),
+            repeat("one_to_one"),
+            repeat(self._settling.definition_version),
+            [[one] for one in sources],
+            [[one] for one in targets],
+            pairs.currencies,
+            source_minors,
+            target_minors,
+            newest_ms,
+        )
+        self._book.due.forgotten(
+            self._book.pair_off(
+                self._side, pairs.ids, pairs.packed, pairs.instants, pairs.keys, others, newest_ms
+            )
+        )
+        if not self._alone:
+            for other in others:
+                self._book.stood_beside(other, 1)
+
+    def _file(self, rows: _Rows) -> None:
+        book = self._book
+        keys: Iterable[tuple[Any, ...]] = (
+            zip(rows.keys)
+            if self._one_key
+            else [book.keys_of(self._records[place]) for place in rows.places]
+        )
+        legs = list(
+            map(
+                Leg,
+                rows.ids,
+                repeat(self._side),
+                rows.amounts,
+                rows.currencies,
+                rows.instants,
+                keys,
+                rows.packed,
+                repeat(PENDING),
+                repeat(OPEN),
+                repeat(FIRST_LOOK),
+            )
+        )
+        book.known[self._side].update(zip(rows.ids, legs, strict=True))
+        self._pool.sides[self._side].update(zip(rows.keys, legs, strict=True))
+        for pool in book.pools[1:]:
+            for leg in legs:
+                pool.add(leg)
+        book.due.plan_first(legs, book.looks[0])
+
+    def _note_rows(self, rows: _Rows) -> None:
+        for currency in set(rows.currencies):
+            of = rows
+            if rows.currencies.count(currency) < len(rows.ids):
+                of = rows.at([at for at, one in enumerate(rows.currencies) if one == currency])
+            self._note(self._side, currency, len(of.ids), sum(of.amounts), max(of.instants))

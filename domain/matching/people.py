@@ -22,7 +22,7 @@ from domain.matching.book import Book
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import PERSON, Leg, Settled, Suggestion
 from domain.matching.refusals import Refusal
-from domain.matching.selection import Match, admits_group, ids_of, total_of
+from domain.matching.selection import Match, admits_group, ids_of, stated, total_of
 from domain.matching.settling import Settling
 from domain.matching.undoing import reverse
 from domain.money import currency_digits, format_minor
@@ -33,7 +33,7 @@ _NAMED_MAX = 5
 
 
 class _Match(NamedTuple):
-    rule: str
+    rule: CompiledRule | None
     match_type: str
     sources: tuple[Leg, ...]
     targets: tuple[Leg, ...]
@@ -70,7 +70,7 @@ def _standing(book: Book, suggestion_id: str) -> Suggestion:
 def _confirm(settling: Settling, command: ConfirmMatch, command_id: str) -> None:
     suggestion = _standing(settling.book, command.match_id)
     rule = settling.book.rules[suggestion.rule_index]
-    match = _Match(rule.name, rule.rule.match_type, suggestion.sources, suggestion.targets)
+    match = _Match(rule, rule.rule.match_type, suggestion.sources, suggestion.targets)
     if command.source_ids or command.target_ids:
         match = match._replace(
             sources=_chosen(suggestion.sources, command.source_ids, 0),
@@ -185,7 +185,7 @@ def _match_by_hand(settling: Settling, command: MatchByHand, command_id: str) ->
             "source); give a reason to match them all the same.",
         )
     kind = f"{'one' if len(sources) == 1 else 'many'}_to_{'one' if len(targets) == 1 else 'many'}"
-    match = _Match(MANUAL, kind, sources, targets)
+    match = _Match(None, kind, sources, targets)
     _close(settling, match, None, command.reason, command_id)
 
 
@@ -232,20 +232,29 @@ def _close(
 ) -> None:
     sources, targets = match.sources, match.targets
     newest_ms = max(leg.occurred_at for leg in (*sources, *targets)) // 1000
+    if match.rule is None:
+        name, compared = MANUAL, None
+        currency = sources[0].currency
+        source_minor, target_minor = total_of(sources), total_of(targets)
+    else:
+        name = match.rule.name
+        currency, source_minor, target_minor, compared = stated(match.rule, sources, targets)
     settling.events.append(
         MatchConfirmed(
-            match.rule,
+            name,
             match.match_type,
             settling.definition_version,
             ids_of(sources),
             ids_of(targets),
-            sources[0].currency,
-            total_of(sources),
-            total_of(targets),
+            currency,
+            source_minor,
+            target_minor,
             newest_ms,
             suggestion_id,
             reason,
             command_id,
+            compared,
         )
     )
-    settling.close(sources, targets, match.rule, PERSON, newest_ms, "manual_match")
+    members = Match(sources, targets)
+    settling.close(members, name, PERSON, newest_ms, compared, "manual_match")

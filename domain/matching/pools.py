@@ -5,21 +5,37 @@ open. A pool also keeps *rivals*: legs that a later rule has matched, which stil
 rule asks whether a set is ambiguous or a group whole (`CompiledRule.remembers_rivals`).
 """
 
-from collections.abc import Container, Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
 
-from sortedcontainers import SortedKeyList
-
-from domain.definitions import AmountRule
-from domain.matching.amounts import reach
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Leg
-from domain.money import currency_digits
 
 #: Both sides of what stands under one key: source legs and target legs.
 Bucket = tuple[list[Leg], list[Leg]]
 #: What stands under a key of a side; a text only in a `UniquePool`.
-Entry = Leg | list[Leg] | str
+Entry = Leg | dict[Leg, None] | str
+
+
+class Found(NamedTuple):
+    """Legs that may be candidates with one another.
+
+    Attributes:
+        name: Equal for all of them, and for no other set of the rule.
+        sources, targets: The legs.
+        partners: Gives the legs that one of them is a candidate with, where that is quicker than
+            asking of every pair.
+        too_many: Candidates were so many that not all were tried; the legs are some of the set.
+    """
+
+    name: Any
+    sources: list[Leg]
+    targets: list[Leg]
+    partners: Callable[[Leg], Iterable[Leg]] | None = None
+    too_many: bool = False
+
+
+NOTHING_KNOWN: Final[Mapping[Leg, Found]] = {}
 
 
 class Pool(Protocol):
@@ -31,12 +47,25 @@ class Pool(Protocol):
     def discard(self, leg: Leg) -> None:
         """Let `leg` be found no longer."""
 
-    def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
-        """The legs that `leg` may be a candidate with, itself included.
+    def around(self, leg: Leg, known: Mapping[Leg, Found] = NOTHING_KNOWN) -> Found | None:
+        """The legs that `leg` may be a candidate with, itself included; None if it has no key.
 
-        Returns:
-            A name for the set, equal for all its members, and the legs; None if `leg` has no key.
+        Args:
+            known: What was found around others before; one of too many makes this too many.
         """
+
+    def place(self, leg: Leg) -> Hashable:
+        """Where `leg` stands; `beside` says the same of all in one place. None: nowhere."""
+
+    def beside(self, gone: Leg) -> Iterable[Leg]:
+        """Whom to look at again once `gone` is found no longer.
+
+        Whatever can be decided now that could not be before, a look at one of these decides, or a
+        look that is planned already.
+        """
+
+    def fellows(self, leg: Leg) -> Collection[Leg]:
+        """Legs of the other side with an equal key, whatever else sets them apart."""
 
 
 class KeyedPool:
@@ -44,7 +73,7 @@ class KeyedPool:
 
     def __init__(self, rule: CompiledRule) -> None:
         self._slot = rule.slot
-        #: Per side. One leg stands by itself, several in a list: most keys hold one.
+        #: Per side. One leg stands by itself, several in a dict: most keys hold one.
         self.sides: tuple[dict[Any, Entry], dict[Any, Entry]] = ({}, {})
 
     def add(self, leg: Leg) -> None:
@@ -56,11 +85,11 @@ class KeyedPool:
         found = side.setdefault(key, leg)
         if found is leg:
             return
-        if type(found) is list:
-            found.append(leg)
+        if type(found) is dict:
+            found[leg] = None
         else:
             assert isinstance(found, Leg)
-            side[key] = [found, leg]
+            side[key] = {found: None, leg: None}
 
     def discard(self, leg: Leg) -> None:
         """See `Pool.discard`."""
@@ -71,26 +100,44 @@ class KeyedPool:
         found = side.get(key)
         if found is leg:
             del side[key]
-        elif type(found) is list:
-            found.remove(leg)
+        elif type(found) is dict:
+            found.pop(leg, None)
             if len(found) == 1:
-                side[key] = found[0]
+                (side[key],) = found
 
-    def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
+    def around(self, leg: Leg, known: Mapping[Leg, Found] = NOTHING_KNOWN) -> Found | None:  # noqa: ARG002 - of the protocol
         """See `Pool.around`."""
         key = leg.keys[self._slot]
-        return None if key is None else (key, self.bucket(key))
+        return None if key is None else Found(key, *self.bucket(key))
+
+    def place(self, leg: Leg) -> Hashable:
+        """See `Pool.place`."""
+        key: Hashable = leg.keys[self._slot]
+        return key
+
+    def beside(self, gone: Leg) -> Iterable[Leg]:
+        """See `Pool.beside`."""
+        key = gone.keys[self._slot]
+        if key is None:
+            return ()
+        sources, targets = self.bucket(key)
+        return [*sources, *targets]
+
+    def fellows(self, leg: Leg) -> Collection[Leg]:
+        """See `Pool.fellows`."""
+        key = leg.keys[self._slot]
+        return () if key is None else _entries(self.sides[1 - leg.side].get(key))
 
     def bucket(self, key: Any) -> Bucket:
         """Both sides of one key."""
-        sources, targets = self.sides[0].get(key), self.sides[1].get(key)
-        return _as_list(sources), _as_list(targets)
+        sources, targets = (_entries(side.get(key)) for side in self.sides)
+        return list(sources), list(targets)
 
 
-def _as_list(found: Entry | None) -> list[Leg]:
+def _entries(found: Entry | None) -> Collection[Leg]:
     if isinstance(found, Leg):
-        return [found]
-    return found if isinstance(found, list) else []
+        return (found,)
+    return found if isinstance(found, dict) else ()
 
 
 class UniquePool(KeyedPool):
@@ -140,7 +187,7 @@ class UniquePool(KeyedPool):
             self.discard(leg)  # used up before; it stays with who did
             return
         side[key] = leg.transaction_id
-        if type(found) is list:
+        if type(found) is dict:
             behind = self._behind.setdefault((leg.side, key), [])
             behind += [one for one in found if one is not leg]
 
@@ -181,108 +228,3 @@ class UniquePool(KeyedPool):
     def aside(self) -> list[tuple[int, str]]:
         """Side and id of every duplicate noted."""
         return [(side, one) for (side, _), ids in self._aside.items() for one in ids]
-
-
-class EqualAmountPool:
-    """Legs by currency and amount, for a rule without conditions that wants equal amounts."""
-
-    def __init__(self) -> None:
-        self._buckets: dict[tuple[str, int], tuple[dict[Leg, None], dict[Leg, None]]] = {}
-
-    def add(self, leg: Leg) -> None:
-        """See `Pool.add`."""
-        key = (leg.currency, leg.amount_minor)
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = ({}, {})
-        bucket[leg.side][leg] = None
-
-    def discard(self, leg: Leg) -> None:
-        """See `Pool.discard`."""
-        key = (leg.currency, leg.amount_minor)
-        bucket = self._buckets.get(key)
-        if bucket is not None:
-            bucket[leg.side].pop(leg, None)
-            if not bucket[0] and not bucket[1]:
-                del self._buckets[key]
-
-    def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
-        """See `Pool.around`."""
-        key = (leg.currency, leg.amount_minor)
-        sources, targets = self._buckets.get(key, ({}, {}))
-        return key, (list(sources), list(targets))
-
-
-def _by_amount(leg: Leg) -> tuple[int, str]:
-    return leg.amount_minor, leg.transaction_id
-
-
-class AmountRangePool:
-    """Legs by amount in order, for a rule without conditions that allows a difference.
-
-    Candidates chain: a source near a target that is near another source belongs to one set. The
-    set is followed from leg to leg, each step a search in sorted order.
-    """
-
-    def __init__(self, rule: CompiledRule) -> None:
-        self._rule = rule
-        self._amount: AmountRule = rule.rule.amount
-        self._currencies: dict[str, tuple[SortedKeyList, SortedKeyList]] = {}
-
-    def add(self, leg: Leg) -> None:
-        """See `Pool.add`."""
-        sides = self._currencies.get(leg.currency)
-        if sides is None:
-            sides = self._currencies[leg.currency] = (
-                SortedKeyList(key=_by_amount),
-                SortedKeyList(key=_by_amount),
-            )
-        sides[leg.side].add(leg)
-
-    def discard(self, leg: Leg) -> None:
-        """See `Pool.discard`."""
-        sides = self._currencies.get(leg.currency)
-        if sides is not None:
-            sides[leg.side].discard(leg)
-
-    def _candidates(self, leg: Leg) -> Iterable[Leg]:
-        sides = self._currencies.get(leg.currency)
-        if sides is None:
-            return ()
-        others = sides[1 - leg.side]
-        digits = currency_digits(leg.currency)
-        assert digits is not None, leg.currency
-        limits = reach(self._amount, digits, leg.amount_minor, leg.side)
-        near: Iterator[Leg] = (
-            iter(others)
-            if limits is None
-            else others.irange_key((limits[0], ""), (limits[1], "\U0010ffff"))
-        )
-        admits = self._rule.admits
-        if leg.side == 0:
-            return [other for other in near if admits(leg, other)]
-        return [other for other in near if admits(other, leg)]
-
-    def around(self, leg: Leg) -> tuple[Any, Bucket] | None:
-        """See `Pool.around`."""
-        found: dict[Leg, None] = {leg: None}
-        frontier = [leg]
-        while frontier:
-            for other in self._candidates(frontier.pop()):
-                if other not in found:
-                    found[other] = None
-                    frontier.append(other)
-        sources = [one for one in found if one.side == 0]
-        targets = [one for one in found if one.side == 1]
-        # Any member names the set; the first by time is the same from wherever one starts.
-        name = min((one.occurred_at, one.side, one.transaction_id) for one in found)
-        return name, (sources, targets)
-
-
-def make_pool(rule: CompiledRule) -> Pool:
-    """The pool that finds this rule's candidates."""
-    if rule.unique:
-        return UniquePool(rule)
-    if rule.has_key:
-        return KeyedPool(rule)
-    return EqualAmountPool() if rule.rule.amount.kind == "equal" else AmountRangePool(rule)

@@ -28,9 +28,8 @@ class Refusals:
         self._refusals[refusal] = None
         for rule in rules:
             if refusal.rule is None or refusal.rule == rule.name:
-                rule.refused.add((refusal.source_ids, refusal.target_ids))
-                if refusal.rule is not None:
-                    rule.rejected.add((refusal.source_ids, refusal.target_ids))
+                members = refusal.source_ids, refusal.target_ids
+                rule.refuse(members, rejected=refusal.rule is not None)
 
     def tell(self, rules: Sequence[CompiledRule]) -> None:
         """Tell new rules all of them; a rule is the one of before when it has its name."""
@@ -50,6 +49,5 @@ class Refusals:
         if len(kept) < len(self._refusals):
             self._refusals = dict.fromkeys(kept)
             for rule in rules:
-                rule.refused.clear()
-                rule.rejected.clear()
+                rule.refuse_none()
             self.tell(rules)

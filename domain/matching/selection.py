@@ -1,10 +1,15 @@
 """What a rule makes of the candidates it finds: matches to take, and sets a person must judge."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
 
+from domain.events import Compared
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import OPEN, Leg, by_id, by_time
+from domain.matching.preference import rank
+
+# Pairs that are compared by what a rule prefers; it takes about a second.
+_RANKED_MAX = 500_000
 
 
 class Match(NamedTuple):
@@ -19,6 +24,13 @@ class Match(NamedTuple):
         return max(leg.occurred_at for leg in (*self.sources, *self.targets))
 
 
+class Why(NamedTuple):
+    """Why a rule that looks for groups took none with a leg, and a sentence on it."""
+
+    kind: Literal["none", "several", "bound"]
+    text: str
+
+
 class Selection(NamedTuple):
     """The outcome of one rule over one set of legs.
 
@@ -26,10 +38,16 @@ class Selection(NamedTuple):
         taken: Every leg of a match → that match.
         ambiguous: Every leg that stands among rival candidates → its set's candidates, each a
             Match, connected by shared members.
+        reasons: Of legs that are neither taken nor put before a person, as far as there is more to
+            say than that nothing fits.
+        lone: Which of the ambiguous sets' candidates are one possible match each; others stand for
+            several that share members.
     """
 
     taken: dict[Leg, Match]
     ambiguous: dict[Leg, list[Match]]
+    reasons: dict[Leg, Why]
+    lone: frozenset[Match] = frozenset()
 
 
 class Verdict(NamedTuple):
@@ -39,7 +57,10 @@ class Verdict(NamedTuple):
     ask_at: int
 
 
-EMPTY = Selection({}, {})
+#: Gives the targets a source is a candidate with.
+Partners = Callable[[Leg], Iterable[Leg]]
+
+EMPTY = Selection({}, {}, {})
 
 
 def ids_of(legs: tuple[Leg, ...]) -> list[str]:
@@ -52,17 +73,63 @@ def total_of(legs: tuple[Leg, ...]) -> int:
     return sum(leg.amount_minor for leg in legs)
 
 
-def _match(sources: Sequence[Leg], targets: Sequence[Leg]) -> Match:
+def stated(
+    rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...]
+) -> tuple[str, int, int, Compared | None]:
+    """What an event states of members: currency, sum of either side, and what was compared.
+
+    Where the members' own amounts are in several currencies the sums are the compared ones.
+    """
+    currency = sources[0].currency
+    comparison = rule.comparison
+    if comparison.as_it_is and comparison.target_sign == 1:
+        return currency, total_of(sources), total_of(targets), None
+    ours, theirs = rule.side_value(sources), rule.side_value(targets)
+    # Only what can be compared is matched.
+    assert ours is not None
+    assert theirs is not None
+    source_minor, target_minor = comparison.minor(ours), comparison.minor(theirs)
+    totals: dict[tuple[int, str], list[int]] = {}
+    for leg in (*sources, *targets):
+        total = totals.setdefault((leg.side, leg.currency), [0, 0])
+        total[0] += 1
+        total[1] += leg.amount_minor
+    if len({own for _, own in totals}) == 1:
+        compared = Compared(ours[0], source_minor, target_minor, [])
+        return currency, total_of(sources), total_of(targets), compared
+    own_totals = [(*place, count, total) for place, (count, total) in sorted(totals.items())]
+    compared = Compared(ours[0], source_minor, target_minor, own_totals)
+    return ours[0], source_minor, target_minor, compared
+
+
+def make_match(sources: Sequence[Leg], targets: Sequence[Leg]) -> Match:
+    """A match of legs in any order."""
     return Match(tuple(sorted(sources, key=by_id)), tuple(sorted(targets, key=by_id)))
 
 
-def _is_open(match: Match) -> bool:
+def is_open(match: Match) -> bool:
+    """Whether no rule has matched any of the members."""
     return all(leg.rule == OPEN for leg in match.sources) and all(
         leg.rule == OPEN for leg in match.targets
     )
 
 
-def _take_all(selection: Selection, match: Match) -> None:
+def in_competition(rule: CompiledRule, legs: Iterable[Leg]) -> list[Leg]:
+    """Legs that a rule takes one by one, best first: those nobody has taken.
+
+    A rule that only suggests consumes nothing: whom a later rule has taken keeps its place, so that
+    who is proposed to whom does not depend on when that was.
+    """
+    return [leg for leg in legs if rule.suggests or leg.rule == OPEN]
+
+
+def _take_if_open(selection: Selection, match: Match) -> None:
+    if is_open(match):
+        take_all(selection, match)
+
+
+def take_all(selection: Selection, match: Match) -> None:
+    """Note a match to take for each of its members."""
     for leg in match.sources:
         selection.taken[leg] = match
     for leg in match.targets:
@@ -93,8 +160,8 @@ def connected(candidates: Sequence[Match]) -> list[list[Match]]:
 def _select_unambiguous(candidates: Sequence[Match], selection: Selection) -> None:
     for group in connected(candidates):
         if len(group) == 1:
-            if _is_open(group[0]):
-                _take_all(selection, group[0])
+            if is_open(group[0]):
+                take_all(selection, group[0])
             continue
         for candidate in group:
             for leg in (*candidate.sources, *candidate.targets):
@@ -102,25 +169,28 @@ def _select_unambiguous(candidates: Sequence[Match], selection: Selection) -> No
 
 
 def _lowest_pairs(
-    rule: CompiledRule, sources: list[Leg], targets: list[Leg], selection: Selection
+    rule: CompiledRule,
+    sources: list[Leg],
+    targets: list[Leg],
+    partners: Partners,
+    selection: Selection,
 ) -> None:
     """Sources in id order, each takes its first admissible target by id.
 
-    A rule that only suggests consumes nothing: whom a later rule has taken keeps its place, so that
-    who is proposed to whom does not depend on when that was.
+    See `in_competition` for a rule that only suggests.
     """
-    if not rule.suggests:
-        sources = [leg for leg in sources if leg.rule == OPEN]
-        targets = [leg for leg in targets if leg.rule == OPEN]
-    free = sorted(targets, key=by_id)
-    for source in sorted(sources, key=by_id):
-        for index, target in enumerate(free):
-            if rule.admits(source, target):
-                match = Match((source,), (target,))
-                if _is_open(match):
-                    _take_all(selection, match)
-                del free[index]
-                break
+    in_order = sorted(in_competition(rule, sources), key=by_id)
+    free = dict.fromkeys(sorted(in_competition(rule, targets), key=by_id))
+    if rule.plain and not rule.refused:
+        for source, target in zip(in_order, free, strict=False):
+            _take_if_open(selection, Match((source,), (target,)))
+        return
+    for source in in_order:
+        fitting = (target for target in partners(source) if target in free)
+        first = min(fitting, key=by_id, default=None)
+        if first is not None:
+            _take_if_open(selection, Match((source,), (first,)))
+            del free[first]
 
 
 def _blocks(
@@ -131,9 +201,46 @@ def _blocks(
     blocks: dict[tuple[str, int], tuple[list[Leg], list[Leg]]] = {}
     for side, legs in enumerate((sources, targets)):
         for leg in legs:
-            key = (leg.currency, leg.amount_minor if by_amount else 0)
-            blocks.setdefault(key, ([], []))[side].append(leg)
+            value = rule.value_of(leg)
+            if value is not None:
+                key = value if by_amount else (value[0], 0)
+                blocks.setdefault(key, ([], []))[side].append(leg)
     return [block for block in blocks.values() if block[0] and block[1]]
+
+
+def _preferred_pairs(
+    rule: CompiledRule,
+    sources: list[Leg],
+    targets: list[Leg],
+    partners: Partners,
+    selection: Selection,
+) -> None:
+    """Take the best pair there is, again and again."""
+    sources = in_competition(rule, sources)
+    free = set(in_competition(rule, targets))
+    if rule.plain and len(sources) * len(free) > _RANKED_MAX:
+        _leave_crowd(sources, targets, selection)
+        return
+    pairs: list[Match] = []
+    for source in sources:
+        pairs += [Match((source,), (target,)) for target in partners(source) if target in free]
+        if len(pairs) > _RANKED_MAX:
+            _leave_crowd(sources, targets, selection)
+            return
+    claimed: set[Leg] = set()
+    for pair in sorted(pairs, key=lambda one: rank(rule, one)):
+        members = (*pair.sources, *pair.targets)
+        if claimed.isdisjoint(members):
+            claimed.update(members)
+            _take_if_open(selection, pair)
+
+
+def _leave_crowd(sources: list[Leg], targets: list[Leg], selection: Selection) -> None:
+    text = (
+        f"no pair was taken: the bound was hit by {len(sources)} source and {len(targets)} target "
+        "transactions that the rule finds together"
+    )
+    selection.reasons.update(dict.fromkeys((*sources, *targets), Why("bound", text)))
 
 
 def unrefused(rule: CompiledRule, sources: Sequence[Leg], targets: Sequence[Leg]) -> list[Match]:
@@ -150,7 +257,7 @@ def unrefused(rule: CompiledRule, sources: Sequence[Leg], targets: Sequence[Leg]
                 kept_apart.setdefault(source, set()).add(target)
                 kept_apart.setdefault(target, set()).add(source)
     if not kept_apart:
-        return [_match(sources, targets)]
+        return [make_match(sources, targets)]
     found = []
     unseen = (dict.fromkeys(sources), dict.fromkeys(targets))
     while unseen[0]:
@@ -167,81 +274,62 @@ def unrefused(rule: CompiledRule, sources: Sequence[Leg], targets: Sequence[Leg]
             frontier += reached
         if len(members) > 1:
             some_sources = [leg for leg in members if leg.side == 0]
-            found.append(_match(some_sources, [leg for leg in members if leg.side != 0]))
+            found.append(make_match(some_sources, [leg for leg in members if leg.side != 0]))
     return found
 
 
-def _select_pairs(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
-    selection = Selection({}, {})
+def _select_pairs(
+    rule: CompiledRule, sources: list[Leg], targets: list[Leg], partners: Partners | None
+) -> Selection:
+    selection = Selection({}, {}, {})
+    if len(sources) == 1 and len(targets) == 1:
+        # Most legs meet one other, whatever the policy.
+        match = Match((sources[0],), (targets[0],))
+        if is_open(match) and rule.admits(sources[0], targets[0]):
+            take_all(selection, match)
+        return selection
     for some_sources, some_targets in _blocks(rule, sources, targets):
+        partners_here = partners or _partners_among(rule, some_targets)
         if rule.policy == "lowest_id":
-            _lowest_pairs(rule, some_sources, some_targets, selection)
+            _lowest_pairs(rule, some_sources, some_targets, partners_here, selection)
+        elif rule.policy == "prefer":
+            _preferred_pairs(rule, some_sources, some_targets, partners_here, selection)
         elif rule.plain and (len(some_sources) > 1 or len(some_targets) > 1):
             # Everything pairs with everything: one set, kept as the group it is rather than as
             # sources × targets pairs.
             for group in unrefused(rule, some_sources, some_targets):
                 if len(group.sources) == len(group.targets) == 1:
-                    _select_unambiguous([group], selection)
+                    _take_if_open(selection, group)
                     continue
                 alone = [group]
                 for leg in (*group.sources, *group.targets):
                     selection.ambiguous[leg] = alone
         else:
+            left = set(some_targets)
             _select_unambiguous(
                 [
                     Match((source,), (target,))
                     for source in some_sources
-                    for target in some_targets
-                    if rule.admits(source, target)
+                    for target in partners_here(source)
+                    if target in left
                 ],
                 selection,
             )
     return selection
 
 
+def _partners_among(rule: CompiledRule, targets: list[Leg]) -> Partners:
+    return lambda source: [target for target in targets if rule.admits(source, target)]
+
+
 def admits_group(rule: CompiledRule, group: Match) -> bool:
     """Whether sums agree and every source-target pair is within the other conditions."""
-    legs = (*group.sources, *group.targets)
-    currency = legs[0].currency
     return (
-        all(leg.currency == currency for leg in legs)
-        and rule.amounts_agree(
-            currency,
-            sum(leg.amount_minor for leg in group.sources),
-            sum(leg.amount_minor for leg in group.targets),
-        )
+        rule.sides_agree(group.sources, group.targets)
         and all(rule.admits(source, target) for source in group.sources for target in group.targets)
-        and not (rule.refused and rule.refuses(*legs))
+        and (not rule.anchored or rule.anchored_on_a_source(group.sources, group.targets))
+        and not rule.refuses(*group.sources, *group.targets)
     )
-
-
-def _select_groups(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
-    """One side whole, all or nothing, against each single leg of the other."""
-    if not sources or not targets:
-        return EMPTY
-    candidates = [
-        group
-        for group in (
-            [_match(sources, (target,)) for target in targets]
-            if rule.many_side == 0
-            else [_match((source,), targets) for source in sources]
-        )
-        if admits_group(rule, group)
-    ]
-    selection = Selection({}, {})
-    if rule.policy == "lowest_id":
-        in_order = sorted(
-            (group for group in candidates if rule.suggests or _is_open(group)),
-            key=lambda group: (
-                [leg.transaction_id for leg in group.sources],
-                group.targets[0].transaction_id,
-            ),
-        )
-        if in_order and _is_open(in_order[0]):
-            _take_all(selection, in_order[0])
-    else:
-        _select_unambiguous(candidates, selection)
-    return selection
 
 
 def _select_unique(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
@@ -254,15 +342,23 @@ def _select_unique(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -
     if not rule.admits(source, target):
         return EMPTY
     match = Match((source,), (target,))
-    return Selection({source: match, target: match}, {})
+    return Selection({source: match, target: match}, {}, {})
 
 
-def select(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
-    """Apply a rule to one set of legs found together, rivals included."""
+def select(
+    rule: CompiledRule,
+    sources: list[Leg],
+    targets: list[Leg],
+    partners: Partners | None = None,
+) -> Selection:
+    """Apply a one-to-one rule to one set of legs found together, rivals included.
+
+    Args:
+        partners: Gives the targets a source is a candidate with, and perhaps others; without it
+            every pair is tried.
+    """
     if not sources or not targets:
         return EMPTY
     if rule.unique:
         return _select_unique(rule, sources, targets)
-    if rule.many_side is None:
-        return _select_pairs(rule, sources, targets)
-    return _select_groups(rule, sources, targets)
+    return _select_pairs(rule, sources, targets, partners)

@@ -10,6 +10,7 @@ and whoever gains one is found by that look. So the cost of an arrival is its ow
 from typing import Any
 
 from domain.events import (
+    Compared,
     Event,
     ExceptionResolved,
     MatchSuperseded,
@@ -17,21 +18,25 @@ from domain.events import (
 )
 from domain.identity import match_id
 from domain.matching.book import Book
-from domain.matching.cases import Cases
+from domain.matching.cases import LEFT_ALONE, TOO_MANY, Cases
 from domain.matching.compiled import CompiledRule
 from domain.matching.due import SECOND_US
 from domain.matching.duplicates import set_duplicates_aside
+from domain.matching.group_pool import CROWDED
+from domain.matching.groups import select_groups
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, PERSON, Leg, by_time
-from domain.matching.pools import Bucket, KeyedPool, Pool
+from domain.matching.pools import Found
 from domain.matching.selection import (
     EMPTY,
     Match,
     Selection,
     Verdict,
+    Why,
     ids_of,
     select,
-    total_of,
+    stated,
 )
+from domain.matching.sight import Sight
 from domain.matching.suggesting import judge, review
 
 
@@ -53,9 +58,9 @@ class Settling:
         self.watermark_us = watermark_us
         self._settles = settles and watermark_us is not None
         self.definition_version = definition_version
-        self.cases = Cases(book, self.events, definition_version, watermark_us)
+        self.cases = Cases(book, self.events, definition_version, watermark_us, self.selection)
+        self._sight = Sight(book.pools)
         self._outcomes: dict[tuple[int, Any], Selection] = {}
-        self._found: list[dict[Leg, tuple[Any, Bucket]]] = [{} for _ in book.rules]
         self.judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
         self.checked: set[tuple[int, Any]] = set()
 
@@ -71,19 +76,18 @@ class Settling:
         self.look_again()
         if self._settles:
             assert self.watermark_us is not None
-            for leg in self.book.due.take(self.watermark_us):
-                if leg.rule == OPEN and leg.disposition != DUPLICATE:
-                    self.look(leg)
-                if self.book.again:
-                    self.look_again()
+            for legs in self.book.due.take(self.watermark_us):
+                for leg in legs:
+                    if leg.rule == OPEN and leg.disposition != DUPLICATE:
+                        self.look(leg)
+                self.look_again()
 
     def look_again(self) -> None:
         """Look at the legs whose surroundings the step has changed."""
-        again = self.book.again
-        while again:
+        book = self.book
+        while book.again or book.gone:
             self.forget_outcomes()
-            legs, again[:] = sorted(set(again), key=by_time), []
-            for leg in legs:
+            for leg in sorted(book.take_again(), key=by_time):
                 if leg.rule == OPEN and leg.disposition != DUPLICATE:
                     self.look(leg)
 
@@ -94,9 +98,8 @@ class Settling:
 
     def forget_outcomes(self) -> None:
         """Ask again what rules would make of legs, for what is open has changed."""
+        self._sight.forget()
         self._outcomes.clear()
-        for found in self._found:
-            found.clear()
         self.judged.clear()
         self.checked.clear()
 
@@ -105,12 +108,16 @@ class Settling:
     def look(self, leg: Leg) -> None:
         """Decide what can be decided about an open leg, and plan the next look."""
         ask_at: int | None = None
-        left_ambiguous: CompiledRule | None = None
-        for rule, pool in zip(self.book.rules, self.book.pools, strict=True):
-            found = self._around(rule.index, pool, leg)
+        left_ambiguous: tuple[CompiledRule, str] | None = None
+        for rule in self.book.rules:
+            found = self._sight.around(rule.index, leg)
             if found is None:
                 continue
-            if rule.unique and set_duplicates_aside(self, rule, leg, found[1]):
+            if found.too_many:
+                if rule.many_side is None:
+                    left_ambiguous = left_ambiguous or (rule, TOO_MANY)
+                continue
+            if rule.unique and set_duplicates_aside(self, rule, leg, found):
                 return
             selection = self._outcome(rule, found)
             if rule.asks and self.book.suggestions:
@@ -123,19 +130,24 @@ class Settling:
                 else:
                     self.book.due.plan(leg, final_at)
                 return
-            group = [match] if match is not None else selection.ambiguous.get(leg)
-            if group is None:
-                continue
-            if match is not None or rule.policy == "suggest":
-                verdict = judge(self, rule, group).get(leg)
-                if verdict is not None and verdict.suggestion_id is None:
-                    ask_at = verdict.ask_at if ask_at is None else min(ask_at, verdict.ask_at)
-            else:
-                left_ambiguous = left_ambiguous or rule
+            if match is not None or (rule.policy == "suggest" and leg in selection.ambiguous):
+                at = self._ask(rule, leg, selection)
+                ask_at = at if ask_at is None or (at is not None and at < ask_at) else ask_at
+            elif leg in selection.ambiguous and rule.many_side is None:
+                left_ambiguous = left_ambiguous or (rule, LEFT_ALONE)
         self._leave_open(leg, ask_at, left_ambiguous)
 
+    def _ask(self, rule: CompiledRule, leg: Leg, selection: Selection) -> int | None:
+        """Put what a rule asks about a leg before a person, or say when to try again."""
+        match = selection.taken.get(leg)
+        if match is not None:
+            verdict = judge(self, rule, [match], (match,)).get(leg)
+        else:
+            verdict = judge(self, rule, selection.ambiguous[leg], selection.lone).get(leg)
+        return None if verdict is None or verdict.suggestion_id is not None else verdict.ask_at
+
     def _leave_open(
-        self, leg: Leg, ask_at: int | None, left_ambiguous: CompiledRule | None
+        self, leg: Leg, ask_at: int | None, left_ambiguous: tuple[CompiledRule, str] | None
     ) -> None:
         if leg.suggestions or leg.disposition == EXCEPTION:
             if ask_at is not None:
@@ -150,12 +162,12 @@ class Settling:
             ages = (age for age in self.book.looks if not self.passed(leg.occurred_at + age))
             self.book.due.plan(leg, leg.occurred_at + next(ages))
 
-    def _outcome(self, rule: CompiledRule, found: tuple[Any, Bucket]) -> Selection:
+    def _outcome(self, rule: CompiledRule, found: Found) -> Selection:
         """What `rule` would make of the legs found together, less what earlier rules would take.
 
         Taking a match changes no other outcome, so one is good for the whole step.
         """
-        name, (sources, targets) = found
+        name, sources, targets, partners, _ = found
         outcome = self._outcomes.get((rule.index, name))
         if outcome is None:
             if not sources or not targets:
@@ -163,21 +175,22 @@ class Settling:
             if rule.index:
                 sources = [leg for leg in sources if self.left_over(leg, rule.index)]
                 targets = [leg for leg in targets if self.left_over(leg, rule.index)]
-            outcome = self._outcomes[(rule.index, name)] = select(rule, sources, targets)
+            outcome = self._outcomes[(rule.index, name)] = (
+                select(rule, sources, targets, partners)
+                if rule.many_side is None
+                else select_groups(rule, sources, targets)
+            )
         return outcome
 
-    def _around(self, index: int, pool: Pool, leg: Leg) -> tuple[Any, Bucket] | None:
-        """Find the legs around `leg`, once in a step for all of them where that costs anything."""
-        if isinstance(pool, KeyedPool):
-            return pool.around(leg)
-        known = self._found[index]
-        found = known.get(leg)
+    def selection(self, rule: CompiledRule, leg: Leg) -> Selection:
+        """What a rule would make of the legs around one."""
+        found = self._sight.around(rule.index, leg)
         if found is None:
-            found = pool.around(leg)
-            if found is not None:
-                for side in found[1]:
-                    known.update(dict.fromkeys(side, found))
-        return found
+            return EMPTY
+        if found.too_many:
+            why = Why("bound", TOO_MANY if rule.many_side is None else CROWDED)
+            return Selection({}, {}, {leg: why})
+        return self._outcome(rule, found)
 
     def left_over(self, leg: Leg, rules: int) -> bool:
         """Whether none of the first `rules` rules would take `leg`."""
@@ -187,13 +200,10 @@ class Settling:
 
     def tentative(self, leg: Leg, first: int, stop: int) -> tuple[CompiledRule, Match] | None:
         """The match that the rules numbered first…stop-1 would put `leg` in."""
-        for index in range(first, stop):
-            found = self._around(index, self.book.pools[index], leg)
-            rule = self.book.rules[index]
-            if found is not None and not rule.suggests:
-                match = self._outcome(rule, found).taken.get(leg)
-                if match is not None:
-                    return rule, match
+        for rule in self.book.rules[first:stop]:
+            match = None if rule.suggests else self.selection(rule, leg).taken.get(leg)
+            if match is not None:
+                return rule, match
         return None
 
     # -- taking --
@@ -203,6 +213,7 @@ class Settling:
         sources, targets = match.sources, match.targets
         source_ids, target_ids = ids_of(sources), ids_of(targets)
         newest_ms = match.newest_at // 1000
+        currency, source_minor, target_minor, compared = stated(rule, sources, targets)
         self.events.append(
             RecordMatched(
                 rule.name,
@@ -210,37 +221,39 @@ class Settling:
                 self.definition_version,
                 source_ids,
                 target_ids,
-                sources[0].currency,
-                total_of(sources),
-                total_of(targets),
+                currency,
+                source_minor,
+                target_minor,
                 newest_ms,
+                compared,
             )
         )
-        self.close(sources, targets, rule.name, rule.index, newest_ms, "late_match")
+        self.close(match, rule.name, rule.index, newest_ms, compared, "late_match")
 
     def close(
         self,
-        sources: tuple[Leg, ...],
-        targets: tuple[Leg, ...],
+        match: Match,
         rule: str,
         by_rule: int,
         newest_ms: int,
+        compared: Compared | None,
         resolution: str,
     ) -> None:
         """Close the members of a match just recorded, and all that spoke of them as open.
 
         Args:
-            sources, targets: In id order.
             rule: The match's rule, by name.
             by_rule: Its number, or PERSON; see `Book.take_out`.
             newest_ms: The match's, for its identity.
+            compared: What its event says was compared.
             resolution: How the members' exceptions end.
         """
+        sources, targets = match
         members = (*sources, *targets)
         late = [leg for leg in members if leg.disposition == EXCEPTION]
         stale = self.cases.naming(members)
         standing = sorted({one for leg in members for one in leg.suggestions})
-        self.book.take_out(sources, targets, rule, by_rule, newest_ms)
+        self.book.take_out(sources, targets, rule, by_rule, newest_ms, compared)
         for leg in members:
             self.book.stood_beside(leg, 0 if by_rule == PERSON else by_rule + 1)
         identity = ""

@@ -1,51 +1,46 @@
 """Suggestions: what a rule puts before a person, and when it does not stand any longer."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from domain.events import ExceptionResolved, MatchSuggested
+from domain.matching.block_groups import Block
 from domain.matching.compiled import CompiledRule
-from domain.matching.legs import EXCEPTION, OPEN, Leg, Suggestion, by_id
-from domain.matching.pools import Bucket
-from domain.matching.selection import (
-    Match,
-    Selection,
-    Verdict,
-    connected,
-    ids_of,
-    total_of,
-    unrefused,
-)
+from domain.matching.groups import left_of
+from domain.matching.legs import EXCEPTION, OPEN, Leg, Suggestion
+from domain.matching.pools import Found
+from domain.matching.selection import Match, Selection, Verdict, ids_of, stated
 
 if TYPE_CHECKING:
     from domain.matching.settling import Settling
 
 
-def judge(settling: "Settling", rule: CompiledRule, group: list[Match]) -> dict[Leg, Verdict]:
-    """Make suggestions of an ambiguous set, without what is or would be matched otherwise."""
+def judge(
+    settling: "Settling", rule: CompiledRule, group: list[Match], lone: Collection[Match]
+) -> dict[Leg, Verdict]:
+    """Make suggestions of connected candidates, without what is or would be matched otherwise.
+
+    Args:
+        lone: Which of the ambiguous candidates are one possible match each; what the rule would
+            take is one anyway.
+    """
     judged = settling.judged.get(id(group))
     if judged is not None:
         return judged[1]
     verdicts: dict[Leg, Verdict] = {}
-    for candidates in _remaining(settling, rule, group):
-        legs = {leg for match in candidates for leg in (*match.sources, *match.targets)}
-        sources = tuple(sorted((leg for leg in legs if leg.side == 0), key=by_id))
-        targets = tuple(sorted((leg for leg in legs if leg.side == 1), key=by_id))
-        single = len(candidates) == 1 and (
-            rule.rule.match_type != "one_to_one" or len(sources) == len(targets) == 1
-        )
+    for (sources, targets), single in _remaining(settling, rule, group, lone):
         if rule.has_been_rejected(*sources, *targets):
             continue
         verdict = _stand(settling, rule, sources, targets, single)
-        for leg in legs:
+        for leg in (*sources, *targets):
             verdicts[leg] = verdict
     settling.judged[id(group)] = (group, verdicts)
     return verdicts
 
 
 def _remaining(
-    settling: "Settling", rule: CompiledRule, group: list[Match]
-) -> Iterator[list[Match]]:
+    settling: "Settling", rule: CompiledRule, group: list[Match], lone: Collection[Match]
+) -> list[Block]:
     """The connected sets that are left of `group` without members that go elsewhere."""
 
     def stays(leg: Leg) -> bool:
@@ -54,19 +49,21 @@ def _remaining(
         )
 
     staying = {leg for match in group for leg in (*match.sources, *match.targets) if stays(leg)}
-    whole = rule.many_side is None
-    left: list[Match] = []
-    for match in group:
-        sources = tuple(leg for leg in match.sources if leg in staying)
-        targets = tuple(leg for leg in match.targets if leg in staying)
-        # One to one, a candidate with many members stands for all their pairs, so what is
-        # left of it is still a candidate; a group without a member is not that group.
-        same = len(sources) == len(match.sources) and len(targets) == len(match.targets)
-        if same:
-            left.append(match)
-        elif sources and targets and whole:
-            left += unrefused(rule, sources, targets)
-    yield from connected(left)
+    return left_of(rule, group, staying, lone)
+
+
+def _judge_earlier(settling: "Settling", rule: CompiledRule, members: tuple[Leg, ...]) -> None:
+    """Let earlier rules ask first about members that they would ask about."""
+    for earlier in settling.book.rules[: rule.index]:
+        if not earlier.asks:
+            continue
+        for leg in members:
+            selection = settling.selection(earlier, leg)
+            match = selection.taken.get(leg) if earlier.suggests else None
+            if match is not None:
+                judge(settling, earlier, [match], (match,))
+            elif earlier.policy == "suggest" and leg in selection.ambiguous:
+                judge(settling, earlier, selection.ambiguous[leg], selection.lone)
 
 
 def _stand(
@@ -81,6 +78,7 @@ def _stand(
     final_at = max(leg.occurred_at for leg in members) + rule.settle_us
     if not (rule.immediate or settling.passed(final_at)):
         return Verdict(None, final_at)
+    _judge_earlier(settling, rule, members)
     shared = set.intersection(*(set(leg.suggestions) for leg in members))
     for suggestion_id in shared:
         if settling.book.suggestions[suggestion_id].rule_index < rule.index:
@@ -96,6 +94,7 @@ def _stand(
             settling.withdraw(other, "the set of candidates changed")
         elif standing.rule_index > rule.index and standing.lies_within(members):
             settling.withdraw(other, "an earlier rule asks about all of them")
+    currency, source_minor, target_minor, compared = stated(rule, sources, targets)
     settling.events.append(
         MatchSuggested(
             rule.name,
@@ -103,9 +102,9 @@ def _stand(
             settling.definition_version,
             source_ids,
             target_ids,
-            sources[0].currency,
-            total_of(sources),
-            total_of(targets),
+            currency,
+            source_minor,
+            target_minor,
             newest_ms,
             "the rule leaves its matches to a person"
             if single and rule.suggests
@@ -114,6 +113,7 @@ def _stand(
             [leg.amount_minor for leg in sources],
             [leg.amount_minor for leg in targets],
             single,
+            compared,
         )
     )
     late = [leg for leg in members if leg.disposition == EXCEPTION]
@@ -124,16 +124,14 @@ def _stand(
     return Verdict(identity, 0)
 
 
-def review(
-    settling: "Settling", rule: CompiledRule, found: tuple[Any, Bucket], selection: Selection
-) -> None:
+def review(settling: "Settling", rule: CompiledRule, found: Found, selection: Selection) -> None:
     """Bring what the rule asks about the legs found together in line with what it would ask now.
 
     A group that grew may fit no longer, a match have a rival that the rule leaves alone, and where
     sources take targets in order one arrival can move many: whom that leaves with another partner
     than an earlier rule has asked about is asked about, too.
     """
-    name, (sources, targets) = found
+    name, sources, targets, *_ = found
     if (rule.index, name) in settling.checked:
         return
     settling.checked.add((rule.index, name))
@@ -151,7 +149,7 @@ def review(
     for suggestion_id in sorted(stale):
         settling.withdraw(suggestion_id, "the set of candidates changed")
     for match in moved:
-        for leg, verdict in judge(settling, rule, [match]).items():
+        for leg, verdict in judge(settling, rule, [match], (match,)).items():
             if verdict.suggestion_id is None and not leg.due:
                 settling.book.due.plan(leg, verdict.ask_at)
 

@@ -4,9 +4,12 @@ from typing import Any
 
 from domain.definitions import Definition
 from domain.matching.calendar import Calendar
-from domain.matching.compiled import CompiledRule, KeyOf, compile_rules
+from domain.matching.compiled import CompiledRule, compile_rules
+from domain.matching.keys import KeyOf
 from domain.matching.legs import Leg
-from domain.matching.pools import Pool, make_pool
+from domain.matching.pair_pool import make_pool
+from domain.matching.pools import Pool
+from domain.transaction_columns import TransactionColumns
 from domain.transactions import Transaction, unpack_transaction
 
 
@@ -57,6 +60,16 @@ class Terms:
         if transaction.is_date:
             return self.calendar.end_of_day(transaction.occurred_at)
         return transaction.occurred_at
+
+    def event_times(self, records: TransactionColumns) -> list[int]:
+        """Microseconds since the epoch of each, see `event_time`."""
+        if not any(records.are_dates):
+            return records.occurred_at
+        end_of_day = self.calendar.end_of_day
+        return [
+            end_of_day(instant) if is_date else instant
+            for instant, is_date in zip(records.occurred_at, records.are_dates, strict=True)
+        ]
 
     def unpack(self, packed: bytes) -> Transaction:
         """Give a transaction of this reconciliation back."""

@@ -1,6 +1,6 @@
 """Undoing: reversing a match, and letting a record give way to the one that corrects it."""
 
-from domain.events import ExceptionResolved, MatchReversed, TransactionSuperseded
+from domain.events import Compared, ExceptionResolved, MatchReversed, TransactionSuperseded
 from domain.matching.book import Book
 from domain.matching.legs import EXCEPTION, Leg, Settled
 from domain.matching.pools import UniquePool
@@ -27,17 +27,25 @@ def reverse(
             settled.rule,
             source_ids,
             target_ids,
-            sources[0].currency,
-            total_of(sources),
-            total_of(targets),
+            *_sums(settled.compared, sources, targets),
             reason,
             command_id,
+            settled.compared,
         )
     )
     if command_id is not None:
         book.refuse(Refusal(None, tuple(source_ids), tuple(target_ids)))
     for leg in (*sources, *targets):
         book.stood_beside(leg, 0)
+
+
+def _sums(
+    compared: Compared | None, sources: tuple[Leg, ...], targets: tuple[Leg, ...]
+) -> tuple[str, int, int]:
+    """Currency and sums of a match as its own event stated them, see `selection.stated`."""
+    if compared is not None and compared.totals:
+        return compared.currency, compared.source_minor, compared.target_minor
+    return sources[0].currency, total_of(sources), total_of(targets)
 
 
 def supersede(settling: Settling, correction: Transaction) -> None:

@@ -40,6 +40,8 @@ def test_the_result_is_the_truth_record_for_record(clean_environment):
     told = json.loads(done.stdout)
     assert told["exact"] is True
     assert told["differences"] == []
+    assert told["verified"] == {"holds": True, "differences": []}
+    assert "messages of Kafka accounted for" in done.stderr
     assert told["transactions"] >= TRANSACTIONS
     assert len(told["reconciliations"]) == 3
     for one in told["reconciliations"]:
@@ -56,6 +58,7 @@ def test_a_falsified_truth_is_noticed(clean_environment):
     assert done.returncode == 1, done.stderr
     told = json.loads(done.stdout)
     assert told["exact"] is False
+    assert told["verified"]["holds"] is True, "what is stored is right, the truth was falsified"
     kinds = sorted(difference.split(":")[0] for difference in told["differences"])
     assert kinds == ["missing exception", "unexpected match"]
 

@@ -178,3 +178,30 @@ def test_offsets_are_not_reset_under_a_running_flow(settler, database):
     with database.connect() as connection:
         connection.execute("DELETE FROM leases")
     assert "forgot the offsets of 0 partitions" in settler("flow", "reset-offsets").stderr
+
+
+def test_verify_says_what_is_wrong_and_what_to_do(settler, database):
+    right = settler("verify", "--no-kafka")
+    assert (right.returncode, right.stdout) == (0, "")
+    assert "verify: holds: 0 events in 0 batches" in right.stderr
+    with database.connect() as connection:
+        connection.execute("UPDATE log_head SET position = 7")
+        connection.execute(
+            "INSERT INTO streams (stream_id, tenant_id, reconciliation_id, version) "
+            "VALUES ('acme/orders', 'acme', 'orders', 3)"
+        )
+    wrong = settler("verify", "--no-kafka")
+    assert wrong.returncode == 1
+    said = [line for line in wrong.stderr.splitlines() if "DOES NOT HOLD" in line]
+    assert len(said) == 2
+    assert "the log ends at position 0, its head says 7. The log was changed" in said[0]
+    assert "acme/orders, version 0: the row of streams is at version 3" in said[1]
+    unknown = settler("verify", "--tenant", "nobody")
+    assert unknown.returncode == 2
+    assert "there is no stream nobody/*" in unknown.stderr
+
+
+def test_verify_of_a_database_that_was_not_migrated_is_no_difference(settler, empty_database):
+    result = settler("verify", SETTLER_DATABASE_URL=empty_database.url)
+    assert result.returncode == 2
+    assert "settler migrate" in result.stderr

@@ -54,3 +54,4 @@ def test_what_is_never_decided_is_judged_when_time_is_up(database, broker, topic
     assert {"match", "exception", "accepted"} <= kinds
     told = report(outcome)
     assert (told["decided"], told["exact"]) == (False, False)
+    assert outcome.proven, "nothing was taken in, so nothing was lost"

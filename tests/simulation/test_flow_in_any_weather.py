@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from connectors.kafka import Records
+from connectors.kafka_memory import MemoryBroker, MemoryPart
 from connectors.postgres.checkpoints import SourceCheckpoint
 from connectors.postgres.errors import Fenced
 from connectors.postgres.inbox import Command
@@ -38,18 +38,18 @@ class Died(Exception):
     """The process died here."""
 
 
-class Broker:
-    def __init__(self, rng, records):
-        self.parts = {(topic, number): [] for topic in TOPICS for number in range(PARTITIONS)}
-        for side, fields in records:
-            raw = json.dumps(fields).encode()
-            self.parts[(TOPICS[side], rng.randrange(PARTITIONS))].append(raw)
-
-    def read(self, place, start, count):
-        values = self.parts[place][start : start + count]
-        offsets = list(range(start, start + len(values)))
-        side = TOPICS.index(place[0])
-        return Records(place[0], place[1], side, values, offsets, None)
+def broker_with(rng, records):
+    """A broker that gives out a few at a time, over partitions with gaps and tombstones."""
+    places = [(topic, number) for topic in TOPICS for number in range(PARTITIONS)]
+    broker = MemoryBroker(dict.fromkeys(TOPICS, PARTITIONS), lambda: rng.randint(1, 4))
+    for side, fields in records:
+        broker.append(TOPICS[side], rng.randrange(PARTITIONS), json.dumps(fields).encode())
+        topic, number = rng.choice(places)
+        if rng.random() < 0.2:
+            broker.skip(topic, number, rng.randint(1, 3))
+        elif rng.random() < 0.1:
+            broker.append(topic, number, None)
+    return broker
 
 
 class Flow:
@@ -59,11 +59,15 @@ class Flow:
         self.world = world
         self.queue = []
         self.windows = {}
-        self.positions = {}
-        for topic in TOPICS:
-            saved = world.store.load_offsets(topic, "cluster", topic)
-            for number in range(PARTITIONS):
-                self.positions[(topic, number)] = saved.get(number, 0)
+        self.identities = {}
+        self.parts = {}
+        for side, topic in enumerate(TOPICS):
+            identity = self.identities[topic] = world.broker.describe_topic(topic, bool)
+            saved = world.store.load_offsets(topic, identity.cluster_id, identity.topic_id)
+            for number in identity.partitions:
+                self.parts[(topic, number)] = MemoryPart(
+                    world.broker, topic, number, side, saved.get(number), self.passed, lambda: False
+                )
         self.around = Surroundings(
             world.store, lambda: world.caught_up, lambda: world.now_us, lambda: world.now_us / 1e6
         )
@@ -75,12 +79,12 @@ class Flow:
         if discard:
             del self.windows[key]
 
-    def poll(self, place, count):
-        records = self.world.broker.read(place, self.positions[place], count)
-        if records.values:
-            self.positions[place] = records.offsets[-1] + 1
+    def poll(self, place):
+        batches = self.parts[place].next_batch()
+        for records in batches:
             for key, arrivals in key_by_tenant_reconciliation(records):
                 self.feed(key, arrivals)
+        return batches
 
     def flush(self, count):
         taken, self.queue = self.queue[:count], self.queue[count:]
@@ -97,9 +101,16 @@ class Flow:
                 self.world.store.save_offsets([one])
 
     def end_epoch(self):
+        """What was read has gone through: each part tells so when it is asked for more."""
+        for part in self.parts.values():
+            part.snapshot()
+
+    def passed(self, topic, number, next_offset):
         """Offsets are queued behind the decisions they speak of."""
-        for (topic, number), offset in self.positions.items():
-            self.queue.append(SourceCheckpoint(topic, number, offset, "cluster", topic))
+        identity = self.identities[topic]
+        self.queue.append(
+            SourceCheckpoint(topic, number, next_offset, identity.cluster_id, identity.topic_id)
+        )
 
 
 class World:
@@ -115,7 +126,7 @@ class World:
         again = self.rng.choices(records, k=4)
         mixed = [*records, *again]
         self.rng.shuffle(mixed)
-        self.broker = Broker(self.rng, mixed)
+        self.broker = broker_with(self.rng, mixed)
         self.records = records
         self.flow = Flow(self)
         self.zombies = []
@@ -170,8 +181,7 @@ class World:
         elif choice < 0.14:
             self.feed_commands()
         elif choice < 0.55:
-            place = self.rng.choice(list(self.broker.parts))
-            self.flow.poll(place, self.rng.randint(1, 4))
+            self.flow.poll(self.rng.choice(list(self.flow.parts)))
         elif choice < 0.8:
             self.flow.flush(self.rng.randint(1, 3))
         elif choice < 0.87:
@@ -213,9 +223,10 @@ class World:
         self.deadly = 0.0
         self.flow = Flow(self)
         self.flow.feed(STREAM, self.command())
-        for place in self.broker.parts:
-            self.flow.poll(place, 1_000)
-        self.flow.end_epoch()
+        for place, part in self.flow.parts.items():
+            while self.flow.poll(place):
+                pass
+            part.close()
         self.feed_commands()
         self.flow.flush(1_000)
         assert not self.store.read_pending(1)

@@ -2,16 +2,31 @@
 
 import json
 import logging
+import os
 import socket
+import subprocess
+import sys
 import urllib.request
 
 import pytest
 import structlog
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from prometheus_client import CollectorRegistry, Counter
 
+import flows.windows
 from connectors import telemetry
+from connectors.kafka import Records
+from connectors.postgres.inbox import Command
+from connectors.postgres.store_memory import MemoryStore
+from flows.arrivals import key_by_tenant_reconciliation
+from flows.surroundings import Surroundings
+from flows.windows import MatchWindow
+from tests.collector import Collector
+from tests.integration.api.rows import DEFINITION
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -145,3 +160,55 @@ def test_headers_that_name_no_trace_give_a_root(headers):
 def test_outside_a_span_nothing_is_injected():
     assert telemetry.trace_metadata() == {}
     assert telemetry.inject_headers([("kind", b"x")]) == [("kind", b"x")]
+
+
+ONE_SPAN = """
+from connectors.settings import Settings
+from connectors.telemetry import configure_tracing
+from opentelemetry import trace
+configure_tracing(Settings.load(), "flow")
+trace.get_tracer("tests").start_span("one").end()
+"""
+
+
+def leave(endpoint: str) -> None:
+    """Make a span in a process that then ends."""
+    environment = {"PATH": os.environ["PATH"], "SETTLER_OTLP_ENDPOINT": endpoint}
+    subprocess.run([sys.executable, "-c", ONE_SPAN], env=environment, check=True, timeout=60)
+
+
+def test_spans_leave_before_the_process_ends():
+    with Collector().running() as collector:
+        leave(f"{collector.url}/")
+    assert [(span.service, span.name) for span in collector.spans] == [("settler-flow", "one")]
+    assert collector.paths == ["/v1/traces"]
+
+
+def test_a_collector_that_takes_nothing_is_not_asked_for_long():
+    """Tries are one, two and four seconds apart: no more than three fit in, and the end waits."""
+    with Collector(status=503).running() as collector:
+        leave(collector.url)
+    assert 2 <= len(collector.paths) <= 3
+
+
+def test_the_span_of_the_matching_begins_with_it(monkeypatch):
+    now_us = 1_772_366_400_000_000
+    exported = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exported))
+    monkeypatch.setattr(flows.windows, "tracer", provider.get_tracer("tests"))
+    store = MemoryStore(lambda: now_us)
+    window = MatchWindow(Surroundings(store, lambda: True, lambda: now_us, lambda: 0.0))
+    define = Command("c-1", "acme", "orders", "define", {"definition": DEFINITION}, None, "c-1")
+    record = {
+        "tenant_id": "acme", "reconciliation_id": "orders", "transaction_id": "s-1",
+        "amount": "12.50", "currency": "EUR", "occurred_at": "2026-02-28",
+    }  # fmt: skip
+    records = Records("source", 0, 0, [json.dumps(record).encode()], [7], {7: PARENT})
+    ((_key, arrivals),) = key_by_tenant_reconciliation(records)
+    out, _discard = window.on_batch([define, arrivals])
+    (span,) = exported.get_finished_spans()
+    assert span.start_time == now_us * 1000
+    assert span.parent.span_id == 0xB7AD6B7169203331
+    own = f"00-0af7651916cd43dd8448eb211c80319c-{span.context.span_id:016x}-01"
+    assert list(out)[-1].metadata == {"correlation_id": "source/0@7", "traceparent": own}

@@ -25,10 +25,18 @@ UPDATE streams SET
 WHERE EXISTS (SELECT FROM jsonb_object_keys(next_offset) AS key
               WHERE split_part(key, '/', 1) = ANY (%(topics)s::text[]));
 
+-- note_resets --
+-- After the fences went up: what the old offsets could write is in the log by now.
+INSERT INTO topic_resets (topic, letters_topic, position)
+SELECT topic,
+       topic || '@' || to_char(transaction_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISSUS'),
+       (SELECT position FROM log_head)
+FROM unnest(%(topics)s::text[]) AS asked (topic);
+
 -- set_letters_aside --
 -- Offsets start anew, and a new bad record must not meet an old one of the same place.
 UPDATE dead_letter_queue SET
-    topic = topic || '@' || to_char(statement_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISSUS')
+    topic = topic || '@' || to_char(transaction_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISSUS')
 WHERE topic = ANY (%(topics)s::text[]);
 
 -- read_projection --

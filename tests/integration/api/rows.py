@@ -97,14 +97,14 @@ def add_match(
 ) -> str:  # fmt: skip
     sources, targets = [f"S{number}"], [f"T{number}"]
     event = RecordMatched(rule, "one_to_one", 1, sources, targets, currency, 1250, 1200, 1_000)
-    position, at = log.append(tenant_id, reconciliation_id, [event])
+    position, _ = log.append(tenant_id, reconciliation_id, [event])
     identity = match_id(tenant_id, reconciliation_id, rule, sources, targets, 1_000)
     insert(
         log.connection, "matches", match_id=identity, tenant_id=tenant_id,
         reconciliation_id=reconciliation_id, position=position, stream_version=1, rule=rule,
         match_type="one_to_one", status=status, source_ids=sources, target_ids=targets,
         currency=currency, source_minor=1250, target_minor=1200, difference_minor=-50,
-        definition_version=1, matched_at=at,
+        definition_version=1,
         reason="two admissible matches" if status == "suggested" else None,
     )  # fmt: skip
     return identity
@@ -132,14 +132,14 @@ def add_exception(
                               amount_minor, amount_minor, 2_000)  # fmt: skip
         matched = match_id(tenant_id, reconciliation_id, "order-reference", sources, targets, 2_000)
         closed = ExceptionResolved(number, transaction_id, "late_match", matched)
-        first, later = log.append(tenant_id, reconciliation_id, [match, closed])
+        first, _ = log.append(tenant_id, reconciliation_id, [match, closed])
         updated = first + 1
         insert(
             log.connection, "matches", match_id=matched, tenant_id=tenant_id,
             reconciliation_id=reconciliation_id, position=first, stream_version=1,
             rule="order-reference", match_type="one_to_one", status="confirmed",
             source_ids=sources, target_ids=targets, currency=currency, source_minor=amount_minor,
-            target_minor=amount_minor, difference_minor=0, definition_version=1, matched_at=later,
+            target_minor=amount_minor, difference_minor=0, definition_version=1,
         )  # fmt: skip
     insert(
         log.connection, "exceptions", exception_id=identity, tenant_id=tenant_id,

@@ -30,8 +30,8 @@ def full(served):
             )
         connection.execute(
             "INSERT INTO matches SELECT gen_random_uuid(), 'full',"
-            " CASE n %% 2 WHEN 0 THEN 'even' ELSE 'odd' END, n, n, 'r', 'one_to_one', 'confirmed',"
-            " ARRAY['s' || n], ARRAY['t' || n], 'EUR', 1, 1, 0, 1, now()"
+            " CASE n %% 2 WHEN 0 THEN 'even' ELSE 'odd' END, 1000000 + n, n, 'r', 'one_to_one',"
+            " 'confirmed', ARRAY['s' || n], ARRAY['t' || n], 'EUR', 1, 1, 0, 1"
             " FROM generate_series(1, %s) AS n",
             (ROWS,),
         )
@@ -52,7 +52,9 @@ def full(served):
         connection.execute(
             "INSERT INTO event_store (last_position, first_position, stream_id, tenant_id,"
             " reconciliation_id, base_version, event_count, events, metadata)"
-            " SELECT 1000000 + n, 1000000 + n, 'full/even', 'full', 'even', n, 1, '[]',"
+            " SELECT 1000000 + n, 1000000 + n,"
+            " CASE n %% 2 WHEN 0 THEN 'full/even' ELSE 'full/odd' END, 'full',"
+            " CASE n %% 2 WHEN 0 THEN 'even' ELSE 'odd' END, n, 1, '[]',"
             " jsonb_build_object('correlation_id', n::text) FROM generate_series(1, %s) AS n",
             (ROWS,),
         )
@@ -74,11 +76,12 @@ def rows_touched(plan) -> float:
 @pytest.mark.parametrize(
     ("query", "parameters", "most"),
     [
-        ("list_matches_newest", {}, 110),
-        ("list_matches_newest", {"position": ROWS // 2}, 110),
-        ("list_matches_newest", {"reconciliation_id": "odd"}, 60),
-        ("list_matches_oldest", {"position": ROWS // 2}, 110),
-        ("list_suggestions", {}, 60),
+        ("list_matches_newest", {}, 160),
+        ("list_matches_newest", {"position": 1_000_000 + ROWS // 2}, 160),
+        ("list_matches_newest", {"reconciliation_id": "odd"}, 110),
+        ("list_matches_oldest", {"reconciliation_id": "odd", "position": 1_000_500}, 110),
+        ("list_matches_oldest", {"position": 1_000_000 + ROWS // 2}, 160),
+        ("list_suggestions", {}, 110),
         ("list_exceptions_newest", {}, 60),
         ("list_exceptions_newest", {"position": ROWS // 2}, 60),
         ("list_exceptions_newest", {"reconciliation_id": "odd", "status": "open"}, 400),

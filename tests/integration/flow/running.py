@@ -1,5 +1,6 @@
 """Running the parts as an operator would, as processes that can be killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -71,6 +72,30 @@ class Role:
         finally:
             if self.process is not None and self.process.poll() is None:
                 self.kill()
+
+
+def verify(environment: dict[str, str], *options: str) -> dict[str, object]:
+    """Run `settler verify` as an operator would; its report, with the exit code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.cli.main", "verify", "--json", *options],
+        env={**environment, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout) | {"exit_code": done.returncode}
+
+
+def holds(environment: dict[str, str]) -> None:
+    """Fail unless `settler verify` finds log, read models and Kafka in agreement.
+
+    Read models may be behind by what the flow wrote last, and are compared as of where they stand.
+    """
+    report = verify(environment)
+    assert report["exit_code"] == 0, report["differences"]
+    assert report["kafka"]["state"] == "agrees", report["kafka"]
 
 
 def define(conn: psycopg.Connection, definition: dict[str, object]) -> str:

@@ -15,6 +15,7 @@ from tests.integration.flow.running import (
     define,
     eventually,
     gaps_of,
+    holds,
     wait_until_defined,
 )
 from tests.proxy import TcpProxy
@@ -82,3 +83,4 @@ def test_outages_lose_nothing_and_expire_nothing(own_stack, environment, make_se
             assert gaps_of(conn) == []
             assert flow.process.poll() is None, "the same process all along"
             assert flow.stop() == 0, flow.log()[-2000:]
+            holds(environment)

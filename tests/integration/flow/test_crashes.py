@@ -13,6 +13,7 @@ from tests.integration.flow.running import (
     define,
     eventually,
     gaps_of,
+    holds,
     wait_until_defined,
 )
 
@@ -59,6 +60,7 @@ def test_a_flow_killed_again_and_again_ends_in_the_truth(
         assert gaps_of(conn) == []
         assert flow.stop() == 0, flow.log()[-2000:]
         assert projections.stop() == 0, projections.log()[-2000:]
+    holds(environment)
 
 
 def test_a_second_flow_stands_by_and_takes_over(database, environment, settings, tmp_path):
@@ -79,3 +81,4 @@ def test_a_second_flow_stands_by_and_takes_over(database, environment, settings,
             eventually(20, "the second takes over", lambda: "lease.acquired" in second.log())
             eventually(60, "the truth", lambda: not differences(conn, load.facts))
             assert gaps_of(conn) == []
+    holds(environment)

@@ -5,7 +5,14 @@ from dataclasses import replace
 from connectors.synthetic.facts import Facts
 from connectors.synthetic.workload import Rates
 from deploy.verdict import read_stored_facts
-from tests.integration.flow.running import Load, Role, define, eventually, wait_until_defined
+from tests.integration.flow.running import (
+    Load,
+    Role,
+    define,
+    eventually,
+    holds,
+    wait_until_defined,
+)
 
 
 def same(conn, truth: Facts) -> bool:
@@ -47,3 +54,4 @@ def test_records_before_their_definition_end_in_the_same_truth(
             "reconciliation_id) WHERE code = 'unknown_reconciliation' AND redriven_at IS NULL"
         ).fetchone()[0]
         assert waiting == 0
+    holds(environment)

@@ -11,7 +11,9 @@ from connectors.postgres.checkpoints import (
     save_source_checkpoints,
 )
 from connectors.postgres.errors import CheckpointMoved, Fenced
+from connectors.postgres.verification import list_resets
 from connectors.postgres.writing import commit_flush
+from domain.verification.letters import TopicReset
 from tests.integration.postgres.commits import claim, commit_of, letter
 
 SOURCE, TARGET = "settler.transactions.source", "settler.transactions.target"
@@ -37,6 +39,8 @@ def test_after_a_reset_the_new_topic_is_read_from_its_start(flow, connect_as):
     assert topics[0] == SOURCE
     assert topics[1].startswith(f"{SOURCE}@")
     assert len(topics) == 2
+    # The log up to here speaks of the topic as it was.
+    assert list_resets(connect_as("operator")) == [TopicReset(SOURCE, topics[1], 1)]
 
 
 def test_a_projection_has_one_runner(connect_as):

@@ -21,6 +21,14 @@ EVERY_EVENT = [
     ),
     events.RecordMatched("äpfel", "one_to_one", 2, ["z", "É"], ["ß", "😀"], "KWD", -1, 0, -7),
     events.RecordMatched("far", "one_to_one", 2, ["a"], ["b"], "EUR", 2**62, 1, 2**50),
+    events.RecordMatched(
+        "fx", "one_to_one", 2, ["a"], ["b"], "USD", 108, 107, 5,
+        events.Compared("USD", 108, 107, [(0, "EUR", 1, 100), (1, "USD", 1, 107)]),
+    ),
+    events.MatchSuggested(
+        "net", "one_to_one", 1, ["s-1", "s-2"], ["t-1"], "EUR", 300, 299, 5, "ambiguous",
+        events.Compared("EUR", 290, 299, []),
+    ),
     events.MatchSuggested(
         "by-ref", "one_to_one", 1, ["s-1", "s-2"], ["t-1"], "EUR", 300, 299, 5, "ambiguous"
     ),
@@ -49,7 +57,7 @@ EVERY_EVENT = [
     events.ExceptionResolved(0, "s-3", "late_match", None),
     events.ExceptionResolved(1, "t-4", "late_match", "id-of-a-match"),
     events.DuplicateDetected(1, "t-5", "t-4", "by-ref", "ORD-1", 1250, "EUR"),
-]
+]  # fmt: skip
 
 
 @pytest.fixture

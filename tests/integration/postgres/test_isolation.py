@@ -17,6 +17,7 @@ from tests.integration.postgres.commits import claim, commit_of, letter
 NO_TENANT = {
     "log_head",
     "source_checkpoints",
+    "topic_resets",
     "projection_checkpoints",
     "leases",
     "lease_standbys",

@@ -18,9 +18,9 @@ SELECT c.relname, c.relkind, c.reloptions, c.relrowsecurity, c.relforcerowsecuri
        c.relowner::regrole::text, obj_description(c.oid),
        (SELECT array_agg((attname, atttypid, attnotnull, attgenerated, attstorage,
                           col_description(c.oid, attnum), pg_get_expr(adbin, adrelid))::text
-                         ORDER BY attnum)
+                         ORDER BY attname)
         FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-        WHERE attrelid = c.oid AND attnum > 0),
+        WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
        (SELECT array_agg(definition ORDER BY definition)
         FROM pg_index, pg_get_indexdef(indexrelid) AS definition WHERE indrelid = c.oid),
        (SELECT array_agg(conname || pg_get_constraintdef(oid) ORDER BY conname) FROM pg_constraint

@@ -151,8 +151,8 @@ def test_lists_are_read_through_an_index_in_order(world):
         "exceptions_status_idx": "exceptions WHERE tenant_id = 't-1' AND reconciliation_id = 'r-1'"
         " AND status = 'resolved' AND position < 900",
         "exceptions_position_idx": "exceptions WHERE tenant_id = 't-1' AND position < 900",
-        "matches_position_idx": "matches WHERE tenant_id = 't-1' AND reconciliation_id = 'r-1'"
-        " AND position < 900",
+        "matches_position_idx": "matches WHERE position < 900 AND stream_hash ="
+        " hashtextextended('r-1', hashtextextended('t-1', 0))",
         "matches_suggested_idx": "matches WHERE tenant_id = 't-1' AND status = 'suggested'"
         " AND position < 900",
     }

@@ -1,6 +1,7 @@
 """Definitions: what is understood, what is refused with its path, and the stored form."""
 
 import json
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -81,13 +82,19 @@ def test_everything_that_is_supported():
                         {"field": "reference", "operator": "casefold", "unique": True},
                         {"source_field": "attributes.a", "target_field": "description",
                          "operator": "alphanumeric"},
+                        {"field": "counterparty", "operator": "similarity", "minimum": 0.85},
+                        {"field": "counterparty", "operator": "edit_distance", "maximum": 2},
+                        {"source_field": "reference", "target_field": "description",
+                         "operator": "regex_extract", "pattern": r"\b(ORD-\d+)\b"},
                     ],
                     "amount": {
                         "tolerance": {"absolute": "0.50", "percent": 1, "percent_of": "average",
                                       "combine": "smaller"},
-                        "inclusive": False, "basis": {"source": "amount"}, "sign": "same",
+                        "inclusive": True, "basis": {"source": "amount"}, "sign": "same",
                     },
-                    "date": {"min_days": -1, "max_days": 3, "time_zone": "UTC", "business": False},
+                    "date": {"min_days": -1, "max_days": 3, "time_zone": "UTC", "business": True,
+                             "holidays": ["2026-01-19", date(2026, 1, 1), "2026-01-19"],
+                             "max_seconds": 60, "anchor": "source_member"},
                     "outcome": "confirm",
                 },
                 {
@@ -114,10 +121,15 @@ def test_everything_that_is_supported():
     order, payout, rest = parsed.rules
     assert order.immediate
     assert order.conditions[1] == Condition("attributes.a", "description", "alphanumeric", False)
+    assert [(c.minimum, c.maximum, c.pattern) for c in order.conditions[2:]] == [
+        (Decimal("0.85"), None, None), (None, 2, None), (None, None, r"\b(ORD-\d+)\b")
+    ]  # fmt: skip
     assert order.amount == AmountRule(
-        "tolerance", Decimal("0.50"), Decimal(1), "average", "smaller", None, None, False
+        "tolerance", Decimal("0.50"), Decimal(1), "average", "smaller", None, None, True
     )
-    assert order.date == DateWindow(-1, 3, "UTC", True)
+    assert order.date == DateWindow(
+        -1, 3, "UTC", True, True, (date(2026, 1, 1), date(2026, 1, 19)), 60, True
+    )
     assert (payout.whole_key, payout.selection) == ("reference", "lowest_id")
     assert (payout.settle_us, payout.immediate) == (5 * MINUTE_US, False)
     assert payout.date == DateWindow(None, 2, "Europe/Vienna", True)
@@ -130,12 +142,22 @@ def test_everything_that_is_supported():
 DECIMALS = st.decimals(0, 100, places=2).map(str)
 FIELDS = st.sampled_from(["reference", "transaction_id", "counterparty", "attributes.x y"])
 DURATIONS = st.integers(0, 20 * DAY_US).map(format_duration)
-CONDITIONS = st.fixed_dictionaries(
-    {
-        "source_field": FIELDS,
-        "target_field": FIELDS,
-        "operator": st.sampled_from(["exact", "casefold", "alphanumeric"]),
-    }
+CONDITIONS = st.builds(
+    lambda fields, operator: fields | operator,
+    st.fixed_dictionaries({"source_field": FIELDS, "target_field": FIELDS}),
+    st.sampled_from(["exact", "casefold", "alphanumeric", "digits"]).map(
+        lambda operator: {"operator": operator}
+    ),
+)
+TEXT_CONDITIONS = st.builds(
+    lambda fields, operator: fields | operator,
+    st.fixed_dictionaries({"source_field": FIELDS, "target_field": FIELDS}),
+    st.sampled_from(["token_run", "token_set"]).map(lambda operator: {"operator": operator})
+    | st.integers(0, 64).map(lambda most: {"operator": "edit_distance", "maximum": most})
+    | st.decimals("0.01", 1, places=2).map(
+        lambda least: {"operator": "similarity", "minimum": str(least)}
+    )
+    | st.just({"operator": "regex_extract", "pattern": "([A-Z]+)$"}),
 )
 AMOUNTS = st.one_of(
     st.just("equal"),
@@ -153,10 +175,31 @@ AMOUNTS = st.one_of(
     ),
     DECIMALS.map(lambda high: {"bounds": {"low": f"-{high}", "high": high}}),
 )
+ROUNDINGS = st.fixed_dictionaries(
+    {"scale": st.integers(0, 9)}, optional={"mode": st.sampled_from(["half_up", "half_even"])}
+)
+SCHEDULES = st.fixed_dictionaries(
+    {
+        "items": st.lists(
+            DECIMALS.map(lambda one: {"percent": one}) | DECIMALS.map(lambda one: {"flat": one}),
+            min_size=1,
+            max_size=3,
+        )
+    },
+    optional={"order": st.sampled_from(["parallel", "cascading"]), "round": ROUNDINGS},
+)
+COMPARED = st.fixed_dictionaries(
+    {},
+    optional={
+        "round": ROUNDINGS,
+        "sign": st.sampled_from(["same", "opposite"]),
+        "basis": st.sampled_from(["net", {"source": "fx"}, {"source": "gross", "target": "base"}]),
+    },
+) | SCHEDULES.map(lambda one: {"basis": {"target": "schedule"}, "schedule": one})
 RULES = st.builds(
-    lambda conditions, amount, date, selection, settle, group: {
-        "conditions": conditions,
-        "amount": amount,
+    lambda conditions, texts, amount, compared, date, selection, settle, group: {
+        "conditions": [*conditions, *texts],
+        "amount": compared or amount if amount == "equal" else amount | compared,
         "date": date,
         "selection": selection,
         "settle": settle,
@@ -167,9 +210,14 @@ RULES = st.builds(
         else {}
     ),
     st.lists(CONDITIONS, max_size=3),
+    st.lists(TEXT_CONDITIONS, max_size=2),
     AMOUNTS,
+    COMPARED,
     st.none() | st.fixed_dictionaries({"min_days": st.integers(-9, 0)}, optional={
-        "max_days": st.integers(0, 9), "time_zone": st.sampled_from(["Asia/Tokyo", "UTC"])}),
+        "max_days": st.integers(0, 9), "time_zone": st.sampled_from(["Asia/Tokyo", "UTC"]),
+        "max_seconds": st.integers(0, 99), "anchor": st.just("source_member")})
+    | st.lists(st.dates(), max_size=3).map(lambda days: {
+        "max_days": 3, "business": True, "holidays": [day.isoformat() for day in days]}),
     st.sampled_from([{"tie_break": "lowest_id"}, {"ambiguity": "leave_unmatched"}, {}, None]),
     DURATIONS | st.just("immediate") | st.none(),
     st.booleans(),
@@ -211,43 +259,18 @@ def test_any_plain_data_without_an_id_is_refused_in_words(raw):
     assert all(problem.message for problem in caught.value.problems)
 
 
-@pytest.mark.parametrize(
-    ("rule", "path", "says"),
-    [
-        ({"match_type": "many_to_many"}, "match_type", "many_to_many is not supported yet"),
-        ({"match_type": "one_to_many"}, "group", "without whole_key"),
-        ({"selection": {"prefer": ["oldest"]}}, "selection.prefer", "not supported yet"),
-        ({"amount": {"sign": "opposite"}}, "amount.sign", "opposite is not supported yet"),
-        ({"amount": {"round": {"scale": 2}}}, "amount.round", "not supported yet"),
-        ({"amount": {"schedule": {"items": []}}}, "amount.schedule", "not supported yet"),
-        ({"amount": {"basis": "net"}}, "amount.basis", "net is not supported yet"),
-        ({"amount": {"basis": {"source": "fx"}}}, "amount.basis.source", "fx is not supported yet"),
-        ({"date": {"min_days": 0, "business": True}}, "date.business", "not supported yet"),
-        ({"date": {"min_days": 0, "holidays": ["2026-01-19"]}}, "date.holidays", "not supported"),
-        ({"date": {"max_seconds": 60}}, "date.max_seconds", "not supported yet"),
-        ({"date": {"max_days": 1, "anchor": "source_member"}}, "date.anchor", "not supported yet"),
-        *[
-            (
-                {"conditions": [{"field": "reference", "operator": operator, "maximum": 1}]},
-                "conditions[0].operator",
-                f"{operator} is not supported yet; supported: exact, casefold, alphanumeric",
-            )
-            for operator in ("digits", "token_run", "token_set", "edit_distance", "similarity",
-                             "regex_extract")
-        ],
-    ],
-)  # fmt: skip
-def test_what_is_not_built_yet_is_refused_by_name(rule, path, says):
-    found, message = only_problem(definition(rule))
-    assert found == f"rules[0].{path}"
-    assert says in message
+@pytest.mark.parametrize("match_type", ["one_to_many", "many_to_one", "many_to_many"])
+def test_groups_are_found_by_search_or_taken_whole(match_type):
+    assert rule_of(match_type=match_type).max_size == 8
+    assert rule_of(match_type=match_type, group={"max_size": 3}).max_size == 3
+    whole = rule_of(match_type=match_type, conditions=[CONDITION], group={"whole_key": "reference"})
+    assert (whole.whole_key, whole.max_size) == ("reference", None)
 
 
-def test_a_group_found_by_subset_search_is_refused_by_name():
-    problems = problems_of(
-        definition({"match_type": "one_to_many", "group": {"max_size": 8}}),
-    )
-    assert "not supported yet" in problems["rules[0].group.max_size"]
+def test_preferences_are_kept_in_their_order():
+    rule = rule_of(selection={"prefer": ["closest_date", "oldest", "fewest_members"]})
+    assert rule.selection == "prefer"
+    assert rule.prefer == ("closest_date", "oldest", "fewest_members")
 
 
 @pytest.mark.parametrize(
@@ -269,6 +292,31 @@ def test_a_group_found_by_subset_search_is_refused_by_name():
          "conditions[0].target_field", "missing"),
         ({"conditions": [CONDITION | {"unique": "yes"}]}, "conditions[0].unique", "true or false"),
         ({"conditions": [CONDITION | {"pattern": "x"}]}, "conditions[0].pattern", "no meaning"),
+        ({"conditions": [{"field": "reference", "operator": "edit_distance"}]},
+         "conditions[0].maximum", "needs it"),
+        ({"conditions": [{"field": "reference", "operator": "edit_distance", "maximum": -1}]},
+         "conditions[0].maximum", "whole number from 0"),
+        ({"conditions": [{"field": "reference", "operator": "edit_distance", "maximum": 1,
+                          "minimum": 1}]}, "conditions[0].minimum", "no meaning"),
+        ({"conditions": [{"field": "reference", "operator": "similarity", "minimum": 0}]},
+         "conditions[0].minimum", "above 0"),
+        ({"conditions": [{"field": "reference", "operator": "similarity", "minimum": "1.01"}]},
+         "conditions[0].minimum", "at most 1"),
+        ({"conditions": [{"field": "reference", "operator": "regex_extract", "pattern": "(a"}]},
+         "conditions[0].pattern", "does not compile: missing )"),
+        ({"conditions": [{"field": "reference", "operator": "regex_extract", "pattern": "a+"}]},
+         "conditions[0].pattern", "no group"),
+        ({"conditions": [{"field": "reference", "operator": "regex_extract",
+                          "pattern": r"(a+)\1"}]}, "conditions[0].pattern", "no backreferences"),
+        ({"conditions": [{"field": "reference", "operator": "regex_extract",
+                          "pattern": "(?=a)(a)"}]}, "conditions[0].pattern", "no lookaround"),
+        ({"conditions": [{"field": "reference", "operator": "regex_extract",
+                          "pattern": "(a)" * 200}]}, "conditions[0].pattern", "1 to 512"),
+        ({"conditions": [{"field": "reference", "operator": "token_set", "unique": True}]},
+         "conditions[0].unique", "does not compare by equality"),
+        ({"match_type": "many_to_one", "group": {"whole_key": "reference"},
+          "conditions": [{"field": "reference", "operator": "token_run"}]},
+         "group.whole_key", "compares by equality"),
         ({"conditions": [CONDITION | {"unique": True}] * 2}, "conditions", "more than one unique"),
         ({"match_type": "many_to_one", "group": {"whole_key": "reference"},
           "conditions": [CONDITION | {"unique": True}]}, "conditions", "unique contradicts"),
@@ -277,6 +325,18 @@ def test_a_group_found_by_subset_search_is_refused_by_name():
         ({"match_type": "many_to_one", "conditions": [], "group": {"whole_key": "reference"}},
          "group.whole_key", "not the field of a condition"),
         ({"group": {"whole_key": "reference"}}, "group", "no meaning for one_to_one"),
+        ({"group": {"max_size": 3}}, "group", "no meaning for one_to_one"),
+        ({"match_type": "many_to_many", "group": {"max_size": 0}}, "group.max_size", "from 1 to"),
+        ({"match_type": "many_to_many", "group": {"max_size": 51}}, "group.max_size", "to 50"),
+        ({"match_type": "many_to_one", "group": {"whole_key": "reference", "max_size": 3},
+          "conditions": [CONDITION]}, "group.max_size", "contradicts whole_key"),
+        ({"selection": {"prefer": ["cheapest"]}}, "selection.prefer[0]", "fewest_members"),
+        ({"selection": {"prefer": ["oldest", "oldest"]}}, "selection.prefer[1]", "repeats"),
+        ({"selection": {"prefer": []}}, "selection.prefer", "is empty"),
+        ({"selection": {"prefer": "oldest"}}, "selection.prefer", "must be a list"),
+        ({"selection": {"prefer": ["oldest", "newest"]}}, "selection.prefer", "contradict"),
+        ({"selection": {"prefer": ["oldest"], "tie_break": "lowest_id"}},
+         "selection.prefer", "contradicts tie_break"),
         ({"amount": {"tolerance": {}}}, "amount.tolerance", "needs absolute"),
         ({"amount": {"tolerance": {"combine": "larger"}}}, "amount.tolerance", "needs absolute"),
         ({"amount": {"tolerance": {"absolute": 0.5}}}, "amount.tolerance.absolute", "in quotes"),
@@ -297,12 +357,43 @@ def test_a_group_found_by_subset_search_is_refused_by_name():
          "amount.bounds", "contradicts tolerance"),
         ({"amount": {"inclusive": False}}, "amount.inclusive", "no meaning"),
         ({"amount": "about"}, "amount", "must be a mapping"),
+        ({"amount": {"sign": "reverse"}}, "amount.sign", "opposite"),
+        ({"amount": {"round": {}}}, "amount.round.scale", "is missing"),
+        ({"amount": {"round": {"scale": 10}}}, "amount.round.scale", "from 0 to 9"),
+        ({"amount": {"round": {"scale": 2, "mode": "up"}}}, "amount.round.mode", "half_even"),
+        ({"amount": {"basis": "cash"}}, "amount.basis", "gross"),
+        ({"amount": {"basis": {"source": "cash"}}}, "amount.basis.source", "gross"),
+        ({"amount": {"basis": "schedule"}}, "amount.schedule", "is missing"),
+        ({"amount": {"schedule": {"items": [{"flat": "1"}]}}}, "amount.schedule", "neither side"),
+        ({"amount": {"basis": "schedule", "schedule": {}}},
+         "amount.schedule.items", "at least one"),
+        ({"amount": {"basis": "schedule", "schedule": {"items": [{}]}}},
+         "amount.schedule.items[0]", "needs one of"),
+        ({"amount": {"basis": "schedule", "schedule": {"items": [{"percent": 1, "flat": 1}]}}},
+         "amount.schedule.items[0]", "needs one of"),
+        ({"amount": {"basis": "schedule", "schedule": {"items": [{"percent": 101}]}}},
+         "amount.schedule.items[0].percent", "-100 to 100"),
+        ({"amount": {"basis": "schedule", "schedule": {"items": [{"percent": 0.5}]}}},
+         "amount.schedule.items[0].percent", "in quotes"),
+        ({"amount": {"basis": "schedule", "schedule": {"items": [{"flat": 1}] * 17}}},
+         "amount.schedule.items", "at most 16"),
+        ({"amount": {"basis": "schedule", "schedule": {"order": "first", "items": [{"flat": 1}]}}},
+         "amount.schedule.order", "cascading"),
         ({"date": {}}, "date", "needs min_days"),
         ({"date": {"min_days": 2, "max_days": 1}}, "date.min_days", "above max_days"),
         ({"date": {"min_days": 0, "max_days": 1, "inclusive": False}}, "date.inclusive", "no day"),
         ({"date": {"min_days": "1"}}, "date.min_days", "whole number"),
         ({"date": {"min_days": 1.5}}, "date.min_days", "whole number"),
         ({"date": {"max_days": 1, "time_zone": "Mars/Base"}}, "date.time_zone", "IANA"),
+        ({"date": {"holidays": ["2026-01-19"], "max_days": 1}}, "date.holidays", "business"),
+        ({"date": {"business": True, "max_seconds": 1}}, "date.business", "min_days or max_days"),
+        ({"date": {"business": True, "max_days": 1, "holidays": ["19.1.2026"]}},
+         "date.holidays[0]", "such as 2026-01-19"),
+        ({"date": {"business": True, "max_days": 1, "holidays": ["2026-02-30"]}},
+         "date.holidays[0]", "such as 2026-01-19"),
+        ({"date": {"max_seconds": 0, "inclusive": False}}, "date.inclusive", "admits no match"),
+        ({"date": {"max_seconds": -1}}, "date.max_seconds", "whole number from 0"),
+        ({"date": {"max_days": 1, "anchor": "target_member"}}, "date.anchor", "source_member"),
         ({"selection": {"ambiguity": "guess"}}, "selection.ambiguity", "leave_unmatched"),
         ({"selection": {"tie_break": "highest_id"}}, "selection.tie_break", "lowest_id"),
         ({"selection": {"ambiguity": "suggest", "tie_break": "lowest_id"}},

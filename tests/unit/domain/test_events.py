@@ -12,10 +12,17 @@ MATCH = RecordMatched("rule", "one_to_one", 1, ["s"], ["t"], "EUR", 100, 100, 1_
 def test_a_batch_is_an_array_of_named_arrays_in_field_order():
     text = encode_events([MATCH, WatermarkAdvanced(7)])
     assert json.loads(text) == [
-        ["RecordMatched", "rule", "one_to_one", 1, ["s"], ["t"], "EUR", 100, 100, 1767600000000],
+        ["RecordMatched", "rule", "one_to_one", 1, ["s"], ["t"], "EUR", 100, 100, 1767600000000,
+         None],
         ["WatermarkAdvanced", 7],
-    ]
+    ]  # fmt: skip
     assert decode_events(text) == [MATCH, WatermarkAdvanced(7)]
+
+
+def test_a_match_of_a_release_without_a_field_is_read_with_its_default():
+    text = encode_events([MATCH]).decode().replace(",null]", "]")
+    assert "null" not in text
+    assert decode_events(text) == [MATCH]
 
 
 def test_an_old_version_is_raised_step_by_step():

@@ -27,7 +27,7 @@ from domain.events import (
     RecordUnmatched,
 )
 from domain.identity import match_id
-from domain.matching.pools import EqualAmountPool
+from domain.matching.pair_pool import PairPool
 from domain.reconciliation import Chunk, Reconciliation, Tick
 from domain.snapshots import restore, snapshot
 from domain.transactions import Transaction, build_transaction
@@ -314,9 +314,11 @@ def test_whom_a_match_by_hand_leaves_fitting_is_matched_over_any_restart(restart
 
 def test_a_set_of_many_is_searched_once_a_step_and_not_once_a_member(monkeypatch):
     searched = []
-    around = EqualAmountPool.around
+    around = PairPool.around
     monkeypatch.setattr(
-        EqualAmountPool, "around", lambda pool, leg: searched.append(leg) or around(pool, leg)
+        PairPool,
+        "around",
+        lambda pool, leg, known: searched.append(leg) or around(pool, leg, known),
     )
     records = [record(side, f"x{number}") for side in (0, 1) for number in range(200)]
     _, events = at_once(*records, conditions=[])

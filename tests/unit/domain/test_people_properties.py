@@ -139,7 +139,9 @@ class Game:
         kind = self.rng.choice(kinds)
         book, rng = self.state.book, self.rng
         if kind in ("confirm", "part", "reject"):
-            identity = rng.choice(sorted(self.ledger.suggested))
+            standing = sorted(self.ledger.suggested)
+            singles = [one for one in standing if book.suggestions[one].single]
+            identity = rng.choice(singles if kind == "confirm" and singles else standing)
             rule, sources, targets = self.ledger.suggested[identity]
             if kind == "reject":
                 assert self.command(RejectMatch(identity)) is None

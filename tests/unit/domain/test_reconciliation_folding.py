@@ -13,6 +13,8 @@ from domain.snapshots import restore, snapshot
 from tests.unit.domain.cases import MINUTE, some_transactions, some_written_definition
 from tests.unit.domain.test_reconciliation_properties import in_chunks
 
+pytestmark = pytest.mark.usefixtures("few")
+
 
 def of_entry(entry):
     match entry:
@@ -47,7 +49,8 @@ def pools(book: Book):
             found = pool.around(leg)
             if found is not None:
                 members[(leg.side, leg.transaction_id)] = [
-                    sorted((one.transaction_id, one.rule) for one in side) for side in found[1]
+                    sorted((one.transaction_id, one.rule) for one in side)
+                    for side in (found.sources, found.targets)
                 ]
         spent = (
             [{key: one for key, one in side.items() if isinstance(one, str)} for side in pool.sides]

@@ -1,14 +1,20 @@
 """The promise of CONTRACT §4.8: whatever the way in, the end is the rules run over everything."""
 
 import random
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
+from domain.definitions import Condition, DateWindow, Rule
 from domain.matching.legs import DISPOSITIONS, Leg
 from domain.reconciliation import Chunk, Reconciliation
+from domain.transactions import build_transaction
 from tests.unit.domain import reference
-from tests.unit.domain.cases import DAY, MINUTE, some_definition, some_transactions
+from tests.unit.domain.cases import DAY, EQUAL, MINUTE, some_definition, some_transactions
 from tests.unit.domain.ledger import Ledger
+
+pytestmark = pytest.mark.usefixtures("few")
 
 
 def open_exceptions(state):
@@ -108,3 +114,72 @@ def test_every_transaction_has_one_disposition_and_redelivery_changes_nothing(se
                 matched.add((side, identity))
     total = sum(len(known) for known in state.book.known)
     assert total == len(transactions)
+
+
+def some_late_world(rng):
+    """Rules that leave much over to later ones, waits that end before the last has come."""
+    plain = Condition("reference", "reference", "exact", unique=False)
+    first = Rule(
+        "first", "one_to_one", (plain,), EQUAL, None, None,
+        rng.choice(["leave_unmatched", "lowest_id"]), 0, immediate=False,
+    )  # fmt: skip
+    kind = rng.choice(["plain", "window", "tolerance", "group"])
+    many = rng.choice(["one_to_many", "many_to_one"])
+    batch = Condition("attributes.batch", "attributes.batch", "exact", unique=False)
+    second = replace(
+        first,
+        name="second",
+        match_type=many if kind == "group" else "one_to_one",
+        conditions=(batch,) if kind == "group" else (),
+        whole_key="attributes.batch" if kind == "group" else None,
+        amount=replace(EQUAL, kind="tolerance", absolute=Decimal("0.01"))
+        if kind == "tolerance"
+        else EQUAL,
+        date=DateWindow(None, None, "UTC", True, max_seconds=1_200) if kind == "window" else None,
+        selection=rng.choice(["suggest", "leave_unmatched", "lowest_id"]),
+    )
+    definition = some_definition(rng, lateness_us=0, unique=False)
+    return replace(
+        definition,
+        window=replace(definition.window, wait_us=rng.choice([MINUTE, 5 * MINUTE])),
+        rules=(first, second),
+    )
+
+
+def some_late_records(rng):
+    """Few values of everything; who has a reference comes late."""
+    transactions = []
+    for number in range(rng.randint(4, 9)):
+        fields = {
+            "tenant_id": "acme", "reconciliation_id": "orders", "transaction_id": f"{number}",
+            "amount": rng.choice(["1.00", "1.00", "1.01", "2.00"]), "currency": "EUR",
+            "occurred_at": f"2026-01-05T12:{rng.randint(0, 20):02d}:00Z",
+            "attributes": {"batch": rng.choice("xy")},
+        }  # fmt: skip
+        if rng.random() < 0.5:
+            fields["reference"] = rng.choice(["A", "B"])
+        transactions.append(build_transaction(fields, rng.randint(0, 1), None))
+    late = [one for one in transactions if one.reference and rng.random() < 0.4]
+    early = [one for one in transactions if one not in late]
+    early.sort(key=lambda one: one.occurred_at)
+    return early + late
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_who_was_left_ambiguous_is_looked_at_again_when_a_rival_leaves(block):
+    promised = 0
+    for seed in range(30_000 + block * 250, 30_000 + block * 250 + 250):
+        rng = random.Random(seed)
+        definition = some_late_world(rng)
+        transactions = some_late_records(rng)
+        chunks = in_chunks(rng, transactions)
+        state, ledger, finals = play(definition, chunks)
+        prefix, kept = [], True
+        for number, chunk in enumerate(chunks):
+            prefix += chunk
+            outcome = reference.run(definition, prefix)
+            kept = kept and {match for at, match in finals if at <= number} <= outcome.confirmed
+        if kept:
+            promised += 1
+            check_end(seed, definition, transactions, state, ledger)
+    assert promised > 100, "the cases must exercise the promise, not its exceptions"

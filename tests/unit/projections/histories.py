@@ -162,6 +162,19 @@ def _match(rng, pile) -> list[ev.Event]:
         "by-reference", "many_to_one", 1, _ids(source), _ids(target), currency,
         sum(card.amount for card in source), sum(card.amount for card in target), newest_ms,
     )  # fmt: skip
+    if rng.random() < 0.2:
+        # Compared in a currency that is neither side's own.
+        totals = [
+            (0, currency, len(source), matched.source_minor),
+            (1, currency, len(target), matched.target_minor),
+        ]
+        matched = msgspec.structs.replace(
+            matched,
+            currency="USD",
+            source_minor=7,
+            target_minor=5,
+            compared=ev.Compared("USD", 7, 4, totals),
+        )
     identity = match_id(
         pile.tenant, pile.name, matched.rule, matched.source_ids, matched.target_ids, newest_ms
     )

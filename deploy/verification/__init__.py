@@ -1,0 +1,1 @@
+"""`settler verify`: the log, the read models and Kafka held against each other."""

@@ -1,0 +1,266 @@
+"""Finding the partners of a leg for a one-to-one rule, without looking through all that is open.
+
+Few legs with one key are simply tried. Once a key holds many, they stand on *shelves*: by currency,
+and by value where values have to be equal. Where a shelf holds many too, its legs are indexed by
+every measure of the rule that can narrow them down: value and times in sorted order, and where
+that still leaves many, texts by their parts. A search counts what each index would give and takes
+the one that gives least.
+"""
+
+from collections import deque
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from domain.matching.compiled import CompiledRule
+from domain.matching.group_pool import GroupPool
+from domain.matching.indexes import Index, Search, number_indexes
+from domain.matching.legs import Leg, by_time
+from domain.matching.pools import NOTHING_KNOWN, Found, KeyedPool, Pool, UniquePool
+from domain.matching.text_indexes import text_indexes
+from domain.matching.values import Value
+
+# Up to so many legs are tried one by one: asking that many costs as much as an index does.
+FEW: Final = 16
+# A connected set with more candidate pairs than this is not followed to its end: it tells a person
+# nothing, and following it again at every step would cost what is open each time.
+PAIRS_MAX: Final = 25_000
+
+
+class Side:
+    """One side of a shelf."""
+
+    def __init__(self, rule: CompiledRule) -> None:
+        self._rule = rule
+        self.legs: dict[Leg, None] = {}
+        self._indexed = False
+        self._numbers: list[Index] = []
+        # Made once a search by numbers has left many to try: parts of texts take room.
+        self._texts: list[Index] = []
+
+    def add(self, leg: Leg) -> None:
+        """Put a leg on."""
+        self.legs[leg] = None
+        if self._indexed:
+            for index in (*self._numbers, *self._texts):
+                index.add(leg)
+        elif len(self.legs) > FEW and not self._rule.plain:
+            self._indexed = True
+            self._numbers = self._filled(number_indexes(self._rule))
+
+    def discard(self, leg: Leg) -> None:
+        """Take a leg off."""
+        if leg in self.legs:
+            del self.legs[leg]
+            if not self.legs:
+                self._indexed = False
+                self._numbers, self._texts = [], []
+            for index in (*self._numbers, *self._texts):
+                index.discard(leg)
+
+    def near(self, leg: Leg) -> Iterable[Leg]:
+        """Legs among which all candidates of `leg`, of the other side, are."""
+        if not self._indexed or len(self.legs) <= FEW:
+            return self.legs
+        least = _least(self._numbers, leg)
+        if self._rule.texts and (least is None or least.size > FEW):
+            if not self._texts:
+                self._texts = self._filled(
+                    [index for test in self._rule.texts for index in text_indexes(test)]
+                )
+            by_text = _least(self._texts, leg)
+            if by_text is not None and (least is None or by_text.size < least.size):
+                least = by_text
+        return self.legs if least is None else least.legs()
+
+    def _filled(self, indexes: list[Index]) -> list[Index]:
+        for leg in self.legs:
+            for index in indexes:
+                index.add(leg)
+        return indexes
+
+
+def _least(indexes: list[Index], leg: Leg) -> Search | None:
+    searches = [search for index in indexes if (search := index.search(leg)) is not None]
+    return min(searches, key=lambda search: search.size, default=None)
+
+
+class Shelf:
+    """Both sides of legs in one currency, or of one value, under one key."""
+
+    def __init__(self, rule: CompiledRule) -> None:
+        self.sides = Side(rule), Side(rule)
+
+    @property
+    def legs(self) -> tuple[dict[Leg, None], dict[Leg, None]]:
+        """The legs of either side."""
+        return self.sides[0].legs, self.sides[1].legs
+
+
+class Crowd:
+    """The shelves of one key."""
+
+    def __init__(self, rule: CompiledRule) -> None:
+        self._rule = rule
+        self._by_value = rule.rule.amount.kind == "equal"
+        self._shelves: dict[Value | str, Shelf] = {}
+
+    def place_of(self, leg: Leg) -> Value | str | None:
+        """Which shelf a leg is on; None if it lacks what would be compared."""
+        value = self._rule.value_of(leg)
+        return value if value is None or self._by_value else value[0]
+
+    def shelf(self, leg: Leg) -> Shelf | None:
+        """The shelf a leg is on."""
+        place = self.place_of(leg)
+        return None if place is None else self._shelves.get(place)
+
+    def add(self, leg: Leg) -> None:
+        """Put a leg on its shelf."""
+        place = self.place_of(leg)
+        if place is not None:
+            shelf = self._shelves.get(place)
+            if shelf is None:
+                shelf = self._shelves[place] = Shelf(self._rule)
+            shelf.sides[leg.side].add(leg)
+
+    def discard(self, leg: Leg) -> None:
+        """Take a leg off its shelf."""
+        place = self.place_of(leg)
+        if place is not None:
+            shelf = self._shelves.get(place)
+            if shelf is not None:
+                shelf.sides[leg.side].discard(leg)
+                if not any(shelf.legs):
+                    del self._shelves[place]
+
+
+class PairPool(KeyedPool):
+    """Legs of a one-to-one rule, by key, and in crowds by what else narrows them down."""
+
+    def __init__(self, rule: CompiledRule) -> None:
+        super().__init__(rule)
+        self._rule = rule
+        self._crowds: dict[Any, Crowd] = {}
+
+    def add(self, leg: Leg) -> None:
+        """See `Pool.add`."""
+        super().add(leg)
+        key = leg.keys[self._slot]
+        crowd = self._crowds.get(key)
+        if crowd is not None:
+            crowd.add(leg)
+            return
+        entry = self.sides[leg.side].get(key)
+        if type(entry) is dict and len(entry) > FEW:
+            crowd = self._crowds[key] = Crowd(self._rule)
+            for side in self.bucket(key):
+                for one in side:
+                    crowd.add(one)
+
+    def discard(self, leg: Leg) -> None:
+        """See `Pool.discard`."""
+        super().discard(leg)
+        if not self._crowds:
+            return
+        key = leg.keys[self._slot]
+        crowd = self._crowds.get(key)
+        if crowd is not None:
+            crowd.discard(leg)
+            if key not in self.sides[0] and key not in self.sides[1]:
+                del self._crowds[key]
+
+    def partners(self, leg: Leg) -> list[Leg]:
+        """The legs that `leg` is a candidate with."""
+        return list(self._partners(leg))
+
+    def _partners(self, leg: Leg) -> Iterator[Leg]:
+        crowd = self._crowds.get(leg.keys[self._slot])
+        if crowd is None:
+            near: Iterable[Leg] = super().fellows(leg)
+        else:
+            shelf = crowd.shelf(leg)
+            near = () if shelf is None else shelf.sides[1 - leg.side].near(leg)
+        admits = self._rule.admits
+        if leg.side == 0:
+            return (other for other in near if admits(leg, other))
+        return (other for other in near if admits(other, leg))
+
+    def place(self, leg: Leg) -> Hashable:
+        """See `Pool.place`."""
+        key = leg.keys[self._slot]
+        if key is None:
+            return None
+        # All of one value pair with all, else everyone has partners of their own.
+        together = self._rule.plain and not self._rule.refused
+        return (key, self._rule.value_of(leg)) if together else leg
+
+    def around(self, leg: Leg, known: Mapping[Leg, Found] = NOTHING_KNOWN) -> Found | None:
+        """See `Pool.around`."""
+        key = leg.keys[self._slot]
+        if key is None:
+            return None
+        crowd = self._crowds.get(key)
+        if crowd is None:
+            return Found(key, *self.bucket(key))
+        if not self._rule.plain:
+            return self._connected(leg, known)
+        shelf, place = crowd.shelf(leg), crowd.place_of(leg)
+        if shelf is None or not all(shelf.legs):
+            return None
+        return Found((key, place), list(shelf.legs[0]), list(shelf.legs[1]))
+
+    def _connected(self, leg: Leg, known: Mapping[Leg, Found]) -> Found:
+        """Candidates chain: a partner's partners belong to the set, and so on."""
+        seen: dict[Leg, None] = {leg: None}
+        frontier = deque((leg,))
+        ends = 0
+        too_many = False
+        while frontier and not too_many:
+            for other in self._partners(frontier.popleft()):
+                ends += 1
+                if other not in seen:
+                    seen[other] = None
+                    frontier.append(other)
+                    # Only a set that was not followed to its end is met again from outside.
+                    met = known.get(other)
+                    too_many = met is not None and met.too_many
+                if too_many or ends > 2 * PAIRS_MAX:
+                    too_many = True
+                    break
+        return Found(
+            # Any member names the set; the first by time is the same from wherever one starts.
+            min(map(by_time, seen)),
+            [one for one in seen if one.side == 0],
+            [one for one in seen if one.side == 1],
+            self.partners,
+            too_many=too_many,
+        )
+
+    def beside(self, gone: Leg) -> Iterable[Leg]:
+        """See `Pool.beside`.
+
+        What is left of a set that `gone` stood in is in pieces, each with a partner of `gone`.
+        """
+        key = gone.keys[self._slot]
+        if key is None:
+            return ()
+        crowd = self._crowds.get(key)
+        together = self._rule.plain and not self._rule.refused
+        if crowd is None or not together or self._rule.policy == "lowest_id":
+            return self.partners(gone)
+        shelf = crowd.shelf(gone)
+        # All pair with all: either two are left, who are now a match, or nothing changes.
+        if shelf is None or len(shelf.legs[0]) != 1 or len(shelf.legs[1]) != 1:
+            return ()
+        return (*shelf.legs[0], *shelf.legs[1])
+
+    def fellows(self, leg: Leg) -> Collection[Leg]:
+        """See `Pool.fellows`."""
+        return super().fellows(leg) if self._rule.has_key else ()
+
+
+def make_pool(rule: CompiledRule) -> Pool:
+    """The pool that finds this rule's candidates."""
+    if rule.unique:
+        return UniquePool(rule)
+    return PairPool(rule) if rule.many_side is None else GroupPool(rule)

@@ -1,0 +1,57 @@
+"""The entries a ledger keeps: of a transaction, a suggestion, an exception."""
+
+import msgspec
+
+from domain.transactions import SIDE_NAMES
+from domain.verification.totals import EXCEPTION, PENDING, PLACES, SUGGESTED, Tally
+
+#: Where a transaction may still be matched from.
+OPEN = (PENDING, SUGGESTED, EXCEPTION)
+
+#: side and transaction id
+Member = tuple[int, str]
+
+
+class Known(msgspec.Struct, gc=False):
+    """An accepted transaction and where it stands; it may correct an earlier one of its own id."""
+
+    amount_minor: int
+    currency: str
+    occurred_at: int
+    place: str = PENDING
+    corrects_itself: bool = False
+
+
+class Suggestion(msgspec.Struct, gc=False):
+    """A row of `matches` that began as a suggestion; `status` is None once a match has it."""
+
+    currency: str
+    source_ids: list[str]
+    target_ids: list[str]
+    source_minor: int
+    target_minor: int
+    stands: bool = True
+    status: str | None = "suggested"
+
+
+class Case(msgspec.Struct, gc=False):
+    """The exception of a transaction."""
+
+    category: str
+    is_open: bool = True
+
+
+def no_tallies() -> dict[str, Tally]:
+    """Give a tally of nothing for every place."""
+    return {place: Tally() for place in PLACES}
+
+
+def members_of(source_ids: list[str], target_ids: list[str]) -> list[Member]:
+    """Give the members of a match."""
+    return [(0, one) for one in source_ids] + [(1, one) for one in target_ids]
+
+
+def named(*members: Member) -> str:
+    """Name the first of some transactions."""
+    side, transaction_id = min(members)
+    return f"{SIDE_NAMES[side] if side in (0, 1) else side} transaction {transaction_id}"

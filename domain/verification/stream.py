@@ -1,0 +1,268 @@
+"""One stream's batches read in order: does the log follow on, and does it say what it holds."""
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, NoReturn, Protocol
+
+import msgspec
+
+from domain.events import Event, ReconciliationDefined, TransactionsAccepted, decode_events
+from domain.transactions import SIDE_NAMES, Transaction, unpack_transaction
+from domain.verification.difference import KEEP_AND_REPORT, RESTORE_LOG, Difference, Where
+from domain.verification.ledger import Ledger
+from domain.verification.letters import Letters, TopicReset
+from domain.verification.totals import SideKey, Tally, Totals
+
+RESTORE_LETTERS = (
+    "Records that were refused must be kept: restore dead_letter_queue from the backup the log "
+    "belongs to."
+)
+# What undoing compression, MessagePack, JSON and our own formats says of bytes that are damaged; a
+# damaged length can ask for more memory than there is.
+_DAMAGED = (
+    ValueError,
+    IndexError,
+    OSError,
+    MemoryError,
+    RecursionError,
+    zlib.error,
+    msgspec.DecodeError,
+)
+
+
+class StoredBatch(NamedTuple):
+    """A row of event_store, as far as it is verified."""
+
+    first_position: int
+    last_position: int
+    base_version: int
+    event_count: int
+    format: int
+    events: str
+    journal: bytes | None
+
+
+class TakenIn(Protocol):
+    """Told what a chunk took in, once that is known to be so."""
+
+    def __call__(
+        self,
+        event: TransactionsAccepted,
+        transactions: list[Transaction],
+        sums: Mapping[SideKey, Tally],
+        position: int,
+    ) -> None:
+        """Note one `TransactionsAccepted` at a position, and what it accepted."""
+
+
+def ignore(
+    event: TransactionsAccepted,
+    transactions: list[Transaction],
+    sums: Mapping[SideKey, Tally],
+    position: int,
+) -> None:
+    """Note nothing."""
+
+
+class StreamAudit:
+    """Reads a reconciliation's stream from its first batch on.
+
+    Args:
+        decode_journal: Gives back the packed transactions of a batch's journal.
+        letters: The stream's dead letters.
+        resets: Where topics began anew, so that offsets may go back.
+        taken_in: Told of every chunk.
+    """
+
+    def __init__(
+        self,
+        tenant_id: str,
+        reconciliation_id: str,
+        decode_journal: Callable[[bytes], list[bytes]],
+        letters: Letters,
+        resets: Iterable[TopicReset] = (),
+        taken_in: TakenIn = ignore,
+    ) -> None:
+        self._tenant_id, self._reconciliation_id = tenant_id, reconciliation_id
+        self.stream_id = f"{tenant_id}/{reconciliation_id}"
+        self._decode_journal = decode_journal
+        self._letters = letters
+        self._resets = list(resets)
+        self._taken_in = taken_in
+        self._ledger = Ledger(tenant_id, reconciliation_id)
+        self.version = 0
+        self._position = 0
+        self._next_offsets: dict[str, tuple[int, int]] = {}
+
+    def read(self, batch: StoredBatch) -> None:
+        """Read the next batch.
+
+        Raises:
+            Difference: It does not follow on, cannot be read, or contradicts what came before.
+        """
+        check_follows(self.stream_id, batch, self.version, self._position)
+        where = Where(self.stream_id, batch.base_version + 1, batch.first_position)
+        events, transactions = self._decode(batch, where)
+        if len(events) != batch.event_count:
+            raise Difference(
+                "log", f"the batch says {batch.event_count} events and holds {len(events)}", where
+            )
+        ledger = self._ledger
+        place = 0
+        for index, event in enumerate(events):
+            ledger.accounts.where = Where(
+                self.stream_id, batch.base_version + 1 + index, batch.first_position + index
+            )
+            if self.version + index == 0 and type(event) is not ReconciliationDefined:
+                self._differs("log", "the stream does not begin with its definition")
+            if type(event) is TransactionsAccepted:
+                place = self._accept(event, transactions, place)
+            else:
+                ledger.read(event)
+        if place != len(transactions):
+            self._differs(
+                "journal",
+                f"the batch's events count {place} transactions, its journal holds "
+                f"{len(transactions)}",
+            )
+        ledger.end_batch()
+        self.version += batch.event_count
+        self._position = batch.last_position
+
+    def end(self, version: int, next_offsets: Mapping[str, int]) -> Totals:
+        """Hold the end of the log against the stream's row, and count everything.
+
+        Args:
+            version, next_offsets: As the row of `streams` has them.
+
+        Raises:
+            Difference: They are not the log's, or the sums do not tie out.
+        """
+        where = Where(self.stream_id, self.version, self._position or None)
+        if version != self.version:
+            raise Difference(
+                "log",
+                f"the row of streams is at version {version}, the log ends at {self.version}",
+                where,
+            )
+        for place, offset in next_offsets.items():
+            read_to, _ = self._next_offsets.get(place, (0, 0))
+            if offset != read_to:
+                raise Difference(
+                    "log",
+                    f"the row of streams has read {place} up to offset {offset}, its log up to "
+                    f"{read_to}",
+                    where,
+                )
+        return self.totals()
+
+    def totals(self) -> Totals:
+        """Count everything as of the batches read."""
+        return self._ledger.totals(self.version)
+
+    def _decode(self, batch: StoredBatch, where: Where) -> tuple[list[Event], list[Transaction]]:
+        try:
+            events = decode_events(batch.events, batch.format)
+        except _DAMAGED as exc:
+            raise Difference("log", f"the events cannot be read: {exc}", where) from exc
+        if batch.journal is None:
+            return events, []
+        try:
+            return events, [
+                unpack_transaction(packed, self._tenant_id, self._reconciliation_id)
+                for packed in self._decode_journal(batch.journal)
+            ]
+        except _DAMAGED as exc:
+            raise Difference("journal", f"the journal cannot be read: {exc}", where) from exc
+
+    def _differs(self, kind: str, problem: str, hint: str = RESTORE_LOG) -> NoReturn:
+        raise Difference(kind, problem, self._ledger.accounts.where, hint)
+
+    def _accept(
+        self, event: TransactionsAccepted, transactions: list[Transaction], place: int
+    ) -> int:
+        """Read a chunk's entry; returns how far into the batch's journal that leads."""
+        stop = place + sum(count for _, _, count, _ in event.counts)
+        chunk = transactions[place:stop]
+        sums = self._ledger.accounts.accept(chunk)
+        self._check_counts(event, sums)
+        position = self._ledger.accounts.where.global_position
+        assert position is not None, "every event has one"
+        if min(event.redelivered, event.rejected) < 0:
+            self._differs("log", "a count of redelivered or rejected records is below zero")
+        self._ledger.redelivered += event.redelivered
+        self._ledger.rejected += event.rejected
+        fewest = most = 0
+        for read_from, (first, following) in event.offsets.items():
+            self._check_offsets(read_from, first, following, position)
+            certain, every = self._letters.between(read_from, first, following, position)
+            fewest, most = fewest + certain, most + every
+        if event.offsets and not fewest <= event.rejected <= most:
+            read_from, (first, following) = next(iter(event.offsets.items()))
+            self._differs(
+                "dead_letters",
+                f"{event.rejected} records of {read_from}, offsets {first} to {following - 1}, "
+                f"were rejected, the dead letters hold {most if most < event.rejected else fewest}",
+                RESTORE_LETTERS,
+            )
+        self._taken_in(event, chunk, sums, position)
+        return stop
+
+    def _check_counts(self, event: TransactionsAccepted, sums: Mapping[SideKey, Tally]) -> None:
+        told = {
+            (side, currency): (count, sum_minor)
+            for side, currency, count, sum_minor in event.counts
+        }
+        for key in told.keys() | sums.keys():
+            tally = sums.get(key, Tally())
+            count, sum_minor = told.get(key, (0, 0))
+            if (count, sum_minor) != (tally.count, tally.sum_minor):
+                side, currency = key
+                self._differs(
+                    "journal",
+                    f"the log counts {count} {SIDE_NAMES[side]} transactions in {currency} with a "
+                    f"sum of {sum_minor} minor units, the journal holds {tally.count} with "
+                    f"{tally.sum_minor}",
+                )
+
+    def _check_offsets(self, place: str, first: int, following: int, position: int) -> None:
+        topic, _, _ = place.rpartition("/")
+        read_to, read_at = self._next_offsets.get(place, (0, 0))
+        began_anew = any(
+            reset.topic == topic and read_at <= reset.position < position for reset in self._resets
+        )
+        if first > following or (first < read_to and not began_anew):
+            self._differs(
+                "log",
+                f"offsets {first} to {following - 1} of {place} were taken in, after those up to "
+                f"{read_to - 1} had been",
+                KEEP_AND_REPORT,
+            )
+        self._next_offsets[place] = (following, position)
+
+
+def check_follows(stream_id: str, batch: StoredBatch, version: int, position: int) -> None:
+    """Check that a batch goes on where its stream was.
+
+    Args:
+        version, position: Of the last event before it; 0 for the first.
+
+    Raises:
+        Difference: Versions are missing or occur twice, or positions go back.
+    """
+    where = Where(stream_id, batch.base_version + 1, batch.first_position)
+    if batch.base_version != version:
+        raise Difference(
+            "log",
+            f"version {version + 1} was to follow, the next batch begins later or earlier",
+            where,
+        )
+    if batch.last_position - batch.first_position + 1 != batch.event_count:
+        raise Difference(
+            "log",
+            f"{batch.event_count} events have the positions {batch.first_position} to "
+            f"{batch.last_position}",
+            where,
+        )
+    if batch.first_position <= position:
+        raise Difference("log", f"its position is not behind the stream's last, {position}", where)

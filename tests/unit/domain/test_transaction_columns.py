@@ -1,0 +1,103 @@
+"""Transactions field by field are the same transactions."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.transaction_columns import TransactionColumns
+from domain.transaction_reading import decode_transaction, read_transactions
+from domain.transactions import SOURCE, Rejection, Transaction, field_value
+
+NOW_US = 1_767_616_380_000_000  # 2026-01-05T12:33:00Z
+OPTIONAL_TEXT = st.none() | st.sampled_from(
+    ["ORD-1", " ORD-2 ", "O R D", "", "x\ty", "\N{SOFT HYPHEN}a"]
+)
+RECORDS = st.builds(
+    lambda number, reference, amount, currency, occurred_at, more: msgspec.json.encode(
+        {
+            "tenant_id": "acme",
+            "reconciliation_id": "shop" if number % 3 else "till",
+            "transaction_id": f"s-{number}",
+            "amount": amount,
+            "currency": currency,
+            "occurred_at": occurred_at,
+            **({} if reference is None else {"reference": reference}),
+            **more,
+        }
+    ),
+    st.integers(0, 50),
+    OPTIONAL_TEXT,
+    st.sampled_from(["12.50", "7", "-3.00", "1e3", 5]),
+    st.sampled_from(["EUR", "USD", "JPY"]),
+    st.sampled_from(
+        ["2026-01-05T12:00:00Z", "2026-01-05", "2026-01-05T12:00:00.123456+02:00", "x"]
+    ),
+    st.sampled_from(
+        [{}, {"attributes": {"till": "7"}}, {"fee": "0.50"}, {"description": " d "}, {"odd": 1}]
+    ),
+)
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=30))
+def test_reading_many_is_reading_each(raws):
+    scopes = read_transactions(raws, range(len(raws)), SOURCE, NOW_US)
+
+    read = {one.offset: one for scope in scopes for one in (*scope.transactions, *scope.rejections)}
+    assert read == {
+        offset: decode_transaction(raw, SOURCE, NOW_US, offset) for offset, raw in enumerate(raws)
+    }
+    for scope in scopes:
+        offsets = [one.offset for one in scope.transactions]
+        assert offsets == sorted(offsets)
+        assert [raws[offset] for offset in offsets] == scope.raws
+        assert [one.offset for one in scope.rejections] == sorted(
+            one.offset for one in scope.rejections
+        )
+        of_all = [one.offset for one in (*scope.transactions, *scope.rejections)]
+        assert scope.span == (min(of_all), max(of_all) + 1)
+
+
+@pytest.fixture
+def transactions():
+    raws = [
+        b'{"tenant_id":"acme","reconciliation_id":"shop","transaction_id":"s-%d","amount":"%d.00",'
+        b'"currency":"EUR","occurred_at":"2026-01-05T12:00:00Z","reference":"R-%d",'
+        b'"attributes":{"till":"%d"}}' % (number, number, number, number)
+        for number in range(5)
+    ]
+    read = [decode_transaction(raw, SOURCE, NOW_US, place) for place, raw in enumerate(raws)]
+    assert not any(isinstance(one, Rejection) for one in read)
+    return read
+
+
+def test_taken_apart_and_put_together_they_are_the_same(transactions):
+    columns = TransactionColumns.of(transactions)
+
+    assert list(columns) == transactions
+    assert [columns[place] for place in range(len(columns))] == transactions
+    assert columns[-1] == transactions[-1]
+    assert list(columns[1:3]) == transactions[1:3]
+    assert all(isinstance(one, Transaction) for one in columns)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "reference",
+        "counterparty",
+        "description",
+        "transaction_id",
+        "attributes.till",
+        "attributes.x",
+    ],
+)
+def test_a_field_is_the_field_of_each(transactions, name):
+    assert TransactionColumns.of(transactions).field(name) == [
+        field_value(one, name) for one in transactions
+    ]
+
+
+def test_a_field_that_is_none_is_an_error(transactions):
+    with pytest.raises(KeyError, match="amount_minor"):
+        TransactionColumns.of(transactions).field("amount_minor")
