@@ -29,11 +29,9 @@ def judge(
         return judged[1]
     verdicts: dict[Leg, Verdict] = {}
     for (sources, targets), single in _remaining(settling, rule, group, lone):
-        if rule.has_been_rejected(*sources, *targets):
-            continue
         verdict = _stand(settling, rule, sources, targets, single)
-        for leg in (*sources, *targets):
-            verdicts[leg] = verdict
+        if verdict is not None:
+            verdicts.update(dict.fromkeys((*sources, *targets), verdict))
     settling.judged[id(group)] = (group, verdicts)
     return verdicts
 
@@ -72,8 +70,12 @@ def _stand(
     sources: tuple[Leg, ...],
     targets: tuple[Leg, ...],
     single: bool,
-) -> Verdict:
-    """Put one connected set, or a `single` possible match, before a person once it is final."""
+) -> Verdict | None:
+    """Put one connected set, or a `single` possible match, before a person once it is final.
+
+    Returns:
+        None for what a person has rejected: the rule asks about it no more.
+    """
     members = (*sources, *targets)
     final_at = max(leg.occurred_at for leg in members) + rule.settle_us
     if not (rule.immediate or settling.passed(final_at)):
@@ -88,12 +90,15 @@ def _stand(
     identity = settling.identity(rule.name, source_ids, target_ids, newest_ms)
     if identity in settling.book.suggestions:
         return Verdict(identity, 0)
+    rejected = rule.has_been_rejected(*members)
     for other in sorted({one for leg in members for one in leg.suggestions}):
         standing = settling.book.suggestions[other]
         if standing.rule == rule.name:
             settling.withdraw(other, "the set of candidates changed")
-        elif standing.rule_index > rule.index and standing.lies_within(members):
+        elif standing.rule_index > rule.index and standing.lies_within(members) and not rejected:
             settling.withdraw(other, "an earlier rule asks about all of them")
+    if rejected:
+        return None
     currency, source_minor, target_minor, compared = stated(rule, sources, targets)
     settling.events.append(
         MatchSuggested(

@@ -276,10 +276,21 @@ def some_records(rng: random.Random, count: int) -> list[tuple[int, dict[str, ob
     return records
 
 
-def some_transactions(rng: random.Random, count: int) -> list[Transaction]:
-    """That many valid transactions, ids unique."""
+def some_transactions(rng: random.Random, count: int, *, alike: bool = False) -> list[Transaction]:
+    """That many valid transactions, ids unique; `alike`, so that most rules find many of them."""
     transactions = []
     for side, fields in some_records(rng, count):
+        if alike:
+            fields |= {
+                "reference": "R-1",
+                "counterparty": "R-1",
+                "description": "R-1",
+                "attributes": {"batch": "x"},
+                "currency": "EUR",
+                "amount": rng.choice(["1.00", "1.00", "1.00", "2.00"]),
+                "fee": "0.00",
+                "occurred_at": f"2026-01-05T12:{rng.randint(0, 20):02d}:00Z",
+            }
         built = build_transaction(fields, side, None)
         assert isinstance(built, Transaction), built
         transactions.append(built)

@@ -213,7 +213,7 @@ def play(seed, *, unique):
     rng = random.Random(seed)
     definition = some_written_definition(rng, lateness_us=400 * DAY, unique=unique)
     game = Game(rng, definition)
-    records = some_transactions(rng, rng.randint(3, 12))
+    records = some_transactions(rng, rng.randint(3, 12), alike=rng.random() < 0.6)
     records += corrected(rng, records, rng.choice([0, 0, 1, 3]))
     rng.shuffle(records)
     while records:
