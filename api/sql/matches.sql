@@ -9,7 +9,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT match_id, reconciliation_id, position, rule, match_type, status, source_ids,
                target_ids, currency, source_minor, target_minor, difference_minor,
-               definition_version, reason
+               definition_version, reason, source_amounts, target_amounts, command_id
         FROM matches
         WHERE stream_hash = r.stream_hash
           AND tenant_id = %(tenant_id)s
@@ -41,7 +41,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT match_id, reconciliation_id, position, rule, match_type, status, source_ids,
                target_ids, currency, source_minor, target_minor, difference_minor,
-               definition_version, reason
+               definition_version, reason, source_amounts, target_amounts, command_id
         FROM matches
         WHERE stream_hash = r.stream_hash
           AND tenant_id = %(tenant_id)s
