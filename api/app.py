@@ -20,6 +20,7 @@ from api import (
     account,
     commands,
     dead_letters,
+    decisions,
     events,
     exceptions,
     health,
@@ -61,6 +62,7 @@ log = structlog.get_logger("settler.api")
 OPERATIONS: tuple[Operation, ...] = (
     *reconciliations.OPERATIONS,
     *matches.OPERATIONS,
+    *decisions.OPERATIONS,
     *exceptions.OPERATIONS,
     *dead_letters.OPERATIONS,
     *usage.OPERATIONS,

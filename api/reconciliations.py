@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, Field, RootModel
 
-from api.commands import Command, WriteHeaders, submit
+from api.commands import Command, WaitQuery, WriteHeaders, submit
 from api.errors import ApiError, ErrorDetail, not_found
 from api.operations import (
     Answer,
@@ -241,6 +241,7 @@ def _define(method: Any, name: str) -> Operation:
             "The definition is checked at once; it is in force when the command is `done`. Its "
             "`tenant_id` may be absent and may not be another tenant."
         ),
+        query=WaitQuery,
         headers=WriteHeaders,
         body=DefinitionDocument,
         body_media_types=MEDIA_TYPES,

@@ -97,7 +97,22 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         'rule', element -> 1, 'match_type', element -> 2, 'definition_version', element -> 3,
         'source_ids', element -> 4, 'target_ids', element -> 5, 'currency', element -> 6,
         'source_minor', element -> 7, 'target_minor', element -> 8, 'newest_ms', element -> 9,
-        'reason', element -> 10)
+        'reason', element -> 10, 'source_amounts', element -> 11, 'target_amounts', element -> 12,
+        'single', element -> 13)
+    WHEN 'MatchConfirmed' THEN jsonb_build_object(
+        'match_id', match_identity(tenant, reconciliation, element ->> 1, element -> 4, element -> 5,
+                                   (element ->> 9)::bigint),
+        'rule', element -> 1, 'match_type', element -> 2, 'definition_version', element -> 3,
+        'source_ids', element -> 4, 'target_ids', element -> 5, 'currency', element -> 6,
+        'source_minor', element -> 7, 'target_minor', element -> 8, 'newest_ms', element -> 9,
+        'suggestion_id', element -> 10, 'reason', element -> 11, 'command_id', element -> 12)
+    WHEN 'MatchRejected' THEN jsonb_build_object(
+        'match_id', element -> 1, 'rule', element -> 2, 'source_ids', element -> 3,
+        'target_ids', element -> 4, 'reason', element -> 5, 'command_id', element -> 6)
+    WHEN 'MatchReversed' THEN jsonb_build_object(
+        'match_id', element -> 1, 'rule', element -> 2, 'source_ids', element -> 3,
+        'target_ids', element -> 4, 'currency', element -> 5, 'source_minor', element -> 6,
+        'target_minor', element -> 7, 'reason', element -> 8, 'command_id', element -> 9)
     WHEN 'MatchSuperseded' THEN jsonb_build_object(
         'match_id', element -> 1, 'rule', element -> 2, 'source_ids', element -> 3,
         'target_ids', element -> 4, 'reason', element -> 5)
@@ -121,6 +136,17 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         'side', CASE element ->> 1 WHEN '0' THEN 'source' ELSE 'target' END,
         'transaction_id', element -> 2, 'first_transaction_id', element -> 3, 'rule', element -> 4,
         'value', element -> 5, 'amount_minor', element -> 6, 'currency', element -> 7)
+    WHEN 'TransactionSuperseded' THEN jsonb_build_object(
+        'side', CASE element ->> 1 WHEN '0' THEN 'source' ELSE 'target' END,
+        'transaction_id', element -> 2, 'superseded_by', element -> 3, 'amount_minor', element -> 4,
+        'currency', element -> 5, 'late', element -> 6)
+    WHEN 'ReconciliationPaused' THEN jsonb_build_object(
+        'reason', element -> 1, 'command_id', element -> 2)
+    WHEN 'ReconciliationResumed' THEN jsonb_build_object(
+        'reason', element -> 1, 'command_id', element -> 2)
+    WHEN 'CommandRefused' THEN jsonb_build_object(
+        'command_id', element -> 1, 'command_type', element -> 2, 'code', element -> 3,
+        'message', element -> 4)
     WHEN 'TransactionsAccepted' THEN jsonb_build_object(
         'counts', element -> 1, 'offsets', element -> 2, 'redelivered', element -> 3,
         'rejected', element -> 4)
@@ -136,7 +162,9 @@ CREATE FUNCTION expand_compared(event_type text, element jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE event_type
     WHEN 'RecordMatched' THEN jsonb_build_object('compared', element -> 10)
-    WHEN 'MatchSuggested' THEN jsonb_build_object('compared', element -> 11)
+    WHEN 'MatchSuggested' THEN jsonb_build_object('compared', element -> 14)
+    WHEN 'MatchConfirmed' THEN jsonb_build_object('compared', element -> 13)
+    WHEN 'MatchReversed' THEN jsonb_build_object('compared', element -> 10)
     ELSE '{}'
     END
 $$;
@@ -405,17 +433,25 @@ CREATE TABLE matches (
     definition_version integer NOT NULL,
     updated_position bigint,
     reason text,
+    source_amounts numeric[],
+    target_amounts numeric[],
+    command_id text,
     stream_hash bigint NOT NULL,
     CONSTRAINT matches_pkey PRIMARY KEY (match_id)
 );
 CREATE INDEX matches_position_idx ON matches (stream_hash, position);
 CREATE INDEX matches_suggested_idx ON matches (tenant_id, position) WHERE status = 'suggested';
-COMMENT ON COLUMN matches.status IS 'confirmed, suggested or superseded';
+COMMENT ON COLUMN matches.status IS 'confirmed, suggested, superseded, rejected or reversed';
 COMMENT ON COLUMN matches.difference_minor IS 'target_minor - source_minor';
 COMMENT ON COLUMN matches.position IS 'global position of the event that made the row';
 COMMENT ON COLUMN matches.updated_position IS 'position of the event that last changed the row; null: none did';
 COMMENT ON COLUMN matches.stream_hash IS 'as in reconciliation_summary';
-COMMENT ON COLUMN matches.reason IS 'why it is only suggested, or why it was superseded; null on a confirmed match';
+COMMENT ON COLUMN matches.reason IS
+    'why it is only suggested, or what the one said who confirmed, rejected or reversed it, or why it was superseded';
+COMMENT ON COLUMN matches.source_amounts IS
+    'minor units of the members of a suggestion, in the order of source_ids; null where no event told them';
+COMMENT ON COLUMN matches.target_amounts IS 'as source_amounts';
+COMMENT ON COLUMN matches.command_id IS 'the command that last changed the row; null: a rule or a correction did';
 
 -- At most one row a transaction: what failed to match, and what became of it.
 CREATE TABLE exceptions (
@@ -484,6 +520,7 @@ CREATE TABLE reconciliation_summary (
         hashtextextended(reconciliation_id, hashtextextended(tenant_id, 0))) STORED,
     CONSTRAINT reconciliation_summary_pkey PRIMARY KEY (tenant_id, reconciliation_id)
 ) WITH (fillfactor = 50);
+COMMENT ON COLUMN reconciliation_summary.status IS 'active or paused';
 COMMENT ON COLUMN reconciliation_summary.exceptions_open IS
     'cases people see as open, duplicates among them';
 COMMENT ON COLUMN reconciliation_summary.transactions_exception IS
@@ -534,7 +571,7 @@ CREATE TABLE suggested_transactions (
         PRIMARY KEY (tenant_id, reconciliation_id, side, transaction_id)
 );
 COMMENT ON COLUMN suggested_transactions.amount_minor IS
-    'its share of the sum of its side: exact when it is alone there, else only all of them together';
+    'its own amount; of events that told none its share of the sum of its side';
 
 -- Every version of every definition.
 CREATE TABLE definitions (

@@ -275,6 +275,10 @@ def populate(connection: psycopg.Connection, tenant: Tenant, offset: int) -> Non
                 currency="EUR", exception_count=2, open_count=1, amount_minor=500,
                 open_amount_minor=250, last_seen_at=START,
             )  # fmt: skip
+    insert(
+        connection, "streams", stream_id=f"{tenant_id}/orders", tenant_id=tenant_id,
+        reconciliation_id="orders", version=20,
+    )  # fmt: skip
     ids["command"] = f"7d444840-9dc0-11d1-b245-{offset:012x}"
     insert(
         connection, "inbox", command_id=ids["command"], tenant_id=tenant_id,
