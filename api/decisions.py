@@ -14,11 +14,17 @@ from api.operations import Answer, Call, Handler, Operation
 from api.parameters import parse_id
 from domain.commands import MEMBERS_MAX, REASON_LENGTH_MAX
 
+# Postgres keeps no NUL, neither in text nor in JSON.
+_WITHOUT_NUL = r"^[^\x00]*$"
 Reason = Annotated[
     str | None,
-    Field(max_length=REASON_LENGTH_MAX, description="Kept with the decision; say why."),
+    Field(
+        max_length=REASON_LENGTH_MAX,
+        pattern=_WITHOUT_NUL,
+        description="Kept with the decision; say why.",
+    ),
 ]
-TransactionId = Annotated[str, Field(min_length=1, max_length=128)]
+TransactionId = Annotated[str, Field(min_length=1, max_length=128, pattern=_WITHOUT_NUL)]
 Members = Annotated[list[TransactionId], Field(min_length=1, max_length=MEMBERS_MAX)]
 
 
@@ -48,7 +54,11 @@ class MatchMembers(Decide):
     target_ids: Members
     reason: Annotated[
         str | None,
-        Field(max_length=REASON_LENGTH_MAX, description="Needed where the sums differ."),
+        Field(
+            max_length=REASON_LENGTH_MAX,
+            pattern=_WITHOUT_NUL,
+            description="Needed where the sums differ.",
+        ),
     ] = None
 
 

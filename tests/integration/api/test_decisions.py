@@ -99,18 +99,24 @@ def test_an_idempotency_key_makes_two_decisions_one(served, client):
 
 def test_a_write_may_wait_for_its_outcome(served, client):
     path = f"{API}/reconciliations/orders/resume"
-    headers = {"Idempotency-Key": uuid.uuid4().hex}
-    submitted = client.post(path, headers=headers).json()
 
-    def later() -> None:
-        decide(served, submitted["command_id"], "refused", '{"error": "not_paused"}')
+    def when_submitted() -> None:
+        newest = (
+            "SELECT command_id::text FROM inbox WHERE status = 'pending' AND tenant_id = 'acme'"
+        )
+        deadline = time.monotonic() + 15
+        with served.connect() as connection:
+            while not (found := connection.execute(newest).fetchall()):
+                assert time.monotonic() < deadline, "nothing was submitted"
+        for (command_id,) in found:
+            decide(served, command_id, "refused", '{"error": "not_paused"}')
 
-    timer = threading.Timer(0.3, later)
-    timer.start()
-    began = time.monotonic()
-    answer = client.post(path, headers=headers, params={"wait": 20})
-    assert time.monotonic() - began < 10
-    timer.join()
+    with served.connect() as connection:
+        connection.execute("DELETE FROM inbox")
+    decider = threading.Thread(target=when_submitted)
+    decider.start()
+    answer = client.post(path, params={"wait": 20})
+    decider.join()
     assert answer.status_code == 202
     decided = answer.json()
     assert (decided["status"], decided["outcome"]) == ("refused", {"error": "not_paused"})
