@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 
 import pytest
 import schemathesis
@@ -53,6 +54,10 @@ def test_any_request_is_answered_as_described(case, served, users_token):
     if sum(map(len, map(str, parameters.values()))) % 2:
         there = ids_of(served.acme)
         case.path_parameters = {name: there[name][0] for name in parameters}
+    # Nothing decides commands here, so a wait would only be as long as it says.
+    query = case.query or {}
+    if re.fullmatch(r"[0-9.]+", str(query.get("wait", ""))):
+        query["wait"] = 0
     answer = case.call(
         base_url=served.url, headers={"Authorization": f"Bearer {token}"}, timeout=20
     )
