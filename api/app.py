@@ -11,34 +11,51 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from api import (
+    account,
     backtests,
     commands,
     dead_letters,
+    decisions,
     events,
     exceptions,
     health,
+    keys,
     linting,
     matches,
     pages,
     reconciliations,
+    recovery,
     sessions,
+    signing_in,
     stream,
+    tenant,
     usage,
+    users,
 )
+from api.access_tokens import AccessTokens
 from api.caching import AnswerCache
 from api.database import Database
 from api.errors import EXCEPTION_HANDLERS
 from api.feed import Feed
+from api.idempotency import HEADER as IDEMPOTENCY_KEY
+from api.idempotency import REPLAYED, IdempotentAnswers
 from api.identity import Authenticator
-from api.middleware import BodyLimitMiddleware, RequestMiddleware
+from api.mailing import Outbox
+from api.middleware import REQUEST_ID, RequestMiddleware
 from api.openapi import make_document
 from api.operations import PREFIX, Operation, make_route
+from api.password_hashing import PasswordHashing
+from api.rate_limits import RateLimits
+from api.redis_circuit import RedisCircuit
+from api.request_limits import HEADER_BYTES_MAX, RequestLimitMiddleware
 from api.services import Services
+from connectors.mail import make_mailer
 from connectors.settings import Settings
 from connectors.telemetry import configure_logging, configure_tracing
 
@@ -49,6 +66,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *linting.OPERATIONS,
     *backtests.OPERATIONS,
     *matches.OPERATIONS,
+    *decisions.OPERATIONS,
     *exceptions.OPERATIONS,
     *dead_letters.OPERATIONS,
     *usage.OPERATIONS,
@@ -56,7 +74,16 @@ OPERATIONS: tuple[Operation, ...] = (
     *commands.OPERATIONS,
     *stream.OPERATIONS,
     *sessions.OPERATIONS,
+    *signing_in.OPERATIONS,
+    *recovery.OPERATIONS,
+    *account.OPERATIONS,
+    *users.OPERATIONS,
+    *keys.OPERATIONS,
+    *tenant.OPERATIONS,
 )
+
+# A key or an answer that Redis holds is worth this wait, no more.
+REDIS_ANSWER_SECONDS = 0.05
 
 # Answers take milliseconds and streams are told to end; what is left after this has hung.
 SHUTDOWN_SECONDS = 5
@@ -72,6 +99,28 @@ def _openapi_route() -> Route:
     return Route(f"{PREFIX}/openapi.json", openapi, methods=["GET"])
 
 
+def _cors(settings: Settings) -> list[Middleware]:
+    """Let pages of the origins in the settings call the API; with a credential, never a cookie."""
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins.split(","),
+            allow_methods=["GET", "PUT", "POST", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization", "Content-Type", IDEMPOTENCY_KEY, "If-Match", "If-None-Match",
+                "Last-Event-ID", "Traceparent", "X-Correlation-Id", REQUEST_ID,
+            ],
+            expose_headers=[
+                "ETag", "Location", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset",
+                "Retry-After", "X-Trace-Id", REPLAYED, REQUEST_ID,
+            ],
+            max_age=600,
+        )
+    ]  # fmt: skip
+
+
 def create_app(settings: Settings) -> Starlette:
     """Make the ASGI application; its connections open with its lifespan.
 
@@ -81,12 +130,25 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        database = Database(settings.database_url_api, settings.database_pool_size)
+        database = Database(
+            settings.database_url_api,
+            settings.database_pool_size,
+            settings.slow_query_milliseconds / 1000,
+        )
+        tokens = AccessTokens(database, settings.api_key_pepper, settings.access_token_seconds)
+        redis = RedisCircuit(settings.redis_url, REDIS_ANSWER_SECONDS)
         services = Services(
             database=database,
             cache=AnswerCache(settings.redis_url),
             feed=Feed(database),
-            authenticator=Authenticator(database, settings.api_key_pepper),
+            authenticator=Authenticator(database, settings.api_key_pepper, tokens),
+            tokens=tokens,
+            hashing=PasswordHashing(),
+            outbox=Outbox(make_mailer(settings.mail_url, settings.mail_from)),
+            redis=redis,
+            rate_limits=RateLimits(redis),
+            idempotency=IdempotentAnswers(redis, settings.api_key_pepper),
+            settings=settings,
         )
         await database.open()
         services.feed.start()
@@ -95,7 +157,9 @@ def create_app(settings: Settings) -> Starlette:
             yield
         finally:
             await services.feed.stop()
+            await services.outbox.drain()
             await services.cache.close()
+            await redis.close()
             await database.close()
 
     app = Starlette(
@@ -105,7 +169,11 @@ def create_app(settings: Settings) -> Starlette:
             *pages.ROUTES,
             *health.ROUTES,
         ],
-        middleware=[Middleware(RequestMiddleware), Middleware(BodyLimitMiddleware)],
+        middleware=[
+            Middleware(RequestMiddleware),
+            *_cors(settings),
+            Middleware(RequestLimitMiddleware),
+        ],
         exception_handlers=dict(EXCEPTION_HANDLERS),
         lifespan=lifespan,
     )
@@ -133,6 +201,9 @@ def make_server(app: Starlette, settings: Settings) -> Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=settings.api_trusted_proxies,
+        # What does not fit is refused before it is a request; what does, by RequestLimitMiddleware.
+        h11_max_incomplete_event_size=2 * HEADER_BYTES_MAX,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         lifespan="on",
     )
@@ -154,6 +225,11 @@ def main(settings: Settings) -> int:
     """Serve the API in this process until SIGTERM or SIGINT; returns the exit code."""
     configure_logging(settings, "api")
     configure_tracing(settings, "api")
+    if not settings.api_key_pepper:
+        log.warning(
+            "SETTLER_API_KEY_PEPPER is not set: whoever has a copy of the database can sign tokens"
+            " and read kept answers; set it before people sign in"
+        )
     log.info("api starts", host=settings.api_host, port=settings.api_port)
     # Uvicorn raises the signal again once it has shut down; by then the work is done.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -216,6 +216,8 @@ OPERATIONS = (
         handler=backtest,
         name="backtest_definition",
         tag="reconciliations",
+        # It changes nothing.
+        scope="reconciliations:read",
         summary="Run a changed definition over the recorded history",
         description=(
             "Records come in the order they came in then, and event time passes when it passed "

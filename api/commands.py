@@ -1,5 +1,7 @@
 """Commands: handed in here, decided by the flow, their outcome readable by their id."""
 
+import asyncio
+import time
 import uuid
 from datetime import datetime
 from typing import Any, Literal
@@ -8,12 +10,14 @@ from psycopg.types.json import Jsonb
 from pydantic import BaseModel, Field
 
 from api.errors import ApiError, not_found
+from api.idempotency import FORM
 from api.operations import PREFIX, Answer, Call, Operation
 from api.parameters import parse_id
 from connectors.telemetry import trace_metadata
 
 # Command ids that come from Idempotency-Keys live in a namespace of their own.
 _NAMESPACE = uuid.UUID("b4b2fe21-6d7c-5f3e-9d6c-0c1d5b8c6a57")
+_LOOK_AGAIN_SECONDS = 0.1
 
 
 class WriteHeaders(BaseModel):
@@ -22,7 +26,7 @@ class WriteHeaders(BaseModel):
     idempotency_key: str | None = Field(
         None,
         alias="Idempotency-Key",
-        pattern=r"^[\x21-\x7e]{1,128}$",
+        pattern=FORM,
         description="Sending the same request again with the same key changes nothing.",
     )
     correlation_id: str | None = Field(
@@ -30,6 +34,19 @@ class WriteHeaders(BaseModel):
         alias="X-Correlation-Id",
         pattern=r"^[A-Za-z0-9_.:-]{1,128}$",
         description="Stands in the metadata of every event this leads to; default: the command.",
+    )
+
+
+class WaitQuery(BaseModel):
+    """How long a write may wait for its outcome."""
+
+    model_config = {"extra": "forbid"}
+
+    wait: float = Field(
+        0,
+        ge=0,
+        le=30,
+        description="Seconds to wait for the outcome; the command is `pending` if they run out.",
     )
 
 
@@ -65,6 +82,7 @@ async def submit(
     if headers.idempotency_key is not None:
         command_id = uuid.uuid5(_NAMESPACE, f"{call.tenant_id}/{headers.idempotency_key}")
     key = {"tenant_id": call.tenant_id, "command_id": command_id}
+    call.note(reconciliation_id, command_id=str(command_id), command_type=command_type)
     async with call.services.database.tenant(call.tenant_id) as session:
         await session.row(
             "submit_command",
@@ -73,7 +91,7 @@ async def submit(
                 "reconciliation_id": reconciliation_id,
                 "command_type": command_type,
                 "payload": Jsonb(payload),
-                "user_id": f"key:{call.identity.key_id}",
+                "user_id": call.identity.actor,
                 "correlation_id": headers.correlation_id or str(command_id),
                 "trace": Jsonb(trace_metadata()),
             },
@@ -83,9 +101,23 @@ async def submit(
     asked = (reconciliation_id, command_type, payload)
     if (row["reconciliation_id"], row["command_type"], row["payload"]) != asked:
         raise ApiError("idempotency_conflict")
+    row = await _wait_for_outcome(call, key, row)
     return Answer(
         _to_command(row), status=202, headers={"Location": f"{PREFIX}/commands/{command_id}"}
     )
+
+
+async def _wait_for_outcome(call: Call, key: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """Look again until the flow has decided or the caller's patience ends.
+
+    Looking again holds no connection between two looks, which listening would.
+    """
+    deadline = time.monotonic() + call.query(WaitQuery).wait
+    while row["status"] == "pending" and time.monotonic() < deadline:
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        async with call.services.database.tenant(call.tenant_id) as session:
+            row = await session.row("read_command", key) or row
+    return row
 
 
 async def read_command(call: Call) -> Command:

@@ -3,25 +3,33 @@
 Queries are named pieces of the `.sql` files in `api/sql`; each run is timed under its name.
 """
 
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Any
 
+import structlog
 from prometheus_client import Gauge, Histogram
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from api.auditing import CURRENT
+from api.idempotency import CURRENT_GUARD, Guard, refuse_claimed
 from connectors.postgres.connections import KEEPALIVE, LIMITS
 from connectors.postgres.queries import load_queries as load_named
 from connectors.postgres.queries import parse_queries
+
+log = structlog.get_logger("settler.api.database")
 
 # A request that waits longer than this for a connection is better told to come back: the pool is
 # either exhausted or the database is away, and a queue of seconds helps neither.
 POOL_WAIT_SECONDS = 2.0
 CONNECTIONS_MAX = 10
+
+SHARED_QUERIES = ("tenants", "users", "signing_keys", "audit")
 
 QUERY_SECONDS = Histogram(
     "settler_api_query_seconds",
@@ -36,28 +44,67 @@ POOL_WAITING = Gauge("settler_api_pool_waiting", "Requests that wait for a conne
 
 
 def load_queries() -> Mapping[str, bytes]:
-    """Read the queries of all `api/sql/*.sql`, and those that find a key and its tenant."""
+    """Read the queries of all `api/sql/*.sql`, and those about access, shared with operators."""
     files = sorted(resources.files("api.sql").iterdir(), key=lambda entry: entry.name)
     texts = [file.read_text(encoding="utf-8") for file in files if file.name.endswith(".sql")]
-    return load_named("tenants") | parse_queries("\n".join(texts))
+    queries = parse_queries("\n".join(texts))
+    for shared in SHARED_QUERIES:
+        queries |= load_named(shared)
+    return queries
 
 
 QUERIES = load_queries()
 
 
-class Session:
-    """One open transaction of one tenant; `rows` and `row` run named queries in it."""
+SLOW_QUIET_SECONDS = 60.0
+_TOLD_SLOW: dict[str, float] = {}
 
-    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+
+def _is_plain_read(query: bytes) -> bool:
+    lines = [line for line in query.splitlines() if not line.startswith(b"--")]
+    return lines[0].startswith((b"SELECT", b"WITH"))
+
+
+class Session:
+    """One open transaction; `rows` and `row` run named queries in it.
+
+    Attributes:
+        tenant_id: Whose rows it sees; empty where it is nobody's in particular.
+    """
+
+    def __init__(
+        self,
+        connection: AsyncConnection[DictRow],
+        tenant_id: str = "",
+        slow_seconds: float = math.inf,
+    ) -> None:
         self._connection = connection
+        self._slow_seconds = slow_seconds
+        self.tenant_id = tenant_id
 
     async def rows(self, name: str, parameters: Mapping[str, Any]) -> list[DictRow]:
         """Run the query `name` and give all its rows; none for a statement without an answer."""
         started = time.perf_counter()
         cursor = await self._connection.execute(QUERIES[name], parameters)
         rows = await cursor.fetchall() if cursor.description else []
-        QUERY_SECONDS.labels(name).observe(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        QUERY_SECONDS.labels(name).observe(seconds)
+        if seconds > self._slow_seconds:
+            await self._tell_slow(name, parameters, seconds)
         return rows
+
+    async def _tell_slow(self, name: str, parameters: Mapping[str, Any], seconds: float) -> None:
+        # The plan costs planning alone; still a database that is slow throughout is asked once
+        # a minute for each query.
+        now = time.monotonic()
+        if now - _TOLD_SLOW.get(name, -math.inf) < SLOW_QUIET_SECONDS:
+            return
+        _TOLD_SLOW[name] = now
+        plan = []
+        if _is_plain_read(QUERIES[name]):
+            cursor = await self._connection.execute(b"EXPLAIN " + QUERIES[name], parameters)
+            plan = [str(line["QUERY PLAN"]) for line in await cursor.fetchall()]
+        log.warning("slow query", query=name, duration_ms=round(seconds * 1000), plan=plan)
 
     async def row(self, name: str, parameters: Mapping[str, Any]) -> DictRow | None:
         """Run the query `name` and give its first row, or None."""
@@ -68,6 +115,21 @@ class Session:
     def connection(self) -> AsyncConnection[DictRow]:
         """The connection itself, for code of other packages that brings its own SQL."""
         return self._connection
+
+
+async def _claim(session: Session, guard: Guard) -> None:
+    """Note that this transaction does what is asked under an Idempotency-Key.
+
+    Raises:
+        ApiError: `already_done` or `idempotency_conflict`, when another one did: this is undone.
+    """
+    claimed = await session.row("claim_idempotency_key", guard.parameters)
+    if claimed is not None and claimed["is_ours"]:
+        # What the same request writes further on is its own.
+        CURRENT_GUARD.set(None)
+        return
+    kept = await session.row("read_idempotency_key", guard.parameters)
+    raise refuse_claimed(guard, bytes(kept["fingerprint"]) if kept else guard.fingerprint)
 
 
 async def _assume_role(connection: AsyncConnection[DictRow]) -> None:
@@ -87,10 +149,18 @@ class Database:
 
     Args:
         url: A libpq URL or connection string; its user must be `settler_api` or a member of it.
+        connections_max: Of the pool.
+        slow_seconds: A query that takes longer is logged with its plan.
     """
 
-    def __init__(self, url: str, connections_max: int = CONNECTIONS_MAX) -> None:
+    def __init__(
+        self,
+        url: str,
+        connections_max: int = CONNECTIONS_MAX,
+        slow_seconds: float = math.inf,
+    ) -> None:
         self._url = url
+        self._slow_seconds = slow_seconds
         self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
             url,
             connection_class=AsyncConnection[DictRow],
@@ -140,7 +210,14 @@ class Database:
             await connection.execute(
                 "SELECT set_config('settler.tenant_id', %s, true)", (tenant_id,)
             )
-            yield Session(connection)
+            session = Session(connection, tenant_id, self._slow_seconds)
+            yield session
+            entry = CURRENT.get()
+            if entry is not None and not snapshot:
+                await session.row("record_audit_if_written", entry.parameters(tenant_id))
+            guard = CURRENT_GUARD.get()
+            if guard is not None and not snapshot:
+                await _claim(session, guard)
 
     @asynccontextmanager
     async def anonymous(self) -> AsyncIterator[Session]:

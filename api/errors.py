@@ -30,12 +30,28 @@ class Kind:
 ERRORS: Mapping[str, Kind] = {
     "invalid_json": Kind(400, "The body is not valid JSON."),
     "invalid_parameter": Kind(400, "A parameter of the request cannot be used."),
+    "invalid_token": Kind(
+        400, "The code is wrong, was used before or has run out; ask for a new one."
+    ),
     "invalid_cursor": Kind(400, "The cursor is not one that this list gave out."),
     "unauthenticated": Kind(
         401,
-        "This needs an API key: send 'Authorization: Bearer rk_…'.",
+        "This needs an API key or a user's token: send 'Authorization: Bearer rk_…'.",
         {"WWW-Authenticate": 'Bearer realm="settler"'},
     ),
+    "invalid_credentials": Kind(
+        401,
+        "Tenant, e-mail address or password are wrong, or too many attempts have locked the user "
+        "for some minutes.",
+        {"WWW-Authenticate": 'Bearer realm="settler"'},
+    ),
+    "session_ended": Kind(
+        401,
+        "The refresh token is not one that can be used; sign in again.",
+        {"WWW-Authenticate": 'Bearer realm="settler"'},
+    ),
+    "forbidden": Kind(403, "This credential may not do that."),
+    "user_required": Kind(403, "This is about a user; it needs a user's token, not an API key."),
     "cross_site_request": Kind(403, "A session cookie may not be used from another site."),
     "not_found": Kind(404, "There is no such thing for this tenant."),
     "unknown_path": Kind(404, "There is nothing at this path; /api/v1/docs lists what there is."),
@@ -43,8 +59,22 @@ ERRORS: Mapping[str, Kind] = {
     "idempotency_conflict": Kind(
         409, "This Idempotency-Key was used before with another body; use a new key."
     ),
+    "request_in_progress": Kind(
+        409,
+        "A request with this Idempotency-Key is being answered; ask again in a moment.",
+        {"Retry-After": "1"},
+    ),
+    "already_done": Kind(
+        409,
+        "A request with this Idempotency-Key was done; its answer is no longer at hand. Read the "
+        "thing it was about, or use a new key to do it again.",
+    ),
+    "user_exists": Kind(409, "This e-mail address is another user's of this tenant."),
+    "last_owner": Kind(409, "This is the tenant's last owner; make another one first."),
+    "key_ended": Kind(409, "This key has ended; make a new one."),
     "body_too_large": Kind(413, "The body is larger than this service takes."),
     "unsupported_media_type": Kind(415, "The body's content type is not one this path takes."),
+    "password_refused": Kind(422, "The password may not be set."),
     "definition_invalid": Kind(422, "The definition cannot be used."),
     "backtest_too_large": Kind(
         422,
@@ -53,6 +83,12 @@ ERRORS: Mapping[str, Kind] = {
     "backtest_busy": Kind(
         503, "Another backtest is running in this process; try again.", {"Retry-After": "10"}
     ),
+    "rate_limited": Kind(
+        429, "Too many requests; go on when Retry-After has passed.", {"Retry-After": "1"}
+    ),
+    "uri_too_long": Kind(414, "Path and query string are longer than this service takes."),
+    "request_timeout": Kind(408, "The body did not arrive in time."),
+    "headers_too_large": Kind(431, "The request has more headers than this service takes."),
     "internal_error": Kind(500, "Something failed on our side; the trace id finds it in the logs."),
     "database_unavailable": Kind(
         503, "The database does not answer just now; try again shortly.", {"Retry-After": "2"}
@@ -80,6 +116,7 @@ class ErrorBody(BaseModel):
     message: str = Field(description="A sentence a person can act on.")
     details: list[ErrorDetail] | None = None
     trace_id: str = Field(description="Finds this request in logs and traces.")
+    request_id: str = Field(description="The request's `X-Request-Id`, or one made for it.")
 
 
 class ApiError(SettlerError):
@@ -89,16 +126,22 @@ class ApiError(SettlerError):
         code: A key of `ERRORS`.
         message: In place of the table's sentence, where more can be said.
         details: The wrong values, if they can be named.
+        headers: In place of the table's, where more can be said.
     """
 
     def __init__(
-        self, code: str, message: str | None = None, details: Sequence[ErrorDetail] = ()
+        self,
+        code: str,
+        message: str | None = None,
+        details: Sequence[ErrorDetail] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         kind = ERRORS[code]
         super().__init__(message or kind.message)
         self.code = code
         self.message = message or kind.message
         self.details = list(details)
+        self.headers = dict(headers or {})
 
 
 def not_found(what: str, name: str) -> ApiError:
@@ -117,24 +160,26 @@ def from_validation(error: ValidationError, code: str = "invalid_parameter") -> 
 
 
 def error_response(
-    trace_id: str, code: str, message: str | None = None, details: Sequence[ErrorDetail] = ()
+    scope: Mapping[str, Any],
+    code: str,
+    message: str | None = None,
+    details: Sequence[ErrorDetail] = (),
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """Render one error of the table."""
+    """Render one error of the table for the request of an ASGI scope."""
     kind = ERRORS[code]
     body: dict[str, Any] = {"error": code, "message": message or kind.message}
     if details:
         body["details"] = [detail.model_dump() for detail in details]
-    body["trace_id"] = trace_id
-    return JSONResponse(body, kind.status, headers=dict(kind.headers or {}))
-
-
-def _trace_id(request: Request) -> str:
-    return str(request.scope.get("settler.trace_id", ""))
+    body["trace_id"] = str(scope.get("settler.trace_id", ""))
+    body["request_id"] = str(scope.get("settler.request_id", ""))
+    sent = {"Cache-Control": "no-store", **(kind.headers or {}), **(headers or {})}
+    return JSONResponse(body, kind.status, headers=sent)
 
 
 def _from_api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return error_response(_trace_id(request), error.code, error.message, error.details)
+    return error_response(request.scope, error.code, error.message, error.details, error.headers)
 
 
 def _from_http_exception(request: Request, error: Exception) -> Response:
@@ -142,7 +187,7 @@ def _from_http_exception(request: Request, error: Exception) -> Response:
     code = {404: "unknown_path", 405: "method_not_allowed", 413: "body_too_large"}.get(
         error.status_code, "invalid_parameter"
     )
-    response = error_response(_trace_id(request), code)
+    response = error_response(request.scope, code)
     response.headers.update(error.headers or {})
     return response
 
@@ -150,9 +195,7 @@ def _from_http_exception(request: Request, error: Exception) -> Response:
 def _from_database(request: Request, error: Exception) -> Response:
     timed_out = isinstance(error, psycopg.errors.QueryCanceled)
     request.scope["settler.error"] = f"{type(error).__name__}: {error}".strip()
-    return error_response(
-        _trace_id(request), "query_timeout" if timed_out else "database_unavailable"
-    )
+    return error_response(request.scope, "query_timeout" if timed_out else "database_unavailable")
 
 
 #: For Starlette: exception class → how it is answered. Anything else is an `internal_error`.
@@ -163,4 +206,6 @@ EXCEPTION_HANDLERS: Mapping[Any, Any] = {
     TooManyRequests: _from_database,
     psycopg.OperationalError: _from_database,
     psycopg.InterfaceError: _from_database,
+    # A primary that became a standby under us: writes come back once it is found again.
+    psycopg.errors.ReadOnlySqlTransaction: _from_database,
 }

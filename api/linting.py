@@ -99,6 +99,8 @@ OPERATIONS = (
         handler=lint,
         name="lint_definition",
         tag="reconciliations",
+        # It changes nothing.
+        scope="reconciliations:read",
         summary="Lint a definition",
         description=(
             "Says which rules of a valid definition cannot match, or may match wrongly, and what "

@@ -19,7 +19,7 @@ from api.parameters import (
     parse_id,
 )
 
-MatchStatus = Literal["confirmed", "suggested", "superseded"]
+MatchStatus = Literal["confirmed", "suggested", "superseded", "rejected", "reversed"]
 
 
 class Match(BaseModel):
@@ -38,8 +38,16 @@ class Match(BaseModel):
     source_amount: Amount
     target_amount: Amount
     difference: Amount = Field(description="target − source")
+    source_amounts: list[Amount] | None = Field(
+        description="Of a suggestion, the amounts of `source_ids`, in their order."
+    )
+    target_amounts: list[Amount] | None = Field(description="As `source_amounts`.")
     reason: str | None = Field(
-        description="Why it is only suggested or no longer stands; null on a confirmed match."
+        description="Why it is only suggested or no longer stands, or what a person said of it; "
+        "null on a match that a rule made."
+    )
+    command_id: str | None = Field(
+        description="The command that last changed it; null: a rule or a correction did."
     )
     matched_at: datetime
 
@@ -68,7 +76,7 @@ class MatchesQuery(SuggestionsQuery):
     """Filters of matches."""
 
     status: Annotated[
-        Literal["confirmed", "suggested", "superseded", "any"],
+        Literal["confirmed", "suggested", "superseded", "rejected", "reversed", "any"],
         Field(description="Where the match stands; `any` shows all."),
     ] = "confirmed"
     match_type: Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many"] | None = None
@@ -83,12 +91,19 @@ def to_match(row: dict[str, Any]) -> dict[str, Any]:
         "source_amount": amount_text(row["source_minor"], currency),
         "target_amount": amount_text(row["target_minor"], currency),
         "difference": amount_text(row["difference_minor"], currency),
+        "source_amounts": _amounts(row["source_amounts"], currency),
+        "target_amounts": _amounts(row["target_amounts"], currency),
     }
+
+
+def _amounts(minors: list[Any] | None, currency: str) -> list[str] | None:
+    return None if minors is None else [amount_text(minor, currency) for minor in minors]
 
 
 _COPIED = (
     "match_id", "reconciliation_id", "position", "status", "rule", "match_type",
-    "definition_version", "source_ids", "target_ids", "currency", "reason", "matched_at",
+    "definition_version", "source_ids", "target_ids", "currency", "reason", "command_id",
+    "matched_at",
 )  # fmt: skip
 
 

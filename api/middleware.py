@@ -1,5 +1,6 @@
-"""What happens to every request: a trace, a log line, metrics, safe headers, a body limit."""
+"""What happens to every request: ids, a trace, a log line, metrics, safe headers."""
 
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -11,14 +12,11 @@ from prometheus_client import Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ApiError, error_response
+from api.errors import error_response
 from connectors.telemetry import TRACEPARENT, context_from_metadata
 
 log = structlog.get_logger("settler.api")
 tracer = trace.get_tracer("settler.api")
-
-# A definition is a few kilobytes; one with long holiday lists a few hundred.
-BODY_BYTES_MAX = 1024 * 1024
 
 REQUESTS = Counter(
     "settler_api_requests_total", "Answered requests.", ["method", "route", "status"]
@@ -38,11 +36,18 @@ SECURITY_HEADERS: Mapping[str, str] = {
         "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+# RFC 6797, section 7.2: said over TLS only. A year, as browsers' own lists ask for.
+STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
+
+REQUEST_ID = "X-Request-Id"
+_REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 # Asked every few seconds by machines; a log line each would bury the others.
 _QUIET_ROUTES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
@@ -63,6 +68,12 @@ def _with_valid_trace(span: trace.Span) -> trace.Span:
     return NonRecordingSpan(context)
 
 
+def _request_id(scope: Scope) -> str:
+    # One from outside goes into log lines and headers: only what is harmless there is taken.
+    stated = Headers(scope=scope).get(REQUEST_ID, "")
+    return stated if _REQUEST_ID_FORM.fullmatch(stated) else secrets.token_hex(16)
+
+
 class RequestMiddleware:
     """The outermost layer: everything that is said about a request is said here."""
 
@@ -80,7 +91,12 @@ class RequestMiddleware:
         )
         span = _with_valid_trace(raw_span)
         scope["settler.trace_id"] = f"{span.get_span_context().trace_id:032x}"
-        with trace.use_span(span, end_on_exit=False), IN_FLIGHT.track_inprogress():
+        scope["settler.request_id"] = _request_id(scope)
+        with (
+            trace.use_span(span, end_on_exit=False),
+            structlog.contextvars.bound_contextvars(request_id=scope["settler.request_id"]),
+            IN_FLIGHT.track_inprogress(),
+        ):
             await self._answer(scope, receive, send, span)
         raw_span.end()
 
@@ -95,7 +111,12 @@ class RequestMiddleware:
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
+                for name, value in scope.get("settler.rate_headers", {}).items():
+                    headers.setdefault(name, value)
                 headers["X-Trace-Id"] = scope["settler.trace_id"]
+                headers[REQUEST_ID] = scope["settler.request_id"]
             await send(message)
 
         try:
@@ -105,7 +126,7 @@ class RequestMiddleware:
             span.record_exception(error)
             if status:
                 raise
-            response = error_response(scope["settler.trace_id"], "internal_error")
+            response = error_response(scope, "internal_error")
             await response(scope, receive, send_with_headers)
         finally:
             _report(scope, span, status or 499, time.perf_counter() - started)
@@ -136,38 +157,9 @@ def _report(scope: Scope, span: trace.Span, status: int, seconds: float) -> None
         status=status,
         duration_ms=round(seconds * 1000, 2),
         trace_id=scope["settler.trace_id"],
+        request_id=scope["settler.request_id"],
+        address=scope["client"][0] if scope.get("client") else None,
         tenant_id=identity.tenant_id if identity else None,
-        key_id=identity.key_id if identity else None,
+        actor=identity.actor if identity else None,
         error=scope.get("settler.error"),
     )
-
-
-class BodyLimitMiddleware:
-    """Refuses bodies over a limit, by their stated length or as they arrive."""
-
-    def __init__(self, app: ASGIApp, bytes_max: int = BODY_BYTES_MAX) -> None:
-        self.app = app
-        self.bytes_max = bytes_max
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with a `receive` that counts."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        stated = Headers(scope=scope).get("content-length", "0")
-        if not stated.isdecimal() or int(stated) > self.bytes_max:
-            response = error_response(scope["settler.trace_id"], "body_too_large")
-            await response(scope, receive, send)
-            return
-        received = 0
-
-        async def counting_receive() -> Message:
-            nonlocal received
-            message = await receive()
-            if message["type"] == "http.request":
-                received += len(message.get("body", b""))
-                if received > self.bytes_max:
-                    raise ApiError("body_too_large")
-            return message
-
-        await self.app(scope, counting_receive, send)

@@ -7,10 +7,16 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.errors import ERRORS, ErrorBody
+from api.idempotency import FORM, HEADER, REPLAYED
+from api.identity import ANYONE
 from api.operations import PREFIX, Operation
 
 _TEMPLATE = "#/components/schemas/{model}"
-_EVERY_OPERATION = ("internal_error", "database_unavailable", "query_timeout")
+# Refused before the operation is known, or where its own part begins.
+_EVERY_OPERATION = (
+    "internal_error", "database_unavailable", "query_timeout", "rate_limited", "uri_too_long",
+    "headers_too_large", "body_too_large",
+)  # fmt: skip
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +58,23 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
     ]
 
 
+def _idempotency_parameter(operation: Operation) -> list[dict[str, Any]]:
+    """Describe the header that every write with a credential takes."""
+    if operation.method == "GET" or not operation.secured:
+        return []
+    described: dict[str, Any] = {
+        "name": HEADER,
+        "in": "header",
+        "required": False,
+        "description": (
+            "For a day the same request with the same key is done once and answered the same, with "
+            f"`{REPLAYED}: true`; another request with it is refused."
+        ),
+        "schema": {"type": "string", "pattern": FORM},
+    }
+    return [described]
+
+
 def _error_answers(codes: Sequence[str]) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for code in codes:
@@ -73,9 +96,16 @@ def _codes(operation: Operation) -> list[str]:
     if operation.query is not None and "cursor" in operation.query.model_fields:
         codes.append("invalid_cursor")
     if operation.body is not None:
-        codes += ["invalid_json", "body_too_large", "unsupported_media_type"]
+        codes += ["invalid_json", "unsupported_media_type", "request_timeout"]
     if operation.secured:
         codes.append("unauthenticated")
+    if operation.secured and operation.required_scope != ANYONE:
+        codes.append("forbidden")
+    if operation.secured and operation.method != "GET":
+        codes += [
+            "cross_site_request", "invalid_parameter", "idempotency_conflict",
+            "request_in_progress", "already_done",
+        ]  # fmt: skip
     return sorted({*codes, *_EVERY_OPERATION})
 
 
@@ -93,7 +123,12 @@ def _operation(operation: Operation, refs: dict[type[BaseModel], dict[str, Any]]
         "parameters": [
             *_path_parameters(operation.path),
             *_parameters(operation.query, "query"),
-            *_parameters(operation.headers, "header"),
+            *_idempotency_parameter(operation),
+            *(
+                parameter
+                for parameter in _parameters(operation.headers, "header")
+                if parameter["name"] != HEADER
+            ),
         ],
         "responses": {str(operation.status): success, **_error_answers(_codes(operation))},
     }
@@ -102,6 +137,8 @@ def _operation(operation: Operation, refs: dict[type[BaseModel], dict[str, Any]]
         described["requestBody"] = {"required": True, "content": content}
     if not operation.secured:
         described["security"] = []
+    elif operation.required_scope != ANYONE:
+        described["x-required-scope"] = operation.required_scope
     return described
 
 
@@ -145,8 +182,14 @@ def make_document(operations: Sequence[Operation], version: str) -> dict[str, An
                     "scheme": "bearer",
                     "description": "An API key: `rk_<prefix>_<secret>`.",
                 },
+                "access_token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A user's access token, from `/auth/sign-in`.",
+                },
                 "session": {"type": "apiKey", "in": "cookie", "name": "settler_session"},
             },
         },
-        "security": [{"api_key": []}, {"session": []}],
+        "security": [{"api_key": []}, {"access_token": []}, {"session": []}],
     }

@@ -11,11 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.auditing import CURRENT, AuditEntry
 from api.errors import ApiError, from_validation
+from api.idempotency import make_guard
 from api.identity import Identity
 from api.services import Services
 
 PREFIX = "/api/v1"
+# A definition has eight levels. What walks a body calls itself once a level.
+DEPTH_MAX = 32
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -53,6 +57,18 @@ class Call:
     def trace_id(self) -> str:
         """The trace this request belongs to, 32 hex digits."""
         return str(self.request.scope["settler.trace_id"])
+
+    @property
+    def address(self) -> str | None:
+        """The caller's address, as far as it is known."""
+        return self.request.client.host if self.request.client else None
+
+    def note(self, target: str | None = None, **details: object) -> None:
+        """Say more for the audit log about what is being changed; never a secret."""
+        entry = CURRENT.get()
+        if entry is not None:
+            entry.target = target or entry.target
+            entry.details |= details
 
     def path(self, name: str) -> str:
         """Give a path parameter."""
@@ -116,11 +132,13 @@ class Operation:
         answers: The success status and its model.
         errors: Codes it can answer with, beside those that every operation can.
         secured: Whether it needs a credential.
+        scope: What the credential must be allowed; by default the tag's `read` or `write`.
+        counted: Each call counts as a guess at a secret, see `count_guess`.
         stream: The answer is a stream of server-sent events instead of JSON.
         name: The operation's id, where one handler serves two methods.
     """
 
-    method: Literal["GET", "PUT", "POST", "DELETE"]
+    method: Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
     path: str
     handler: Handler
     tag: str
@@ -134,6 +152,8 @@ class Operation:
     status: int = 200
     errors: Sequence[str] = ()
     secured: bool = True
+    scope: str | None = None
+    counted: bool = False
     stream: bool = False
     name: str | None = None
 
@@ -142,9 +162,17 @@ class Operation:
         """The handler's name unless told otherwise; unique over all operations."""
         return self.name or str(getattr(self.handler, "__name__", ""))
 
+    @property
+    def required_scope(self) -> str:
+        """The scope a credential must have; one that nobody has keeps everybody out."""
+        verb = "read" if self.method == "GET" else "write"
+        return self.scope or f"{self.tag.replace(' ', '_')}:{verb}"
+
 
 def require_media_type(request: Request, *allowed: str) -> str:
     """Give the body's media type without parameters, refusing others than `allowed`."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ApiError("unsupported_media_type", "The body is compressed; send it as it is.")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in allowed:
         raise ApiError(
@@ -158,16 +186,51 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Which of two counts differs from parser to parser (RFC 8259, section 4).
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:64]!r} stands twice in one object")
+    return found
+
+
+def _depth_exceeds(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return False
+    return levels == 0 or any(_depth_exceeds(each, levels - 1) for each in inner)
+
+
+def require_depth(parsed: Any) -> None:
+    """Hold that a parsed body is nested no deeper than `DEPTH_MAX` levels.
+
+    Raises:
+        ApiError: `invalid_json`.
+    """
+    if _depth_exceeds(parsed, DEPTH_MAX):
+        raise ApiError("invalid_json", f"The body is nested more than {DEPTH_MAX} levels deep.")
+
+
 def parse_json(raw: bytes) -> Any:
     """Parse a body; numbers with a fraction stay text, exactly as they were written.
 
     Raises:
-        ApiError: `invalid_json`, saying where.
+        ApiError: `invalid_json`, saying where: also for a name that stands twice in an object, and
+            for more than `DEPTH_MAX` levels.
     """
     try:
-        return json.loads(raw, parse_float=str, parse_constant=_refuse_constant)
+        parsed = json.loads(
+            raw,
+            parse_float=str,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_refuse_twice,
+        )
     except (ValueError, RecursionError) as error:
         raise ApiError("invalid_json", f"The body is not valid JSON: {error}.") from error
+    require_depth(parsed)
+    return parsed
 
 
 def _render(request: Request, answer: Answer) -> Response:
@@ -185,21 +248,87 @@ def _render(request: Request, answer: Answer) -> Response:
     return Response(body, answer.status, headers, "application/json")
 
 
+async def _identify(request: Request) -> Identity:
+    """Tell who calls, and count the request.
+
+    Raises:
+        ApiError: `unauthenticated`, `cross_site_request` or `rate_limited`.
+    """
+    services: Services = request.app.state.services
+    try:
+        identity = await services.authenticator.identify(request)
+    except ApiError as error:
+        if error.code == "unauthenticated" and "authorization" in request.headers:
+            await count_guess(request)
+        raise
+    request.scope["settler.identity"] = identity
+    limit = identity.requests_per_minute or services.settings.rate_limit_credential
+    standing = await services.rate_limits.spend("credential", identity.actor, limit)
+    request.scope["settler.rate_headers"] = standing.headers
+    if not standing.is_allowed:
+        raise ApiError("rate_limited", headers=standing.headers)
+    return identity
+
+
+async def count_guess(request: Request) -> None:
+    """Count something of which one address has no business doing many: signing in, a wrong key.
+
+    Raises:
+        ApiError: `rate_limited`.
+    """
+    services: Services = request.app.state.services
+    address = request.client.host if request.client else "unknown"
+    standing = await services.rate_limits.spend(
+        "guesses", address, services.settings.rate_limit_guesses
+    )
+    if not standing.is_allowed:
+        raise ApiError("rate_limited", headers=standing.headers)
+
+
+def _audit_entry(call: Call) -> AuditEntry | None:
+    """Say who changes what, for the audit log; None where nothing is changed or nobody is known."""
+    if call.operation.method == "GET" or not call.operation.secured:
+        return None
+    return AuditEntry(
+        actor=call.identity.actor,
+        action=call.operation.operation_id,
+        target="/".join(str(value) for value in call.request.path_params.values())[:512] or None,
+        address=call.address,
+        trace_id=call.trace_id,
+    )
+
+
+async def _run(call: Call) -> Response:
+    told = CURRENT.set(_audit_entry(call))
+    try:
+        answer = await call.operation.handler(call)
+    finally:
+        CURRENT.reset(told)
+    if isinstance(answer, Response):
+        return answer
+    if isinstance(answer, BaseModel):
+        answer = Answer(answer, call.operation.status)
+    return _render(call.request, answer)
+
+
 def make_route(operation: Operation) -> Route:
     """Make the Starlette route that authenticates, runs the handler and renders its answer."""
 
     async def endpoint(request: Request) -> Response:
         request.scope["settler.route"] = PREFIX + operation.path
         identity = None
+        if operation.counted:
+            await count_guess(request)
         if operation.secured:
-            identity = await request.app.state.services.authenticator.identify(request)
-            request.scope["settler.identity"] = identity
-        answer = await operation.handler(Call(request, operation, identity))
-        if isinstance(answer, Response):
-            return answer
-        if isinstance(answer, BaseModel):
-            answer = Answer(answer, operation.status)
-        return _render(request, answer)
+            identity = await _identify(request)
+            identity.require(operation.required_scope)
+        call = Call(request, operation, identity)
+        if identity is None or operation.method == "GET":
+            return await _run(call)
+        guard = await make_guard(request, identity.tenant_id, identity.actor)
+        if guard is None:
+            return await _run(call)
+        return await call.services.idempotency.once(guard, lambda: _run(call))
 
     return Route(
         PREFIX + operation.path, endpoint, methods=[operation.method], name=operation.operation_id

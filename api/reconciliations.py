@@ -6,9 +6,16 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, Field, RootModel
 
-from api.commands import Command, WriteHeaders, submit
+from api.commands import Command, WaitQuery, WriteHeaders, submit
 from api.errors import ApiError, ErrorDetail, not_found
-from api.operations import Answer, Call, Operation, parse_json, require_media_type
+from api.operations import (
+    Answer,
+    Call,
+    Operation,
+    parse_json,
+    require_depth,
+    require_media_type,
+)
 from api.pagination import Page, PageQuery, cut_page, decode_cursor
 from api.summaries import Summary, read_summary, to_summary
 from domain.definition_parsing import parse_definition
@@ -81,7 +88,19 @@ class DefinitionQuery(BaseModel):
 
 
 class _ExactLoader(yaml.SafeLoader):
-    """A YAML loader that leaves numbers with a fraction and dates as the text they are."""
+    """A YAML loader that leaves numbers with a fraction and dates as the text they are.
+
+    A key that stands twice in a mapping is an error, as YAML 1.2.2, section 3.2.1.3, has it.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Make a mapping of distinct keys."""
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) != len(node.value):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key stands twice in one mapping", node.start_mark
+            )
+        return mapping
 
 
 _ExactLoader.yaml_implicit_resolvers = {
@@ -103,10 +122,12 @@ def parse_yaml(raw: bytes) -> Any:
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(raw, _ExactLoader)):
             raise ApiError("invalid_json", "The body is YAML with an alias; write it out.")
-        return yaml.load(raw, _ExactLoader)  # noqa: S506 - a SafeLoader with fewer resolvers
+        parsed = yaml.load(raw, _ExactLoader)  # noqa: S506 - a SafeLoader with fewer resolvers
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = " ".join(str(error).split())
         raise ApiError("invalid_json", f"The body is not valid YAML: {where}") from error
+    require_depth(parsed)
+    return parsed
 
 
 def check_definition(raw: Any, tenant_id: str) -> Definition:
@@ -220,6 +241,7 @@ def _define(method: Any, name: str) -> Operation:
             "The definition is checked at once; it is in force when the command is `done`. Its "
             "`tenant_id` may be absent and may not be another tenant."
         ),
+        query=WaitQuery,
         headers=WriteHeaders,
         body=DefinitionDocument,
         body_media_types=MEDIA_TYPES,

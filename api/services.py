@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from api.access_tokens import AccessTokens
     from api.caching import AnswerCache
     from api.database import Database
     from api.feed import Feed
+    from api.idempotency import IdempotentAnswers
     from api.identity import Authenticator
+    from api.mailing import Outbox
+    from api.password_hashing import PasswordHashing
+    from api.rate_limits import RateLimits
+    from api.redis_circuit import RedisCircuit
+    from connectors.settings import Settings
 
 
 @dataclass(slots=True)
@@ -20,4 +27,11 @@ class Services:
     cache: AnswerCache
     feed: Feed
     authenticator: Authenticator
+    tokens: AccessTokens
+    hashing: PasswordHashing
+    outbox: Outbox
+    redis: RedisCircuit
+    rate_limits: RateLimits
+    idempotency: IdempotentAnswers
+    settings: Settings
     streams_open: int = 0

@@ -6,8 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.identity import COOKIE, SESSION_SECONDS, Identity, require_same_origin
+from api.identity import ANYONE, COOKIE, SESSION_SECONDS, Identity
 from api.operations import Call, Operation
+from api.origins import require_same_origin
 
 
 class SignIn(BaseModel):
@@ -22,8 +23,10 @@ class SessionInfo(BaseModel):
     """Who is signed in."""
 
     tenant_id: str
-    key_name: str
-    expires_at: datetime | None = Field(description="Null when asked with an API key.")
+    key_name: str | None = Field(description="Null for a user.")
+    expires_at: datetime | None = Field(
+        description="Of the browser's session; null for any other credential."
+    )
 
 
 def _is_secure(request: Request) -> bool:
@@ -96,6 +99,7 @@ OPERATIONS = (
         status=201,
         errors=("unauthenticated", "cross_site_request"),
         secured=False,
+        counted=True,
     ),
     Operation(
         method="GET",
@@ -104,6 +108,7 @@ OPERATIONS = (
         tag="session",
         summary="Tell who is signed in",
         answer=SessionInfo,
+        scope=ANYONE,
     ),
     Operation(
         method="DELETE",

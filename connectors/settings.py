@@ -51,6 +51,22 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _mail_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value != "log:" and (parts.scheme not in ("smtp", "smtps") or not parts.hostname):
+        raise ValueError("is neither log: nor a URL of the form smtp://user:password@host:587")
+    return value
+
+
+def _origins(value: str) -> str:
+    origins = [origin.strip() for origin in value.split(",") if origin.strip()]
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+            raise ValueError(f"has {origin!r} where an origin such as https://host:port belongs")
+    return ",".join(origins)
+
+
 def _bootstrap_servers(value: str) -> str:
     servers = [server.strip() for server in value.split(",")]
     for server in servers:
@@ -77,6 +93,7 @@ def _lower(value: object) -> object:
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+MailUrl = Annotated[str, AfterValidator(_mail_url)]
 ReadableFile = Annotated[str, AfterValidator(_readable_file)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -134,6 +151,25 @@ class Settings(BaseSettings):
     api_port: Port = Field(default=8080, examples=[8080])
     api_key_pepper: str = Field(
         default="", repr=False, pattern=r"^(.{16,})?$", examples=["32 random characters"]
+    )
+    api_trusted_proxies: str = Field(default="127.0.0.1", examples=["10.0.0.0/8,127.0.0.1"])
+    cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
+        default="", examples=["https://dashboard.example.com"]
+    )
+    rate_limit_credential: int = Field(default=300_000, ge=1, le=10**9, examples=[6000])
+    rate_limit_address: int = Field(default=300_000, ge=1, le=10**9, examples=[12_000])
+    rate_limit_guesses: int = Field(default=30, ge=1, le=10**9, examples=[30])
+    slow_query_milliseconds: int = Field(default=500, ge=1, le=60_000, examples=[500])
+    access_token_seconds: int = Field(default=600, ge=60, le=3600, examples=[600])
+    refresh_token_days: int = Field(default=7, ge=1, le=90, examples=[7])
+    session_days: int = Field(default=30, ge=1, le=365, examples=[30])
+    mail_url: MailUrl | None = Field(
+        default=None, repr=False, examples=["smtp://settler:secret@mail.example.com:587"]
+    )
+    mail_from: str = Field(
+        default="Settler <settler@localhost>",
+        pattern=r"^[^\r\n]{3,256}$",
+        examples=["Settler <settler@example.com>"],
     )
 
     flush_rows: int = Field(default=50_000, ge=1, le=1_000_000, examples=[50_000])

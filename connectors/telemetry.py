@@ -29,13 +29,19 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _SECRET_TEXT = re.compile(
-    r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)|\brk_[A-Za-z0-9_\-.]+|(?<=Bearer )\S+"
+    r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)|\b(?:rk|rt|ot)_[A-Za-z0-9_\-.]+|(?<=Bearer )\S+"
+    # A JWT; and an e-mail address, which a name before the host of a URL only looks like.
+    r"|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
+    r"|(?<![/:@\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 )
 _PROPAGATOR = TraceContextTextMapPropagator()
 # A collector that is not there holds a stopping process up by so long, for every 512 spans that
 # wait, 2,048 at most: 12 s, less than a supervisor gives it.
 _EXPORT_SECONDS = 3.0
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+# Several lines on purpose, and written by us.
+_BLOCKS = frozenset({"stack", "exception"})
 
 EventDict = MutableMapping[str, Any]
 
@@ -70,7 +76,11 @@ def configure_logging(settings: Settings, role: str) -> None:
         render = [structlog.processors.format_exc_info, redact]
         render.append(structlog.processors.JSONRenderer(ensure_ascii=False))
     else:
-        render = [redact, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        render = [
+            redact,
+            escape_controls,
+            _console_renderer(),
+        ]
     level = _LEVELS[settings.log_level]
     structlog.configure(
         processors=[*shared, *render],
@@ -90,8 +100,15 @@ def configure_logging(settings: Settings, role: str) -> None:
     root.setLevel(level)
 
 
+def _console_renderer() -> structlog.dev.ConsoleRenderer:
+    # The default shows the values of local variables, passwords and keys among them.
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+
+
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Blank what must not be in a log: values under secret names, passwords in URLs, API keys."""
+    """Blank what must not be in a log: values under secret names, and see `redact_text`."""
     for name, value in event.items():
         if _SECRET_NAME.search(name) and value is not None:
             event[name] = REDACTED
@@ -100,8 +117,18 @@ def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+def escape_controls(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Keep a value on its line: JSON does so by itself, text for people has to be told."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable() and name not in _BLOCKS:
+            event[name] = "".join(
+                letter if letter.isprintable() else ascii(letter)[1:-1] for letter in value
+            )
+    return event
+
+
 def redact_text(text: str) -> str:
-    """Blank passwords in URLs, bearer credentials and API keys within a text."""
+    """Blank passwords in URLs, credentials, tokens and e-mail addresses within a text."""
     return _SECRET_TEXT.sub(
         lambda found: REDACTED if found[1] is None else f"{found[1]}:{REDACTED}", text
     )

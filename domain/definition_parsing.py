@@ -30,7 +30,7 @@ from domain.transaction_decoding import KNOWN_FIELDS, SCOPE_ID
 
 _DECIMAL_SIGNS = (".", ",")
 _THOUSANDS_SIGNS = (",", ".", " ", "'", "’", "\N{NO-BREAK SPACE}", "_")
-_COLUMN_FIELDS = tuple(sorted(KNOWN_FIELDS - {"attributes", "supersedes"}))
+_COLUMN_FIELDS = tuple(sorted(KNOWN_FIELDS - {"attributes"}))
 
 _DEFAULT_WAIT_US = 3 * DAY_US
 _DEFAULT_LATENESS_US = 10 * MINUTE_US
@@ -140,9 +140,7 @@ def _side(section: Section) -> SideSpec:
         section.refuse("columns", "must be a mapping: our field to the file's column")
         given = {}
     for field, value in given.items():
-        if field == "supersedes":
-            section.refuse("columns.supersedes", "supersedes is not supported yet")
-        elif field in _COLUMN_FIELDS or is_attribute(field):
+        if field in _COLUMN_FIELDS or is_attribute(field):
             columns[field] = _column(section, str(field), value)
         else:
             section.refuse(

@@ -75,7 +75,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "conditions": [_condition(condition) for condition in rule.conditions],
         "amount": _amount(rule.amount),
         "selection": _selection(rule),
-        "outcome": "confirm",
+        "outcome": rule.outcome,
         "settle": "immediate" if rule.immediate else format_duration(rule.settle_us),
     }
     if rule.date is not None:

@@ -30,6 +30,7 @@ RoundingMode = Literal["half_even", "half_up"]
 FeeOrder = Literal["parallel", "cascading"]
 Selection = Literal["suggest", "leave_unmatched", "lowest_id", "prefer"]
 Preference = Literal["fewest_members", "closest_amount", "closest_date", "oldest", "newest"]
+Outcome = Literal["confirm", "suggest"]
 
 
 #: Operators that hold when two forms of text are equal; the others look at both texts of a pair.
@@ -176,6 +177,7 @@ class Rule:
         max_size: How many members each many side may have where groups are found by subset
             search; None for other rules.
         prefer: With selection `prefer`: what makes one candidate better than another, in order.
+        outcome: `suggest` leaves every match to a person.
     """
 
     name: str
@@ -189,6 +191,7 @@ class Rule:
     immediate: bool
     max_size: int | None = None
     prefer: tuple[Preference, ...] = ()
+    outcome: Outcome = "confirm"
 
 
 @dataclass(frozen=True, slots=True)

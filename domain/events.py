@@ -81,7 +81,12 @@ class RecordMatched(msgspec.Struct, array_like=True, tag="RecordMatched", frozen
 
 
 class MatchSuggested(msgspec.Struct, array_like=True, tag="MatchSuggested", frozen=True, gc=False):
-    """A set of transactions that could match in more than one way was put before a person."""
+    """A set of transactions was put before a person.
+
+    They could match in more than one way, or the rule leaves its matches to a person. `single`
+    says that the whole set is one possible match. The amounts are the members', in their order;
+    events of the first releases have none.
+    """
 
     rule: str
     match_type: str
@@ -93,6 +98,9 @@ class MatchSuggested(msgspec.Struct, array_like=True, tag="MatchSuggested", froz
     target_minor: int
     newest_ms: int
     reason: str
+    source_amounts: list[int] = []
+    target_amounts: list[int] = []
+    single: bool = False
     compared: Compared | None = None
 
 
@@ -106,6 +114,57 @@ class MatchSuperseded(
     source_ids: list[str]
     target_ids: list[str]
     reason: str
+
+
+class MatchConfirmed(msgspec.Struct, array_like=True, tag="MatchConfirmed", frozen=True, gc=False):
+    """A person made a match: of a suggestion or of some of its members, or by hand.
+
+    `rule` is "manual" for a match by hand. `suggestion_id` names the suggestion it is of; when all
+    its members are confirmed the match has the suggestion's id and the suggestion ends with this.
+    """
+
+    rule: str
+    match_type: str
+    definition_version: int
+    source_ids: list[str]
+    target_ids: list[str]
+    currency: str
+    source_minor: int
+    target_minor: int
+    newest_ms: int
+    suggestion_id: str | None
+    reason: str | None
+    command_id: str
+    compared: Compared | None = None
+
+
+class MatchRejected(msgspec.Struct, array_like=True, tag="MatchRejected", frozen=True, gc=False):
+    """A person rejected a suggestion; its rule does not suggest the same members again."""
+
+    match_id: str
+    rule: str
+    source_ids: list[str]
+    target_ids: list[str]
+    reason: str | None
+    command_id: str
+
+
+class MatchReversed(msgspec.Struct, array_like=True, tag="MatchReversed", frozen=True, gc=False):
+    """A confirmed match was undone; its members are pending again.
+
+    `command_id` is the person's command; None when a correction of a member undid it.
+    """
+
+    match_id: str
+    rule: str
+    source_ids: list[str]
+    target_ids: list[str]
+    currency: str
+    source_minor: int
+    target_minor: int
+    reason: str | None
+    command_id: str | None
+    compared: Compared | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -154,12 +213,61 @@ class ExceptionReclassified(
 class ExceptionResolved(
     msgspec.Struct, array_like=True, tag="ExceptionResolved", frozen=True, gc=False
 ):
-    """An exception closed; `match_id` names the match that closed it, if one did."""
+    """An exception closed; `match_id` names the match that closed it, if one did.
+
+    `superseded`: the transaction was corrected. `first_corrected`: the one whose value it had
+    brought again was, so that it is no duplicate any more and pending again.
+    """
 
     side: int
     transaction_id: str
     resolution: str
     match_id: str | None
+
+
+class TransactionSuperseded(
+    msgspec.Struct, array_like=True, tag="TransactionSuperseded", frozen=True, gc=False
+):
+    """A record gave way to the one of its side that corrects it.
+
+    It was pending when this happened: what it was matched, suggested or an exception in ended
+    just before. `late` says that its correction had come first. A correction under the same id
+    names that id as `superseded_by`.
+    """
+
+    side: int
+    transaction_id: str
+    superseded_by: str
+    amount_minor: int
+    currency: str
+    late: bool
+
+
+class ReconciliationPaused(
+    msgspec.Struct, array_like=True, tag="ReconciliationPaused", frozen=True, gc=False
+):
+    """From here on records are accepted and pending, and nothing is decided."""
+
+    reason: str | None
+    command_id: str
+
+
+class ReconciliationResumed(
+    msgspec.Struct, array_like=True, tag="ReconciliationResumed", frozen=True, gc=False
+):
+    """Matching goes on, with everything that came meanwhile."""
+
+    reason: str | None
+    command_id: str
+
+
+class CommandRefused(msgspec.Struct, array_like=True, tag="CommandRefused", frozen=True, gc=False):
+    """A command could not be done; nothing was changed. `code` is stable, `message` a sentence."""
+
+    command_id: str
+    command_type: str
+    code: str
+    message: str
 
 
 class DuplicateDetected(
@@ -183,10 +291,17 @@ Event = (
     | RecordMatched
     | MatchSuggested
     | MatchSuperseded
+    | MatchConfirmed
+    | MatchRejected
+    | MatchReversed
     | RecordUnmatched
     | ExceptionReclassified
     | ExceptionResolved
     | DuplicateDetected
+    | TransactionSuperseded
+    | ReconciliationPaused
+    | ReconciliationResumed
+    | CommandRefused
 )
 
 #: Current `event_version` of every type; the batch format fixes them all.
@@ -199,7 +314,7 @@ Upcaster = Callable[[RawEvent], RawEvent]
 UPCASTERS: Mapping[int, Mapping[str, Upcaster]] = {}
 
 
-def difference_of(event: RecordMatched | MatchSuggested) -> int:
+def difference_of(event: RecordMatched | MatchSuggested | MatchConfirmed | MatchReversed) -> int:
     """Target − source as compared, in minor units of the currency compared in."""
     sums = event.compared or event
     return sums.target_minor - sums.source_minor

@@ -12,10 +12,13 @@ from domain.events import (
     Event,
     ExceptionReclassified,
     ExceptionResolved,
+    MatchConfirmed,
+    MatchReversed,
     MatchSuggested,
     RecordMatched,
     RecordUnmatched,
     TransactionsAccepted,
+    TransactionSuperseded,
     decode_events,
     difference_of,
 )
@@ -41,14 +44,20 @@ def _candidates(fields: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _name_match(
-    event: RecordMatched | MatchSuggested, tenant_id: str, reconciliation_id: str
+    event: RecordMatched | MatchConfirmed | MatchSuggested | MatchReversed,
+    tenant_id: str,
+    reconciliation_id: str,
 ) -> dict[str, Any]:
     fields = msgspec.structs.asdict(event)
     source, target = fields.pop("source_minor"), fields.pop("target_minor")
-    fields["match_id"] = match_id(
-        tenant_id, reconciliation_id, event.rule, event.source_ids, event.target_ids,
-        event.newest_ms,
-    )  # fmt: skip
+    if not isinstance(event, MatchReversed):
+        fields["match_id"] = match_id(
+            tenant_id, reconciliation_id, event.rule, event.source_ids, event.target_ids,
+            event.newest_ms,
+        )  # fmt: skip
+    for name in ("source_amounts", "target_amounts"):
+        if name in fields:
+            fields[name] = [amount_text(minor, event.currency) for minor in fields[name]]
     fields["source_amount"] = amount_text(source, event.currency)
     fields["target_amount"] = amount_text(target, event.currency)
     compared = event.compared
@@ -88,7 +97,7 @@ def _name_accepted(event: TransactionsAccepted) -> dict[str, Any]:
 
 def name_event(event: Event, tenant_id: str, reconciliation_id: str) -> dict[str, Any]:
     """Give an event's fields by name, with the ids that derive from them."""
-    if isinstance(event, RecordMatched | MatchSuggested):
+    if isinstance(event, RecordMatched | MatchConfirmed | MatchSuggested | MatchReversed):
         return _name_match(event, tenant_id, reconciliation_id)
     if isinstance(event, TransactionsAccepted):
         return _name_accepted(event)
@@ -101,9 +110,9 @@ def name_event(event: Event, tenant_id: str, reconciliation_id: str) -> dict[str
         )
     if isinstance(event, RecordUnmatched | ExceptionReclassified):
         fields["candidates"] = _candidates(fields)
-    if isinstance(event, DuplicateDetected):
+    if isinstance(event, DuplicateDetected | TransactionSuperseded):
         fields["side"] = SIDE_NAMES[event.side]
-    if isinstance(event, RecordUnmatched | DuplicateDetected):
+    if isinstance(event, RecordUnmatched | DuplicateDetected | TransactionSuperseded):
         fields["amount"] = amount_text(fields.pop("amount_minor"), event.currency)
     return fields
 

@@ -8,32 +8,34 @@ from collections.abc import Sequence
 
 import msgspec
 
-from domain.definition_parsing import parse_definition
+from domain.commands import AnyCommand, CannotBeDone, Pause, Resume
 from domain.definitions import Definition
 from domain.events import (
-    DuplicateDetected,
+    CommandRefused,
     Event,
-    ExceptionReclassified,
-    ExceptionResolved,
-    MatchSuggested,
     MatchSuperseded,
     ReconciliationDefined,
-    RecordMatched,
-    RecordUnmatched,
+    ReconciliationPaused,
+    ReconciliationResumed,
     TransactionsAccepted,
     WatermarkAdvanced,
 )
-from domain.identity import match_id, stream_id
+from domain.folding import fold_accepted, fold_event
+from domain.identity import stream_id
 from domain.matching.acceptance import Acceptance
-from domain.matching.book import Book, Suggestion
+from domain.matching.book import Book
 from domain.matching.cases import END_OF_TIME_US
 from domain.matching.due import SECOND_US
 from domain.matching.legs import DUPLICATE, OPEN, Leg
+from domain.matching.people import decide
 from domain.matching.settling import Settling
-from domain.transactions import Rejection, Transaction, unpack_transaction
+from domain.transactions import Rejection, Transaction
 
 # Event time is written down once a minute of it has passed, and whenever it decided something.
 _WATERMARK_STEP_US = 60_000_000
+# A command is given again only while its decision is on its way to the store, or if it never got
+# there; of this many decided since, none is.
+_COMMANDS_REMEMBERED = 10_000
 
 
 class Chunk(msgspec.Struct):
@@ -85,6 +87,8 @@ class Reconciliation:
         recorded_watermark_us: The event time that the last recorded event told.
         watermark_us: Event time; None before both sides were seen or input fell idle.
         last_input_us: The clock at the last input; not part of what is recorded.
+        paused: Records are accepted and nothing is decided.
+        commands: Ids of those decided lately.
     """
 
     def __init__(self, definition: Definition, definition_version: int = 1) -> None:
@@ -96,7 +100,8 @@ class Reconciliation:
         self.newest: list[int | None] = [None, None]
         self.watermark_us: int | None = None
         self.last_input_us: int | None = None
-        self.commands: set[str] = set()
+        self.paused = False
+        self.commands: dict[str, None] = {}
         self.book = Book(definition)
         self.recorded_watermark_us: int | None = None
 
@@ -109,26 +114,41 @@ class Reconciliation:
 
     def advance(self, chunk: Chunk) -> Decision:
         """Accept a chunk's transactions and decide what they and the time they bring make final."""
-        settling = self._settling(settles=False)
-        acceptance = Acceptance(self.book, settling, self._forgotten_before())
-        accepted = acceptance.accept(chunk.transactions, chunk.raws)
         events: list[Event] = []
-        if accepted or chunk.offsets:
-            events.append(
-                TransactionsAccepted(
-                    acceptance.counts(),
-                    chunk.offsets,
-                    acceptance.redelivered,
-                    chunk.rejected + len(acceptance.rejections),
-                )
+        journal: list[bytes] = []
+        rejections: list[Rejection] = []
+        place, offsets, redelivered, rejected = 0, chunk.offsets, 0, chunk.rejected
+        while True:
+            settling = self._settling(settles=False)
+            acceptance = Acceptance(
+                self.book, settling, self._forgotten_before(), decides=not self.paused
             )
-        events += settling.events
-        self._note_newest(acceptance.newest)
+            place = acceptance.accept(chunk.transactions, chunk.raws, place)
+            self._look_again(settling)
+            self._note_newest(acceptance.newest)
+            redelivered += acceptance.redelivered
+            rejected += len(acceptance.rejections)
+            events += settling.events[: acceptance.undone]
+            if acceptance.journal or offsets:
+                events.append(
+                    TransactionsAccepted(
+                        acceptance.counts(),
+                        offsets,
+                        redelivered,
+                        rejected,
+                    )
+                )
+                offsets, redelivered, rejected = {}, 0, 0
+            events += settling.events[acceptance.undone :]
+            journal += acceptance.journal
+            rejections += acceptance.rejections
+            if place == len(chunk.transactions):
+                break
         self.last_input_us = chunk.now_us
         if chunk.caught_up:
             events += self._let_time_pass(self._time_by_input())
         self.version += len(events)
-        return Decision(events, accepted, acceptance.rejections)
+        return Decision(events, journal, rejections)
 
     def tick(self, tick: Tick) -> Decision:
         """Decide what is due by now; a second tick of the same time decides nothing."""
@@ -166,16 +186,57 @@ class Reconciliation:
         before = self.version
         self.evolve_all(events, [])
         settling = self._settling(settles=False)
-        immediate = any(rule.immediate for rule in self.book.rules)
-        for leg in self._open_legs():
-            # A look at one leg may match others or set them aside as duplicates.
-            if leg.rule == OPEN and leg.disposition != DUPLICATE:
-                self.book.due.plan(leg, leg.occurred_at + self.book.looks[0])
-                if immediate:
-                    settling.arrived(leg)
+        self._look_at_all(settling)
         events += settling.events
         self.version = before + len(events)
         return Decision(events)
+
+    def decide(self, command: AnyCommand, command_id: str) -> Decision:
+        """Decide what a person asks; a known command changes nothing.
+
+        Raises:
+            CannotBeDone: As things stand; nothing was changed.
+        """
+        if command_id in self.commands:
+            return Decision([])
+        settling = self._settling(settles=False)
+        if isinstance(command, Pause | Resume):
+            self._pause_or_resume(settling, command, command_id)
+        else:
+            decide(settling, command, command_id)
+        self.remember_command(command_id)
+        self._look_again(settling)
+        self.version += len(settling.events)
+        return Decision(settling.events)
+
+    def refuse(self, command_id: str, command_type: str, refusal: CannotBeDone) -> Decision:
+        """Put on record that a command cannot be done; a known one changes nothing."""
+        if command_id in self.commands:
+            return Decision([])
+        self.remember_command(command_id)
+        self.version += 1
+        return Decision([CommandRefused(command_id, command_type, refusal.code, str(refusal))])
+
+    def _pause_or_resume(
+        self, settling: Settling, command: Pause | Resume, command_id: str
+    ) -> None:
+        pausing = isinstance(command, Pause)
+        if pausing == self.paused:
+            raise CannotBeDone(
+                "already_paused" if pausing else "not_paused",
+                f"Reconciliation {self.reconciliation_id} is {'' if pausing else 'not '}paused.",
+            )
+        self.paused = pausing
+        event = ReconciliationPaused if pausing else ReconciliationResumed
+        settling.events.append(event(command.reason, command_id))
+        if not pausing:
+            self._look_at_all(settling)
+
+    def remember_command(self, command_id: str) -> None:
+        """Know a command as decided, be it by a refusal."""
+        self.commands[command_id] = None
+        if len(self.commands) > _COMMANDS_REMEMBERED:
+            del self.commands[next(iter(self.commands))]
 
     def finish(self) -> Decision:
         """Let time run out: every settle and wait ends, in order."""
@@ -185,7 +246,7 @@ class Reconciliation:
 
     def wake_us(self, now_us: int) -> int | None:
         """The clock at which a tick may decide something without new input; None if never."""
-        due_us = self.book.due.first_us()
+        due_us = None if self.paused else self.book.due.first_us()
         if due_us is None:
             return None
         by_input = self._time_by_input()
@@ -194,6 +255,24 @@ class Reconciliation:
         window = self.definition.window
         idle_at = (self.last_input_us or now_us) + window.idle_us
         return max(idle_at, due_us + window.lateness_us + SECOND_US)
+
+    def _look_again(self, settling: Settling) -> None:
+        """Look at what a step has changed, or plan it for when deciding goes on."""
+        if self.paused:
+            self.book.plan_again()
+        else:
+            settling.look_again()
+
+    def _look_at_all(self, settling: Settling) -> None:
+        """Look at every open leg, for rules that do not wait now and for the others in time."""
+        immediate = any(rule.immediate for rule in self.book.rules)
+        for leg in self.open_legs():
+            # A look at one leg may match others or set them aside as duplicates.
+            if leg.rule == OPEN and leg.disposition != DUPLICATE:
+                self.book.due.plan(leg, leg.occurred_at + self.book.looks[0])
+                if immediate and not self.paused:
+                    settling.arrived(leg)
+        self._look_again(settling)
 
     def _settling(self, settles: bool) -> Settling:
         return Settling(self.book, self.definition_version, self.watermark_us, settles)
@@ -217,6 +296,8 @@ class Reconciliation:
 
     def _let_time_pass(self, instant_us: int | None) -> list[Event]:
         """Move event time to `instant_us`, if that is ahead, and decide what is due."""
+        if self.paused:
+            return []
         before = self.watermark_us
         if instant_us is not None and (before is None or instant_us > before):
             self.watermark_us = instant_us
@@ -232,7 +313,8 @@ class Reconciliation:
         self.book.forget_before(self.watermark_us - self.definition.window.remember_us)
         return settling.events
 
-    def _open_legs(self) -> list[Leg]:
+    def open_legs(self) -> list[Leg]:
+        """Every open leg, oldest first."""
         legs = [leg for side in self.book.known for leg in side.values() if isinstance(leg, Leg)]
         return sorted(legs, key=lambda leg: (leg.occurred_at, leg.side, leg.transaction_id))
 
@@ -244,87 +326,8 @@ class Reconciliation:
         for event in events:
             if isinstance(event, TransactionsAccepted):
                 count = sum(entry[2] for entry in event.counts)
-                self._accept(journal[place : place + count])
+                fold_accepted(self, journal[place : place + count])
                 place += count
             else:
-                self.evolve(event)
+                fold_event(self, event)
             self.version += 1
-
-    def evolve(self, event: Event) -> None:  # noqa: C901 - one short case a type
-        """Fold one recorded event other than the journal's."""
-        book = self.book
-        match event:
-            case RecordMatched():
-                self._close(event)
-            case MatchSuggested():
-                self._suggest(event)
-            case MatchSuperseded():
-                if event.match_id in book.suggestions:
-                    book.withdraw(event.match_id)
-                    book.again.clear()
-            case RecordUnmatched():
-                if event.category != "duplicate":
-                    leg = book.open_leg(event.side, event.transaction_id)
-                    ids = tuple(candidate.transaction_id for candidate in event.candidates)
-                    book.open_exception(leg, event.category, ids)
-            case ExceptionReclassified():
-                if event.category != "duplicate":
-                    leg = book.open_leg(event.side, event.transaction_id)
-                    ids = tuple(candidate.transaction_id for candidate in event.candidates)
-                    book.exceptions[leg] = (event.category, ids)
-            case DuplicateDetected():
-                book.set_duplicate(book.open_leg(event.side, event.transaction_id))
-            case WatermarkAdvanced():
-                self.watermark_us = self.recorded_watermark_us = event.watermark_us
-                book.forget_before(event.watermark_us - self.definition.window.remember_us)
-            case ReconciliationDefined():
-                self._define(event)
-            case ExceptionResolved():
-                pass  # the match or suggestion beside it has closed the exception
-            case _:
-                raise AssertionError(f"{type(event).__name__} is not folded here")
-
-    def _accept(self, journal: list[bytes]) -> None:
-        book = self.book
-        for packed in journal:
-            transaction = unpack_transaction(packed, self.tenant_id, self.reconciliation_id)
-            leg = book.leg_of(transaction)
-            book.put_in(leg)
-            occurred_at = leg.occurred_at
-            newest = self.newest[transaction.side]
-            if newest is None or occurred_at > newest:
-                self.newest[transaction.side] = occurred_at
-
-    def _rule_index(self, name: str) -> int:
-        for rule in self.book.rules:
-            if rule.name == name:
-                return rule.index
-        return len(self.book.rules)
-
-    def _close(self, event: RecordMatched) -> None:
-        by_rule = self._rule_index(event.rule)
-        for side, ids in enumerate((event.source_ids, event.target_ids)):
-            for transaction_id in ids:
-                self.book.take_out(self.book.open_leg(side, transaction_id), by_rule)
-
-    def _suggest(self, event: MatchSuggested) -> None:
-        book = self.book
-        identity = match_id(
-            self.tenant_id,
-            self.reconciliation_id,
-            event.rule,
-            event.source_ids,
-            event.target_ids,
-            event.newest_ms,
-        )
-        sources = tuple(book.open_leg(0, one) for one in event.source_ids)
-        targets = tuple(book.open_leg(1, one) for one in event.target_ids)
-        index = self._rule_index(event.rule)
-        book.suggest(identity, Suggestion(event.rule, index, sources, targets))
-
-    def _define(self, event: ReconciliationDefined) -> None:
-        definition = parse_definition(event.definition, self.tenant_id, self.reconciliation_id)
-        self.definition_version = event.definition_version
-        self.commands.add(event.command_id)
-        if definition != self.book.definition:
-            self.book.use(definition)

@@ -19,6 +19,7 @@ from domain.definitions import (
     Condition,
     DateWindow,
     MatchType,
+    Outcome,
     Preference,
     Rule,
     Selection,
@@ -57,7 +58,7 @@ def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str
         parse_condition(inner, inner_path, problems)
         for inner_path, inner in section.items("conditions")
     )
-    section.choice("outcome", ("confirm",), "confirm", ("suggest",))
+    outcome = section.choice("outcome", get_args(Outcome), "confirm")
     whole_key, max_size = _group(section, match_type, conditions)
     selection, prefer = _selection(section)
     uniques = sum(condition.unique for condition in conditions)
@@ -80,6 +81,7 @@ def parse_rule(value: object, path: str, problems: list[Problem], time_zone: str
         immediate=immediate,
         max_size=max_size,
         prefer=prefer,
+        outcome=cast(Outcome, outcome),
     )
 
 

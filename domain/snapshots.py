@@ -1,23 +1,39 @@
 """The state of a reconciliation as bytes, so that recovery need not fold the whole stream.
 
-Format 1 is a MessagePack array in the order of `_Snapshot`. Open legs are their packed transaction
-and what matching has made of them; everything that follows from these is built again.
+Format 2 is a MessagePack array in the order of `_Snapshot`. Open legs and the members of matches
+are their packed transactions and what matching has made of them; everything that follows from
+these is built again. Format 1 kept too little of what was closed to undo it; such a snapshot is
+passed over, and the stream folded from its start.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from domain.definition_parsing import parse_definition
-from domain.matching.book import Suggestion
+from domain.events import Compared
 from domain.matching.due import SECOND_US
-from domain.matching.legs import Leg
+from domain.matching.legs import Leg, Settled, Suggestion, Superseded
 from domain.matching.pools import UniquePool
+from domain.matching.refusals import Refusal
 from domain.reconciliation import Reconciliation
-from domain.transactions import unpack_transaction
 
 #: Written now; `restore` reads this one and says so of any other.
-FORMAT = 1
+FORMAT = 2
+
+# A closed transaction: the place of its match in `_Snapshot.matches`; its packed content when it
+# is a duplicate; who corrected it and what had come under its id.
+_Reference = int | bytes | tuple[str, list[bytes]]
+
+
+class _Closed(msgspec.Struct, array_like=True):
+    """What was closed of one day of event time."""
+
+    day: int
+    ids: list[list[str]]
+    references: list[list[_Reference]]
+    spent: list[tuple[int, list[Any], list[str]]]
 
 
 class _Snapshot(msgspec.Struct, array_like=True):
@@ -28,47 +44,34 @@ class _Snapshot(msgspec.Struct, array_like=True):
     newest: list[int | None]
     watermark_us: int | None
     recorded_watermark_us: int | None
+    paused: bool
     commands: list[str]
     open_legs: list[tuple[bytes, int]]
     exceptions: list[tuple[int, str, str, list[str]]]
-    suggestions: list[tuple[str, str, int, list[str], list[str]]]
-    # side → ids and content hashes of closed transactions, by day of event time
-    closed: list[
-        tuple[int, list[list[str]], list[list[int]], list[tuple[int, list[Any], list[str]]]]
-    ]
+    suggestions: list[tuple[str, str, int, list[str], list[str], bool]]
+    matches: list[tuple[str, int, list[bytes], list[bytes], Compared | None]]
+    closed: list[_Closed]
     rivals: list[tuple[int, bytes]]
+    refusals: list[tuple[str | None, list[str], list[str]]]
+    # rule, side and id of every duplicate the present rules have set aside
+    duplicates: list[tuple[int, int, str]]
+    replaced: list[dict[str, list[bytes]]]
+
+
+class _Head(msgspec.Struct, array_like=True):
+    format: int
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Snapshot)
+_head_decoder = msgspec.msgpack.Decoder(_Head)
 
 
 def snapshot(state: Reconciliation) -> bytes:
     """Write the state down; costs time in proportion to what is open and remembered."""
     book = state.book
-    closed = []
-    for day, one in sorted(book.closed.items()):
-        one.spread(book.pools[0])
-        ids = [
-            [
-                known_id
-                for known_id in one.ids[side]
-                if isinstance(book.known[side].get(known_id), int)
-            ]
-            for side in (0, 1)
-        ]
-        hashes = [
-            [one for one in map(book.known[side].get, ids[side]) if isinstance(one, int)]
-            for side in (0, 1)
-        ]
-        spent = []
-        for place, keys in enumerate(one.spent):
-            pool = book.pools[place // 2]
-            if isinstance(pool, UniquePool):
-                holders = [pool.spent_by(place % 2, key) or "" for key in keys]
-                spent.append((place, keys, holders))
-        closed.append((day, ids, hashes, spent))
     legs = [leg for known in book.known for leg in known.values() if isinstance(leg, Leg)]
+    matches, closed = _write_closed(state)
     return _encoder.encode(
         _Snapshot(
             FORMAT,
@@ -78,7 +81,8 @@ def snapshot(state: Reconciliation) -> bytes:
             state.newest,
             state.watermark_us,
             state.recorded_watermark_us,
-            sorted(state.commands),
+            state.paused,
+            list(state.commands),
             [(leg.packed, book.due_second(leg)) for leg in legs],
             [
                 (leg.side, leg.transaction_id, category, list(ids))
@@ -91,13 +95,74 @@ def snapshot(state: Reconciliation) -> bytes:
                     one.rule_index,
                     [leg.transaction_id for leg in one.sources],
                     [leg.transaction_id for leg in one.targets],
+                    one.single,
                 )
                 for identity, one in book.suggestions.items()
             ],
+            [
+                (
+                    one.rule,
+                    one.newest_ms,
+                    list(one.packed(0)),
+                    list(one.packed(1)),
+                    one.compared,
+                )
+                for one in matches
+            ],
             closed,
-            [(leg.rule, leg.packed) for one in book.closed.values() for leg in one.rivals],
+            [(leg.rule, leg.packed) for leg in book.closed.rivals()],
+            [(one.rule, list(one.source_ids), list(one.target_ids)) for one in book.refusals],
+            list(_duplicates(state)),
+            [{one: list(contents) for one, contents in side.items()} for side in book.replaced],
         )
     )
+
+
+def _duplicates(state: Reconciliation) -> Iterator[tuple[int, int, str]]:
+    book = state.book
+    for index, pool in enumerate(book.pools):
+        if isinstance(pool, UniquePool):
+            for side, one in pool.aside:
+                if isinstance(book.known[side].get(one), bytes):
+                    yield index, side, one
+
+
+def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
+    """What is closed, by day, and the matches it speaks of."""
+    book = state.book
+    matches: list[Settled] = []
+    places: dict[int, int] = {}
+    days = []
+    book.closed.spread(book.pools[0])
+    for day, one in sorted(book.closed.days.items()):
+        ids: list[list[str]] = [[], []]
+        references: list[list[_Reference]] = [[], []]
+        for side in (0, 1):
+            known = book.known[side]
+            # One that was open again in between stands here twice.
+            for known_id in dict.fromkeys(one.ids[side]):
+                entry = known.get(known_id)
+                if entry is None or isinstance(entry, Leg):
+                    continue
+                ids[side].append(known_id)
+                if isinstance(entry, Settled):
+                    place = places.setdefault(id(entry), len(matches))
+                    if place == len(matches):
+                        matches.append(entry)
+                    references[side].append(place)
+                elif isinstance(entry, Superseded):
+                    references[side].append((entry.by, list(entry.contents)))
+                else:
+                    references[side].append(entry)
+        spent = []
+        for place, keys in enumerate(one.spent):
+            pool = book.pools[place // 2]
+            if isinstance(pool, UniquePool):
+                used = [(key, pool.spent_by(place % 2, key)) for key in dict.fromkeys(keys)]
+                held = [(key, holder) for key, holder in used if holder is not None]
+                spent.append((place, [key for key, _ in held], [holder for _, holder in held]))
+        days.append(_Closed(day, ids, references, spent))
+    return matches, days
 
 
 def restore(data: bytes) -> Reconciliation:
@@ -106,55 +171,82 @@ def restore(data: bytes) -> Reconciliation:
     Raises:
         ValueError: A format this release does not know.
     """
-    stored = _decoder.decode(data)
-    if stored.format != FORMAT:
+    written = _head_decoder.decode(data).format
+    if written != FORMAT:
         raise ValueError(
-            f"snapshot has format {stored.format}, this release reads {FORMAT}; "
+            f"snapshot has format {written}, this release reads {FORMAT}; "
             "delete it to fold the stream from its start, or run the release that wrote it"
         )
+    stored = _decoder.decode(data)
     state = Reconciliation(parse_definition(stored.definition), stored.definition_version)
     state.version = stored.version
     state.newest = stored.newest
     state.watermark_us = stored.watermark_us
     state.recorded_watermark_us = stored.recorded_watermark_us
-    state.commands = set(stored.commands)
-    _restore_open(state, stored)
+    state.paused = stored.paused
+    state.commands = dict.fromkeys(stored.commands)
+    for rule, source_ids, target_ids in stored.refusals:
+        state.book.refuse(Refusal(rule, tuple(source_ids), tuple(target_ids)))
+    # What is closed comes first: a value it has used up is then not filed for an open leg.
     _restore_closed(state, stored)
+    _restore_open(state, stored)
     return state
 
 
 def _restore_open(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
-    tenant, reconciliation = state.tenant_id, state.reconciliation_id
+    dues = []
     for packed, due in stored.open_legs:
-        leg = book.leg_of(unpack_transaction(packed, tenant, reconciliation))
-        book.put_back(leg, due)
+        leg = book.leg_of(book.unpack(packed))
+        book.file(leg)
+        dues.append((leg, due))
     for side, transaction_id, category, ids in stored.exceptions:
         book.open_exception(book.open_leg(side, transaction_id), category, tuple(ids))
-    for identity, rule, index, source_ids, target_ids in stored.suggestions:
+    for identity, rule, index, source_ids, target_ids, single in stored.suggestions:
         sources = tuple(book.open_leg(0, one) for one in source_ids)
         targets = tuple(book.open_leg(1, one) for one in target_ids)
-        dues = [(leg, leg.due) for leg in (*sources, *targets)]
-        book.suggest(identity, Suggestion(rule, index, sources, targets))
-        for leg, due in dues:
-            if due:
-                book.due.plan(leg, (due - 1) * SECOND_US)
+        book.suggest(identity, Suggestion(rule, index, sources, targets, single))
+    for leg, due in dues:
+        if due:
+            book.due.plan(leg, (due - 1) * SECOND_US)
 
 
 def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
-    tenant, reconciliation = state.tenant_id, state.reconciliation_id
-    for day, ids, hashes, spent in stored.closed:
-        one = book.closed[day] = book.new_closed()
+    matches = [
+        Settled(rule, newest_ms, _alone(sources), _alone(targets), (), compared)
+        for rule, newest_ms, sources, targets, compared in stored.matches
+    ]
+    for of_day in stored.closed:
+        one = book.closed.of_day(of_day.day)
         for side in (0, 1):
-            one.ids[side].extend(ids[side])
-            book.known[side].update(zip(ids[side], hashes[side], strict=True))
-        for place, keys, holders in spent:
+            one.ids[side].extend(of_day.ids[side])
+            known = book.known[side]
+            for known_id, reference in zip(of_day.ids[side], of_day.references[side], strict=True):
+                if isinstance(reference, int):
+                    known[known_id] = matches[reference]
+                elif isinstance(reference, bytes):
+                    known[known_id] = reference
+                else:
+                    known[known_id] = Superseded(reference[0], tuple(reference[1]))
+        for place, keys, holders in of_day.spent:
             pool = book.pools[place // 2]
             assert isinstance(pool, UniquePool)
             pool.sides[place % 2].update(zip(keys, holders, strict=True))
             one.spent[place].extend(keys)
-    for rule, packed in stored.rivals:
-        leg = book.leg_of(unpack_transaction(packed, tenant, reconciliation))
-        leg.rule = rule
+    for index, side, duplicate in stored.duplicates:
+        packed, pool = book.known[side][duplicate], book.pools[index]
+        assert isinstance(packed, bytes)
+        assert isinstance(pool, UniquePool)
+        slot = book.rules[index].slot
+        pool.set_aside(side, book.leg_of(book.unpack(packed)).keys[slot], duplicate)
+    for side, contents in enumerate(stored.replaced):
+        book.replaced[side].update({one: tuple(packed) for one, packed in contents.items()})
+    for index, packed in stored.rivals:
+        leg = book.leg_of(book.unpack(packed))
+        leg.rule = index
         book.put_back_rival(leg)
+
+
+def _alone(members: list[bytes]) -> bytes | tuple[bytes, ...]:
+    return members[0] if len(members) == 1 else tuple(members)

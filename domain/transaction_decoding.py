@@ -47,7 +47,7 @@ REQUIRED_FIELDS = (
     "currency",
     "occurred_at",
 )
-_EXTRA_FIELDS = frozenset({"fee", "base_amount", "base_currency", "fx_rate", "fx_to"})
+_EXTRA_FIELDS = frozenset({"fee", "base_amount", "base_currency", "fx_rate", "fx_to", "supersedes"})
 KNOWN_FIELDS = frozenset(
     {
         *REQUIRED_FIELDS,
@@ -102,11 +102,6 @@ def read_content(fields: Mapping[str, object], now_us: int | None) -> Content:
     assert tenant_id
     assert reconciliation_id
     assert transaction_id
-    if not _is_blank(fields.get("supersedes")):
-        raise FieldRefused(
-            "unsupported_field",
-            "supersedes is not supported yet; the record is kept and can be redriven later",
-        )
     currency = _currency(fields, "currency")
     assert currency
     occurred_at, is_date = _occurred_at(fields["occurred_at"], now_us)
@@ -334,6 +329,7 @@ def _extra(fields: Mapping[str, object], currency: str) -> Extra | None:
         except AmountInvalid as problem:
             raise FieldRefused(problem.code, f"fx_rate {problem}") from None
     fx_to = _currency(fields, "fx_to")
-    if fee_minor is None and base_minor is None and fx_rate is None:
+    supersedes = _transaction_id(fields, "supersedes")
+    if fee_minor is None and base_minor is None and fx_rate is None and supersedes is None:
         return None
-    return fee_minor, base_minor, base_currency, fx_rate, fx_to, None
+    return fee_minor, base_minor, base_currency, fx_rate, fx_to, supersedes

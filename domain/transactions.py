@@ -170,6 +170,11 @@ def field_value(transaction: Transaction, name: str) -> str | None:
     raise KeyError(name)
 
 
+def supersedes(transaction: Transaction) -> str | None:
+    """The id of the same side that a record corrects, if it is a correction."""
+    return None if transaction.extra is None else transaction.extra[5]
+
+
 def _transaction(content: Content, side: int, offset: int) -> Transaction:
     packed = PackedContent(
         PACKED_FORMAT,

@@ -8,7 +8,6 @@ from connectors.postgres.store import Store
 from domain.definition_parsing import parse_definition
 from domain.events import ReconciliationDefined, decode_events
 from domain.reconciliation import Reconciliation
-from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
 from domain.snapshots import restore
 
 _UNKNOWN_SECONDS = 2.0
@@ -60,7 +59,7 @@ class Surroundings:
 def rebuild(claim: Claim) -> Reconciliation | None:
     """Fold a claimed stream to its state; None for a stream without any event."""
     state: Reconciliation | None = None
-    if claim.snapshot is not None and claim.snapshot_format == SNAPSHOT_FORMAT:
+    if claim.snapshot is not None:
         state = restore(claim.snapshot)
     for batch in claim.batches:
         events = decode_events(batch.events, batch.format)

@@ -18,6 +18,7 @@ from typing_extensions import override
 from connectors.postgres.inbox import Command
 from connectors.postgres.records import CommandOutcome, DeadLetter, StreamCommit
 from connectors.telemetry import context_from_metadata, trace_metadata
+from domain.commands import CannotBeDone
 from domain.definition_parsing import parse_definition
 from domain.errors import DefinitionInvalid
 from domain.identity import stream_id
@@ -26,6 +27,13 @@ from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
 from domain.snapshots import snapshot
 from domain.transactions import Rejection
 from flows.arrivals import UNKEYED, Arrivals
+from flows.commanding import (
+    decide_command,
+    metadata_of,
+    refuse,
+    refused,
+    unknown_reconciliation,
+)
 from flows.storing import Outgoing, Snapshot
 from flows.surroundings import Surroundings, rebuild
 
@@ -200,47 +208,75 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
     # -- commands and time --
 
     def _command(self, command: Command, out: list[Outgoing]) -> None:
-        assert command.command_type == "define", command.command_type
+        if command.command_type == "define":
+            self._define(command, out)
+            return
+        state = self._hold()
+        if state is None:
+            commit = _no_stream()
+            commit.command_outcomes = [refused(command, unknown_reconciliation(command))]
+            out.append(commit)
+            return
+        if command.command_id in state.commands:
+            return  # decided before, and its outcome with it
+        base = state.version
+        decision, outcome = decide_command(state, command)
+        out.append(self._commanded(state, base, decision, command, outcome))
+
+    def _define(self, command: Command, out: list[Outgoing]) -> None:
         try:
             definition = parse_definition(
                 command.payload["definition"], command.tenant_id, command.reconciliation_id
             )
         except DefinitionInvalid as exc:
-            problems = [{"path": one.path, "message": one.message} for one in exc.problems]
-            out.append(self._refusal(command, problems))
+            self._refuse_definition(command, exc, out)
             return
         state = self._hold(create=(command.tenant_id, command.reconciliation_id))
         if state is None:
             state = self._state = Reconciliation(definition)
             self._around.note_known(self._stream_id)
-        now_us = self._around.clock_us()
         base = state.version
         decision = state.define(definition, command.command_id)
-        commit = self._commit(state, base, decision, now_us)
-        commit.metadata = {
-            "correlation_id": command.correlation_id,
-            "causation_id": command.command_id,
-            **(command.trace or {}),
-        }
-        if command.user_id is not None:
-            commit.metadata["user_id"] = command.user_id
-        commit.command_outcomes = [
-            CommandOutcome(
-                command.command_id,
-                "done",
-                {
-                    "stream_id": self._stream_id,
-                    "definition_version": state.definition_version,
-                    "stream_version": state.version,
-                },
-            )
-        ]
+        outcome = CommandOutcome(
+            command.command_id,
+            "done",
+            {
+                "stream_id": self._stream_id,
+                "definition_version": state.definition_version,
+                "stream_version": state.version,
+            },
+        )
+        out.append(self._commanded(state, base, decision, command, outcome))
+
+    def _refuse_definition(
+        self, command: Command, problem: DefinitionInvalid, out: list[Outgoing]
+    ) -> None:
+        details = [{"path": one.path, "message": one.message} for one in problem.problems]
+        refusal = CannotBeDone("definition.invalid", str(problem))
+        state = self._hold()
+        if state is None:
+            commit = _no_stream()
+            commit.command_outcomes = [refused(command, refusal, {"details": details})]
+        elif command.command_id in state.commands:
+            return
+        else:
+            base = state.version
+            decision, outcome = refuse(state, command, refusal)
+            outcome.outcome["details"] = details
+            commit = self._commanded(state, base, decision, command, outcome)
         out.append(commit)
 
-    def _refusal(self, command: Command, problems: list[dict[str, str]]) -> StreamCommit:
-        outcome = {"error": "definition.invalid", "details": problems}
-        commit = _no_stream()
-        commit.command_outcomes = [CommandOutcome(command.command_id, "refused", outcome)]
+    def _commanded(
+        self,
+        state: Reconciliation,
+        base: int,
+        decision: Decision,
+        command: Command,
+        outcome: CommandOutcome,
+    ) -> StreamCommit:
+        commit = self._commit(state, base, decision, self._around.clock_us())
+        commit.metadata = metadata_of(command)
+        commit.command_outcomes = [outcome]
         return commit
 
     def _tick(self, tick: TickItem, out: list[Outgoing]) -> None:

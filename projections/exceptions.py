@@ -19,6 +19,9 @@ from projections.queries import load_queries
 from projections.read_model import ReadModel
 
 _SQL = load_queries("exceptions")
+# Resolutions that took the transaction elsewhere: into a match or suggestion, out of all as
+# superseded, or, no duplicate any more, back to pending.
+_GONE_BY = ("late_match", "manual_match", "superseded", "first_corrected")
 CaseEvent = RecordUnmatched | ExceptionReclassified | ExceptionResolved
 
 
@@ -55,8 +58,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def place(self) -> str | None:
-        """Where its transaction counts: `exception`, `duplicate`, or None once it matched."""
-        if self.resolution in ("late_match", "manual_match"):
+        """Where its transaction counts: `exception`, `duplicate`, or None: it went elsewhere."""
+        if self.resolution in _GONE_BY:
             return None
         return "duplicate" if self.category == "duplicate" else "exception"
 

@@ -42,7 +42,8 @@ class LogBatch(msgspec.Struct, frozen=True, gc=False):
 
     Event i, counted from 0, has position `first_position + i` and stream version
     `base_version + 1 + i`. `matched` and `others` split the events, each with its i: a hot
-    reconciliation is almost all matches. `plain` says that no text in it needs escaping.
+    reconciliation is almost all matches. `stream_hash` is as in `matches`. `plain` says that no
+    text in it needs escaping.
     """
 
     last_position: int
@@ -51,6 +52,7 @@ class LogBatch(msgspec.Struct, frozen=True, gc=False):
     reconciliation_id: str
     base_version: int
     created_at: datetime
+    stream_hash: int
     journal_bytes: int
     event_count: int
     text_bytes: int
@@ -103,6 +105,7 @@ def decode_batch(
     text: str,
     journal_bytes: int,
     created_at: datetime,
+    stream_hash: int,
 ) -> LogBatch:
     """Decode one row of event_store."""
     events = decode_events(text, batch_format)
@@ -120,6 +123,7 @@ def decode_batch(
         reconciliation_id=reconciliation_id,
         base_version=base_version,
         created_at=created_at.astimezone(UTC),
+        stream_hash=stream_hash,
         journal_bytes=journal_bytes,
         event_count=len(events),
         text_bytes=len(text),

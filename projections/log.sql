@@ -2,7 +2,7 @@
 -- Positions are gapless, so a range of them bounds the events; a batch larger than the range comes
 -- alone.  The lengths are known without reading the texts, which are stored out of line.
 SELECT last_position, first_position, tenant_id, reconciliation_id, base_version, format, events,
-       journal_bytes, created_at
+       journal_bytes, created_at, hashtextextended(reconciliation_id, hashtextextended(tenant_id, 0))
 FROM (
     SELECT last_position, first_position, tenant_id, reconciliation_id, base_version, format,
            events, coalesce(octet_length(journal), 0) AS journal_bytes, created_at,

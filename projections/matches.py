@@ -5,13 +5,22 @@ common case, a match of one and one, costs one digest and one format a row.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from psycopg import Connection, errors
 
 from domain.errors import SettlerError
-from domain.events import MatchSuggested, MatchSuperseded, RecordMatched, difference_of
+from domain.events import (
+    Event,
+    MatchConfirmed,
+    MatchRejected,
+    MatchReversed,
+    MatchSuggested,
+    MatchSuperseded,
+    RecordMatched,
+    difference_of,
+)
 from domain.identity import match_id
 from projections.copy_text import array_field, field, line, storable
 from projections.log import LogBatch
@@ -28,6 +37,7 @@ _SQL = load_queries("matches")
 _NEWEST_MS_MAX = (1 << 48) - 1
 _ID_DIGITS = 32
 _MEMBER = "\x1e"
+_NO_AMOUNTS = "\\N\t\\N"
 
 
 class MatchConfirmedTwice(SettlerError):
@@ -36,62 +46,92 @@ class MatchConfirmedTwice(SettlerError):
     code = "projection.match_confirmed_twice"
 
 
-class Suggestion(msgspec.Struct, gc=False):
-    """A suggestion made in the fold; `start` and `end` are its COPY text around `status`."""
+class Asked(msgspec.Struct, gc=False):
+    """A row of a suggestion, or of what a person made, in the fold.
+
+    `start` and `end` are its COPY text around `status`, `amounts` the text of the columns that
+    only such rows have.
+    """
 
     start: str
     end: str
+    amounts: str
     status: str
     updated_position: int | None
-    reason: str
+    reason: str | None
+    command_id: str | None
+
+
+class End(NamedTuple):
+    """What became of a row of an earlier fold, or of one that a rule made in this one."""
+
+    status: str
+    position: int
+    reason: str | None
+    command_id: str | None
 
 
 class MatchRows(msgspec.Struct, gc=False):
     """What a fold does to `matches`. Ids are 32 hex digits.
 
-    `confirmed` is COPY text. `superseded` maps suggestions of earlier folds to the position and
-    reason of their end.
+    `confirmed` is COPY text of what rules made, `asked` what was suggested or made by people,
+    `ended` the end of other rows.
     """
 
     confirmed: bytes
-    suggested: dict[str, Suggestion]
-    superseded: dict[str, tuple[int, str]]
+    asked: dict[str, Asked]
+    ended: dict[str, End]
 
 
 def fold(batches: Sequence[LogBatch]) -> MatchRows:
     """Make the rows of some batches."""
     lines: list[str] = []
-    suggested: dict[str, Suggestion] = {}
-    superseded: dict[str, tuple[int, str]] = {}
+    asked: dict[str, Asked] = {}
+    ended: dict[str, End] = {}
     for batch in batches:
         lines += _plain_lines(batch) if batch.plain else _escaped_lines(batch)
         for index, event in batch.others:
-            if isinstance(event, MatchSuggested):
-                digits = _digits(batch, event)
-                superseded.pop(digits, None)
-                suggested[digits] = _suggestion(batch, index, event, digits)
-            elif isinstance(event, MatchSuperseded):
-                digits = event.match_id.replace("-", "")
-                position = batch.first_position + index
-                made_here = suggested.get(digits)
-                if made_here is None:
-                    superseded[digits] = (position, event.reason)
-                elif made_here.status == "suggested":
-                    made_here.status = "superseded"
-                    made_here.updated_position = position
-                    made_here.reason = event.reason
-    if suggested or superseded:
+            _fold_asked(batch, index, event, asked, ended)
+    if asked or ended:
         # A match that was suggested before has the same id; confirmed, it takes the row over.
         for confirmed in lines:
-            suggested.pop(confirmed[:_ID_DIGITS], None)
-            superseded.pop(confirmed[:_ID_DIGITS], None)
-    return MatchRows("".join(lines).encode(), suggested, superseded)
+            digits = confirmed[:_ID_DIGITS]
+            asked.pop(digits, None)
+            if digits in ended and ended[digits].status != "reversed":
+                del ended[digits]
+    return MatchRows("".join(lines).encode(), asked, ended)
+
+
+def _fold_asked(
+    batch: LogBatch, index: int, event: Event, asked: dict[str, Asked], ended: dict[str, End]
+) -> None:
+    if isinstance(event, MatchSuggested | MatchConfirmed):
+        digits = _digits(batch, event)
+        asked[digits] = _asked(batch, index, event, digits)
+        return
+    position = batch.first_position + index
+    match event:
+        case MatchSuperseded():
+            end = End("superseded", position, event.reason, None)
+        case MatchRejected():
+            end = End("rejected", position, event.reason, event.command_id)
+        case MatchReversed():
+            end = End("reversed", position, event.reason, event.command_id)
+        case _:
+            return
+    digits = event.match_id.replace("-", "")
+    row = asked.get(digits)
+    if row is None:
+        ended[digits] = end
+    elif row.status in ("suggested", "confirmed"):
+        row.status, row.updated_position = end.status, end.position
+        row.reason, row.command_id = end.reason, end.command_id
 
 
 def _plain_lines(batch: LogBatch) -> list[str]:
     """Write the confirmed matches of a batch whose texts need no escaping."""
     identity = f"{batch.tenant_id}\x1f{batch.reconciliation_id}\x1f"
-    place = f"\t{batch.tenant_id}\t{batch.reconciliation_id}\t"
+    place = f"\t{batch.tenant_id}\t{batch.reconciliation_id}\t{batch.stream_hash}\t"
     position = batch.first_position
     version = batch.base_version + 1
     lines = []
@@ -133,17 +173,29 @@ def _escaped_lines(batch: LogBatch) -> list[str]:
     return lines
 
 
-def _suggestion(batch: LogBatch, index: int, event: MatchSuggested, digits: str) -> Suggestion:
+def _asked(
+    batch: LogBatch, index: int, event: MatchSuggested | MatchConfirmed, digits: str
+) -> Asked:
     start, end = _columns(batch, index, event, digits)
-    return Suggestion(start, end, "suggested", None, event.reason)
+    if isinstance(event, MatchConfirmed):
+        return Asked(start, end, _NO_AMOUNTS, "confirmed", None, event.reason, event.command_id)
+    amounts = _NO_AMOUNTS
+    if event.source_amounts:
+        sides = (event.source_amounts, event.target_amounts)
+        amounts = "\t".join(array_field([str(one) for one in side]) for side in sides)
+    return Asked(start, end, amounts, "suggested", None, event.reason, None)
 
 
 def _columns(
-    batch: LogBatch, index: int, event: RecordMatched | MatchSuggested, digits: str
+    batch: LogBatch,
+    index: int,
+    event: RecordMatched | MatchSuggested | MatchConfirmed,
+    digits: str,
 ) -> tuple[str, str]:
     """Write the columns before `status`, with the tab after them, and those after it."""
     start = (
-        f"{digits}\t{batch.tenant_id}\t{batch.reconciliation_id}\t{batch.first_position + index}\t"
+        f"{digits}\t{batch.tenant_id}\t{batch.reconciliation_id}\t{batch.stream_hash}\t"
+        f"{batch.first_position + index}\t"
         f"{batch.base_version + 1 + index}\t{field(event.rule)}\t{event.match_type}\t"
     )
     end = (
@@ -154,7 +206,7 @@ def _columns(
     return start, end
 
 
-def _digits(batch: LogBatch, event: RecordMatched | MatchSuggested) -> str:
+def _digits(batch: LogBatch, event: RecordMatched | MatchSuggested | MatchConfirmed) -> str:
     return match_id(
         batch.tenant_id,
         batch.reconciliation_id,
@@ -171,40 +223,53 @@ def write(conn: Connection[Any], rows: MatchRows, _answers: Mapping[str, Any]) -
     Raises:
         MatchConfirmedTwice: A confirmed match is in the table already.
     """
-    if rows.superseded:
-        ended = list(rows.superseded.values())
-        asked = {
-            "match_ids": list(rows.superseded),
-            "positions": [position for position, _ in ended],
-            "reasons": [storable(reason) for _, reason in ended],
-        }
-        conn.execute(_SQL["supersede"], asked)
     if rows.confirmed:
         try:
             with conn.transaction():
                 _copy(conn, "copy_confirmed", rows.confirmed)
         except errors.UniqueViolation:
-            _replace_suggestions(conn, rows.confirmed)
-    if rows.suggested:
-        conn.execute(_SQL["delete_unconfirmed"], {"match_ids": list(rows.suggested)})
+            _replace_unconfirmed(conn, rows.confirmed)
+    if rows.ended:
+        _end(conn, rows.ended)
+    if rows.asked:
+        conn.execute(_SQL["delete_unconfirmed"], {"match_ids": list(rows.asked)})
         text = "".join(
-            f"{row.start}{row.status}{row.end}\t{line((row.updated_position, row.reason))}"
-            for row in rows.suggested.values()
+            f"{row.start}{row.status}{row.end}\t{row.amounts}\t"
+            + line((row.updated_position, row.reason, row.command_id))
+            for row in rows.asked.values()
         )
-        _copy(conn, "copy_suggested", text.encode())
+        try:
+            _copy(conn, "copy_asked", text.encode())
+        except errors.UniqueViolation as exc:
+            raise _confirmed_twice(exc) from exc
 
 
-def _replace_suggestions(conn: Connection[Any], confirmed: bytes) -> None:
+def _end(conn: Connection[Any], ended: Mapping[str, End]) -> None:
+    asked = {
+        "match_ids": list(ended),
+        "statuses": [end.status for end in ended.values()],
+        "positions": [end.position for end in ended.values()],
+        "reasons": [None if end.reason is None else storable(end.reason) for end in ended.values()],
+        "command_ids": [end.command_id for end in ended.values()],
+    }
+    conn.execute(_SQL["end"], asked)
+
+
+def _replace_unconfirmed(conn: Connection[Any], confirmed: bytes) -> None:
     """Write confirmed matches some of which have the row of a suggestion, which is rare."""
     match_ids = [row[:_ID_DIGITS].decode() for row in confirmed.splitlines()]
     conn.execute(_SQL["delete_unconfirmed"], {"match_ids": match_ids})
     try:
         _copy(conn, "copy_confirmed", confirmed)
     except errors.UniqueViolation as exc:
-        raise MatchConfirmedTwice(
-            f"the log confirms a match that is confirmed already ({exc.diag.message_detail}). "
-            "Run `settler verify` to see where the log went wrong"
-        ) from exc
+        raise _confirmed_twice(exc) from exc
+
+
+def _confirmed_twice(exc: errors.UniqueViolation) -> MatchConfirmedTwice:
+    return MatchConfirmedTwice(
+        f"the log confirms a match that is confirmed already ({exc.diag.message_detail}). "
+        "Run `settler verify` to see where the log went wrong"
+    )
 
 
 def _copy(conn: Connection[Any], query: str, text: bytes) -> None:

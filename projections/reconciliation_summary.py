@@ -18,15 +18,21 @@ from psycopg import Connection
 
 from domain.events import (
     Event,
+    MatchConfirmed,
+    MatchRejected,
+    MatchReversed,
     MatchSuggested,
     MatchSuperseded,
     ReconciliationDefined,
+    ReconciliationPaused,
+    ReconciliationResumed,
     RecordMatched,
     TransactionsAccepted,
+    TransactionSuperseded,
     WatermarkAdvanced,
 )
 from domain.identity import match_id
-from domain.transactions import SIDE_NAMES, SOURCE
+from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from projections import suggested
 from projections.copy_text import instant, storable
 from projections.exceptions import Case, CaseChange
@@ -58,6 +64,8 @@ class Summary(msgspec.Struct):
     exceptions_resolved: int = 0
     transactions_exception: int = 0
     duplicates: int = 0
+    superseded: int = 0
+    status: str | None = None
 
 
 class Total(msgspec.Struct):
@@ -73,6 +81,8 @@ class Total(msgspec.Struct):
     exception_minor: int = 0
     duplicate_count: int = 0
     duplicate_minor: int = 0
+    superseded_count: int = 0
+    superseded_minor: int = 0
 
 
 Key = tuple[str, str]
@@ -166,8 +176,43 @@ def _add_event(ledger: Ledger, key: Key, summary: Summary, event: Event) -> None
     elif isinstance(event, MatchSuggested):
         identity = match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms)
         ledger.suggestions.append(suggested.Step(*key, identity, event))
-    elif isinstance(event, MatchSuperseded):
+    elif isinstance(event, MatchSuperseded | MatchRejected):
         ledger.suggestions.append(suggested.Step(*key, event.match_id, event))
+    elif isinstance(event, MatchConfirmed | MatchReversed):
+        _add_by_people(ledger, key, summary, event)
+    elif isinstance(event, TransactionSuperseded):
+        summary.superseded += 1
+        total = ledger.total(key, SIDE_NAMES[event.side], event.currency)
+        total.superseded_count += 1
+        total.superseded_minor += event.amount_minor
+    elif isinstance(event, ReconciliationPaused | ReconciliationResumed):
+        summary.status = "paused" if isinstance(event, ReconciliationPaused) else "active"
+
+
+def _add_by_people(
+    ledger: Ledger, key: Key, summary: Summary, event: MatchConfirmed | MatchReversed
+) -> None:
+    sign = 1 if isinstance(event, MatchConfirmed) else -1
+    summary.matches_confirmed += sign
+    for side, currency, count, sum_minor in _own_totals(event):
+        summary.transactions_matched += sign * count
+        total = ledger.total(key, SIDE_NAMES[side], currency)
+        total.matched_count += sign * count
+        total.matched_minor += sign * sum_minor
+    if isinstance(event, MatchConfirmed) and event.suggestion_id is not None:
+        # It has the suggestion's id when it is all of it; else another event ends that.
+        identity = match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms)
+        ledger.suggestions.append(suggested.Step(*key, identity, event))
+
+
+def _own_totals(event: MatchConfirmed | MatchReversed) -> list[tuple[int, str, int, int]]:
+    """Side, currency, count and sum of the members' own amounts."""
+    if event.compared is not None and event.compared.totals:
+        return event.compared.totals
+    return [
+        (SOURCE, event.currency, len(event.source_ids), event.source_minor),
+        (TARGET, event.currency, len(event.target_ids), event.target_minor),
+    ]
 
 
 def add_suggestions(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from domain.events import MatchSuggested, MatchSuperseded
+from domain.events import MatchConfirmed, MatchRejected, MatchSuggested, MatchSuperseded
 from domain.transactions import SIDE_NAMES
 from projections.copy_text import array_field, line, storable
 
@@ -40,7 +40,7 @@ class Step(NamedTuple):
     tenant_id: str
     reconciliation_id: str
     match_id: str
-    event: MatchSuggested | MatchSuperseded
+    event: MatchSuggested | MatchSuperseded | MatchRejected | MatchConfirmed
 
     def sides(self) -> Iterator[tuple[list[MemberKey], int]]:
         """Give the members of each side and their sum, 0 for a suggestion that went."""
@@ -53,6 +53,13 @@ class Step(NamedTuple):
         ):
             place = (self.tenant_id, self.reconciliation_id, side)
             yield [MemberKey(*place, storable(member)) for member in ids], sum_minor
+
+    def amounts(self) -> Iterator[list[int]]:
+        """Give the amounts of the members of each side, empty where they are not told."""
+        event = self.event
+        assert isinstance(event, MatchSuggested)
+        yield event.source_amounts
+        yield event.target_amounts
 
 
 #: Told of each transaction that becomes suggested (1) or no longer is (-1).
@@ -95,13 +102,14 @@ def _come(
     if any(_stands_in(now, key, step) for keys, _ in sides for key in keys):
         return
     on_suggestion(step, 1)
-    for keys, sum_minor in sides:
+    for (keys, sum_minor), told in zip(sides, step.amounts(), strict=True):
         known = [now[key].amount_minor for key in keys if key in now]
         shares = _shares(sum_minor - sum(known), len(keys) - len(known))
-        for key in keys:
+        for place, key in enumerate(keys):
             member = now.get(key)
             if member is None:
-                now[key] = Member(currency, next(shares), (step.match_id,))
+                amount = told[place] if told else next(shares)
+                now[key] = Member(currency, amount, (step.match_id,))
                 on_member(key, now[key], 1)
             else:
                 now[key] = msgspec.structs.replace(

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
-from domain.events import RecordUnmatched, TransactionsAccepted
+from domain.events import MatchConfirmed, RecordUnmatched, TransactionsAccepted
 from projections.log import LogBatch
 from projections.queries import load_queries
 from projections.read_model import ReadModel
@@ -40,6 +40,8 @@ def fold(batches: Sequence[LogBatch]) -> dict[tuple[str, date], Usage]:
                 usage.transactions += sum(count for _, _, count, _ in event.counts)
                 usage.rejected += event.rejected
                 usage.redelivered += event.redelivered
+            elif isinstance(event, MatchConfirmed):
+                usage.matches += 1
             elif isinstance(event, RecordUnmatched):
                 usage.exceptions += 1
     return usages

@@ -6,6 +6,12 @@ VALUES (%(command_id)s, %(tenant_id)s, %(reconciliation_id)s, %(command_type)s, 
 ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING
 RETURNING command_id, pg_notify('settler_inbox', '');
 
+-- read_stream --
+-- The stream itself, not a read model: it is there as soon as a definition is in force.
+SELECT version FROM streams
+WHERE tenant_id = %(tenant_id)s AND reconciliation_id = %(reconciliation_id)s AND version > 0
+  AND stream_id = %(tenant_id)s || '/' || %(reconciliation_id)s;
+
 -- read_command --
 SELECT command_id, reconciliation_id, command_type, payload, correlation_id, submitted_at, status,
        outcome, decided_at

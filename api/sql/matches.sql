@@ -9,7 +9,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT match_id, reconciliation_id, position, rule, match_type, status, source_ids,
                target_ids, currency, source_minor, target_minor, difference_minor,
-               definition_version, reason
+               definition_version, reason, source_amounts, target_amounts, command_id
         FROM matches
         WHERE stream_hash = r.stream_hash
           AND tenant_id = %(tenant_id)s
@@ -41,7 +41,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT match_id, reconciliation_id, position, rule, match_type, status, source_ids,
                target_ids, currency, source_minor, target_minor, difference_minor,
-               definition_version, reason
+               definition_version, reason, source_amounts, target_amounts, command_id
         FROM matches
         WHERE stream_hash = r.stream_hash
           AND tenant_id = %(tenant_id)s
@@ -69,7 +69,8 @@ ORDER BY m.position;
 -- Open suggestions are few beside matches and have an index of their own.
 SELECT m.match_id, m.reconciliation_id, m.position, m.rule, m.match_type, m.status, m.source_ids,
        m.target_ids, m.currency, m.source_minor, m.target_minor, m.difference_minor,
-       m.definition_version, m.reason, b.created_at AS matched_at
+       m.definition_version, m.reason, m.source_amounts, m.target_amounts, m.command_id,
+       b.created_at AS matched_at
 FROM matches AS m
 CROSS JOIN LATERAL (
     SELECT created_at FROM event_store WHERE last_position >= m.position
@@ -87,7 +88,8 @@ LIMIT %(limit)s;
 -- read_match --
 SELECT m.match_id, m.reconciliation_id, m.position, m.rule, m.match_type, m.status, m.source_ids,
        m.target_ids, m.currency, m.source_minor, m.target_minor, m.difference_minor,
-       m.definition_version, m.reason, b.created_at AS matched_at
+       m.definition_version, m.reason, m.source_amounts, m.target_amounts, m.command_id,
+       b.created_at AS matched_at
 FROM matches AS m
 CROSS JOIN LATERAL (
     SELECT created_at FROM event_store WHERE last_position >= m.position

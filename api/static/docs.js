@@ -1,6 +1,6 @@
 // Shows /api/v1/openapi.json. Everything is put in as text, never as markup.
 
-const METHODS = ["get", "put", "post", "delete"];
+const METHODS = ["get", "put", "post", "patch", "delete"];
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);

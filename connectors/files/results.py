@@ -18,16 +18,18 @@ from domain.events import (
     Event,
     ExceptionReclassified,
     ExceptionResolved,
+    MatchReversed,
     MatchSuggested,
     MatchSuperseded,
     RecordMatched,
     RecordUnmatched,
     TransactionsAccepted,
+    TransactionSuperseded,
     difference_of,
 )
 from domain.identity import exception_id, match_id
 from domain.money import CURRENCY_DIGITS, format_minor
-from domain.transactions import SIDE_NAMES, Rejection, Transaction, unpack_transaction
+from domain.transactions import SIDE_NAMES, Rejection, Transaction, supersedes, unpack_transaction
 
 Row = dict[str, Any]
 Place = tuple[int, str]
@@ -55,10 +57,15 @@ class Results:
     read: list[int] = field(default_factory=lambda: [0, 0])
     redelivered: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+    superseded: list[Transaction] = field(default_factory=list)
     _packed: dict[Place, bytes] = field(default_factory=dict)
+    # What was corrected under its own id, in order, and how much of it the events have told.
+    _replaced: dict[Place, list[bytes]] = field(default_factory=dict)
+    _told: Counter[Place] = field(default_factory=Counter)
     _accepted: Counter[tuple[int, str]] = field(default_factory=Counter)
     _sums: Counter[tuple[int, str]] = field(default_factory=Counter)
-    _matches: list[RecordMatched] = field(default_factory=list)
+    # By their first source: a transaction is in one match at most.
+    _matches: dict[str, RecordMatched] = field(default_factory=dict)
     _suggestions: dict[str, MatchSuggested] = field(default_factory=dict)
     _exceptions: dict[Place, _Exception] = field(default_factory=dict)
     _duplicates: set[Place] = field(default_factory=set)
@@ -71,17 +78,32 @@ class Results:
             if isinstance(record, Rejection):
                 self.rejections.append(record)
                 continue
-            # The first content of an id is the one that is accepted.
-            self._packed.setdefault((side, record.transaction_id), record.packed)
+            self._note_content((side, record.transaction_id), record)
             transactions.append(record)
         return transactions
 
-    def fold(self, events: Iterable[Event]) -> None:
+    def _note_content(self, place: Place, record: Transaction) -> None:
+        """Keep the first content of an id, as the engine does, unless one corrects the other."""
+        known = self._packed.setdefault(place, record.packed)
+        replaced = self._replaced.get(place, [])
+        if known == record.packed or record.packed in replaced:
+            return
+        if supersedes(record) == record.transaction_id:
+            self._replaced[place] = [*replaced, known]
+            self._packed[place] = record.packed
+        elif not replaced and supersedes(self.transaction(*place)) == record.transaction_id:
+            self._replaced[place] = [record.packed]
+
+    def fold(self, events: Iterable[Event]) -> None:  # noqa: C901 - one short case a type
         """Take in decided events, in order."""
         for event in events:
             match event:
                 case RecordMatched():
-                    self._matches.append(event)
+                    self._matches[event.source_ids[0]] = event
+                case MatchReversed():
+                    del self._matches[event.source_ids[0]]
+                case TransactionSuperseded():
+                    self._supersede(event)
                 case TransactionsAccepted():
                     self._count(event)
                 case RecordUnmatched():
@@ -93,13 +115,26 @@ class Results:
                     known.category, known.reason = event.category, event.reason
                     known.candidates = event.candidates
                 case ExceptionResolved():
-                    self._exceptions.pop((event.side, event.transaction_id), None)
+                    place = (event.side, event.transaction_id)
+                    self._exceptions.pop(place, None)
+                    if event.resolution == "first_corrected":
+                        self._duplicates.discard(place)
                 case MatchSuggested():
                     self._suggestions[self._match_id(event)] = event
                 case MatchSuperseded():
                     self._suggestions.pop(event.match_id, None)
                 case DuplicateDetected():
                     self._duplicates.add((event.side, event.transaction_id))
+
+    def _supersede(self, event: TransactionSuperseded) -> None:
+        place = (event.side, event.transaction_id)
+        self._duplicates.discard(place)
+        if event.superseded_by == event.transaction_id:
+            packed = self._replaced[place][self._told[place]]
+            self._told[place] += 1
+        else:
+            packed = self._packed.pop(place)
+        self.superseded.append(self._unpack(packed))
 
     def _count(self, event: TransactionsAccepted) -> None:
         self.redelivered += event.redelivered
@@ -119,16 +154,19 @@ class Results:
 
     def transaction(self, side: int, transaction_id: str) -> Transaction:
         """One of the accepted transactions."""
-        return unpack_transaction(
-            self._packed[side, transaction_id],
-            self.definition.tenant_id,
-            self.definition.reconciliation_id,
-        )
+        return self._unpack(self._packed[side, transaction_id])
+
+    def _unpack(self, packed: bytes) -> Transaction:
+        one = self.definition
+        return unpack_transaction(packed, one.tenant_id, one.reconciliation_id)
 
     def match_rows(self) -> Iterator[Row]:
         """Confirmed matches and standing suggestions, by source ids, target ids and rule."""
         explainer = Explainer(self.definition, self.definition_version, self.transaction)
-        events: list[RecordMatched | MatchSuggested] = [*self._matches, *self._suggestions.values()]
+        events: list[RecordMatched | MatchSuggested] = [
+            *self._matches.values(),
+            *self._suggestions.values(),
+        ]
         events.sort(key=lambda event: (event.source_ids, event.target_ids, event.rule))
         for event in events:
             yield self._match_row(event, explainer)
@@ -196,9 +234,9 @@ class Results:
         ]
 
     def dispositions(self) -> dict[str, set[Place]]:
-        """Where every transaction is in the end; a place in two sets breaks conservation."""
+        """Where every standing transaction is; a place in two sets breaks conservation."""
         return {
-            "matched": _members(self._matches),
+            "matched": _members(self._matches.values()),
             "suggested": _members(self._suggestions.values()),
             "exception": set(self._exceptions) - self._duplicates,
             "duplicate": self._duplicates,
@@ -217,7 +255,7 @@ class Results:
         return dict(sorted(Counter(known.category for known in self._exceptions.values()).items()))
 
     def transactions(self) -> Iterable[Transaction]:
-        """Every accepted transaction, one at a time."""
+        """Every accepted transaction that stands, one at a time."""
         for side, transaction_id in self._packed:
             yield self.transaction(side, transaction_id)
 

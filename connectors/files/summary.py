@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from connectors.files.results import Place, Results
 from domain.money import CURRENCY_DIGITS, format_minor
 from domain.transactions import SIDE_NAMES
 
-DISPOSITIONS = ("matched", "suggested", "exception", "duplicate")
+DISPOSITIONS = ("matched", "suggested", "exception", "duplicate", "superseded")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # currency -> side -> disposition or "accepted" -> [count, minor units]
@@ -79,10 +80,12 @@ def _tally(
     unplaced = 0
     first_us: int | None = None
     last_us: int | None = None
-    for transaction in results.transactions():
-        place = (transaction.side, transaction.transaction_id)
+    standing = ((one, (one.side, one.transaction_id)) for one in results.transactions())
+    for transaction, place in chain(standing, ((one, None) for one in results.superseded)):
         counts = tally[transaction.currency][transaction.side]
-        where = [name for name in DISPOSITIONS if place in places[name]]
+        where = [name for name, found in places.items() if place in found]
+        if place is None:
+            where = ["superseded"]
         unplaced += len(where) != 1
         for name in ("accepted", *where):
             counts[name][0] += 1

@@ -97,7 +97,22 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         'rule', element -> 1, 'match_type', element -> 2, 'definition_version', element -> 3,
         'source_ids', element -> 4, 'target_ids', element -> 5, 'currency', element -> 6,
         'source_minor', element -> 7, 'target_minor', element -> 8, 'newest_ms', element -> 9,
-        'reason', element -> 10)
+        'reason', element -> 10, 'source_amounts', element -> 11, 'target_amounts', element -> 12,
+        'single', element -> 13)
+    WHEN 'MatchConfirmed' THEN jsonb_build_object(
+        'match_id', match_identity(tenant, reconciliation, element ->> 1, element -> 4, element -> 5,
+                                   (element ->> 9)::bigint),
+        'rule', element -> 1, 'match_type', element -> 2, 'definition_version', element -> 3,
+        'source_ids', element -> 4, 'target_ids', element -> 5, 'currency', element -> 6,
+        'source_minor', element -> 7, 'target_minor', element -> 8, 'newest_ms', element -> 9,
+        'suggestion_id', element -> 10, 'reason', element -> 11, 'command_id', element -> 12)
+    WHEN 'MatchRejected' THEN jsonb_build_object(
+        'match_id', element -> 1, 'rule', element -> 2, 'source_ids', element -> 3,
+        'target_ids', element -> 4, 'reason', element -> 5, 'command_id', element -> 6)
+    WHEN 'MatchReversed' THEN jsonb_build_object(
+        'match_id', element -> 1, 'rule', element -> 2, 'source_ids', element -> 3,
+        'target_ids', element -> 4, 'currency', element -> 5, 'source_minor', element -> 6,
+        'target_minor', element -> 7, 'reason', element -> 8, 'command_id', element -> 9)
     WHEN 'MatchSuperseded' THEN jsonb_build_object(
         'match_id', element -> 1, 'rule', element -> 2, 'source_ids', element -> 3,
         'target_ids', element -> 4, 'reason', element -> 5)
@@ -121,6 +136,17 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         'side', CASE element ->> 1 WHEN '0' THEN 'source' ELSE 'target' END,
         'transaction_id', element -> 2, 'first_transaction_id', element -> 3, 'rule', element -> 4,
         'value', element -> 5, 'amount_minor', element -> 6, 'currency', element -> 7)
+    WHEN 'TransactionSuperseded' THEN jsonb_build_object(
+        'side', CASE element ->> 1 WHEN '0' THEN 'source' ELSE 'target' END,
+        'transaction_id', element -> 2, 'superseded_by', element -> 3, 'amount_minor', element -> 4,
+        'currency', element -> 5, 'late', element -> 6)
+    WHEN 'ReconciliationPaused' THEN jsonb_build_object(
+        'reason', element -> 1, 'command_id', element -> 2)
+    WHEN 'ReconciliationResumed' THEN jsonb_build_object(
+        'reason', element -> 1, 'command_id', element -> 2)
+    WHEN 'CommandRefused' THEN jsonb_build_object(
+        'command_id', element -> 1, 'command_type', element -> 2, 'code', element -> 3,
+        'message', element -> 4)
     WHEN 'TransactionsAccepted' THEN jsonb_build_object(
         'counts', element -> 1, 'offsets', element -> 2, 'redelivered', element -> 3,
         'rejected', element -> 4)
@@ -136,7 +162,9 @@ CREATE FUNCTION expand_compared(event_type text, element jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE event_type
     WHEN 'RecordMatched' THEN jsonb_build_object('compared', element -> 10)
-    WHEN 'MatchSuggested' THEN jsonb_build_object('compared', element -> 11)
+    WHEN 'MatchSuggested' THEN jsonb_build_object('compared', element -> 14)
+    WHEN 'MatchConfirmed' THEN jsonb_build_object('compared', element -> 13)
+    WHEN 'MatchReversed' THEN jsonb_build_object('compared', element -> 10)
     ELSE '{}'
     END
 $$;
@@ -322,7 +350,13 @@ CREATE TABLE api_keys (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz,
     revoked_at timestamptz,
-    last_used_at timestamptz
+    last_used_at timestamptz,
+    role text NOT NULL DEFAULT 'developer'
+        CONSTRAINT api_keys_role CHECK (role IN ('owner', 'admin', 'developer', 'viewer')),
+    user_id uuid,
+    rotated_from text,
+    requests_per_minute integer
+        CONSTRAINT api_keys_rate CHECK (requests_per_minute > 0)
 );
 CREATE INDEX api_keys_tenant_idx ON api_keys (tenant_id, created_at);
 SELECT protect_tenant_table('api_keys');
@@ -399,18 +433,25 @@ CREATE TABLE matches (
     definition_version integer NOT NULL,
     updated_position bigint,
     reason text,
-    stream_hash bigint NOT NULL GENERATED ALWAYS AS (
-        hashtextextended(reconciliation_id, hashtextextended(tenant_id, 0))) STORED,
+    source_amounts numeric[],
+    target_amounts numeric[],
+    command_id text,
+    stream_hash bigint NOT NULL,
     CONSTRAINT matches_pkey PRIMARY KEY (match_id)
 );
 CREATE INDEX matches_position_idx ON matches (stream_hash, position);
 CREATE INDEX matches_suggested_idx ON matches (tenant_id, position) WHERE status = 'suggested';
-COMMENT ON COLUMN matches.status IS 'confirmed, suggested or superseded';
+COMMENT ON COLUMN matches.status IS 'confirmed, suggested, superseded, rejected or reversed';
 COMMENT ON COLUMN matches.difference_minor IS 'target_minor - source_minor';
 COMMENT ON COLUMN matches.position IS 'global position of the event that made the row';
 COMMENT ON COLUMN matches.updated_position IS 'position of the event that last changed the row; null: none did';
-COMMENT ON COLUMN matches.stream_hash IS 'tenant and reconciliation in eight bytes; not unique';
-COMMENT ON COLUMN matches.reason IS 'why it is only suggested, or why it was superseded; null on a confirmed match';
+COMMENT ON COLUMN matches.stream_hash IS 'as in reconciliation_summary';
+COMMENT ON COLUMN matches.reason IS
+    'why it is only suggested, or what the one said who confirmed, rejected or reversed it, or why it was superseded';
+COMMENT ON COLUMN matches.source_amounts IS
+    'minor units of the members of a suggestion, in the order of source_ids; null where no event told them';
+COMMENT ON COLUMN matches.target_amounts IS 'as source_amounts';
+COMMENT ON COLUMN matches.command_id IS 'the command that last changed the row; null: a rule or a correction did';
 
 -- At most one row a transaction: what failed to match, and what became of it.
 CREATE TABLE exceptions (
@@ -479,12 +520,14 @@ CREATE TABLE reconciliation_summary (
         hashtextextended(reconciliation_id, hashtextextended(tenant_id, 0))) STORED,
     CONSTRAINT reconciliation_summary_pkey PRIMARY KEY (tenant_id, reconciliation_id)
 ) WITH (fillfactor = 50);
+COMMENT ON COLUMN reconciliation_summary.status IS 'active or paused';
 COMMENT ON COLUMN reconciliation_summary.exceptions_open IS
     'cases people see as open, duplicates among them';
 COMMENT ON COLUMN reconciliation_summary.transactions_exception IS
     'transactions whose place is exception: open, or closed without a match; duplicates count apart';
 COMMENT ON COLUMN reconciliation_summary.position IS 'global position of the last event folded in';
-COMMENT ON COLUMN reconciliation_summary.stream_hash IS 'as in matches';
+COMMENT ON COLUMN reconciliation_summary.stream_hash IS
+    'tenant and reconciliation in eight bytes; not unique';
 
 -- The same places per side and currency, with sums.
 CREATE TABLE reconciliation_totals (
@@ -528,7 +571,7 @@ CREATE TABLE suggested_transactions (
         PRIMARY KEY (tenant_id, reconciliation_id, side, transaction_id)
 );
 COMMENT ON COLUMN suggested_transactions.amount_minor IS
-    'its share of the sum of its side: exact when it is alone there, else only all of them together';
+    'its own amount; of events that told none its share of the sum of its side';
 
 -- Every version of every definition.
 CREATE TABLE definitions (
@@ -598,3 +641,144 @@ GRANT SELECT ON matches, exceptions, reconciliation_summary, reconciliation_tota
 -- Where a rebuild makes the tables of the same names before it switches them in.
 CREATE SCHEMA settler_rebuild;
 GRANT USAGE ON SCHEMA settler_rebuild TO settler_projections;
+
+-- Who may do what ----------------------------------------------------------------------------
+-- People with passwords, their sessions, the keys that sign their tokens, and who did what.
+
+CREATE TABLE users (
+    user_id uuid CONSTRAINT users_pkey PRIMARY KEY,
+    tenant_id text NOT NULL CONSTRAINT users_tenant_fkey REFERENCES tenants (tenant_id),
+    email text NOT NULL CONSTRAINT users_email_form CHECK (email = lower(email)),
+    name text NOT NULL,
+    role text NOT NULL
+        CONSTRAINT users_role CHECK (role IN ('owner', 'admin', 'developer', 'viewer')),
+    password_hash text,
+    email_verified_at timestamptz,
+    failed_attempts integer NOT NULL DEFAULT 0,
+    locked_until timestamptz,
+    disabled_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- One address may belong to several tenants, which do not learn of each other.
+    CONSTRAINT users_email_key UNIQUE (tenant_id, email),
+    -- For foreign keys, which do not obey row-level security: they name the tenant too.
+    CONSTRAINT users_tenant_key UNIQUE (tenant_id, user_id)
+);
+COMMENT ON COLUMN users.password_hash IS 'Argon2id with its parameters (RFC 9106); null: none set yet';
+SELECT protect_tenant_table('users');
+
+CREATE TABLE user_sessions (
+    session_id uuid CONSTRAINT user_sessions_pkey PRIMARY KEY,
+    tenant_id text NOT NULL,
+    user_id uuid NOT NULL,
+    scopes text[] NOT NULL,
+    address text,
+    user_agent text,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_used_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz NOT NULL,
+    revoked_at timestamptz,
+    revoked_because text,
+    CONSTRAINT user_sessions_tenant_key UNIQUE (tenant_id, session_id),
+    CONSTRAINT user_sessions_user_fkey FOREIGN KEY (tenant_id, user_id)
+        REFERENCES users (tenant_id, user_id)
+);
+CREATE INDEX user_sessions_user_idx ON user_sessions (user_id, created_at);
+COMMENT ON TABLE user_sessions IS 'one per sign-in; its refresh tokens are one family and end with it';
+SELECT protect_tenant_table('user_sessions');
+
+-- Tokens that work once. A used one stays, so that its second use is seen.
+CREATE TABLE user_tokens (
+    token_id text CONSTRAINT user_tokens_pkey PRIMARY KEY,
+    tenant_id text NOT NULL,
+    user_id uuid NOT NULL,
+    session_id uuid,
+    purpose text NOT NULL
+        CONSTRAINT user_tokens_purpose CHECK (purpose IN ('refresh', 'password', 'email')),
+    token_hash bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz NOT NULL,
+    used_at timestamptz,
+    CONSTRAINT user_tokens_family CHECK ((purpose = 'refresh') = (session_id IS NOT NULL)),
+    CONSTRAINT user_tokens_user_fkey FOREIGN KEY (tenant_id, user_id)
+        REFERENCES users (tenant_id, user_id),
+    CONSTRAINT user_tokens_session_fkey FOREIGN KEY (tenant_id, session_id)
+        REFERENCES user_sessions (tenant_id, session_id)
+);
+CREATE INDEX user_tokens_user_idx ON user_tokens (user_id, purpose);
+CREATE INDEX user_tokens_expires_idx ON user_tokens (expires_at);
+SELECT protect_tenant_table('user_tokens');
+-- As with key_lookup: a token names its own row, and no other is seen before the tenant is known.
+CREATE POLICY token_lookup ON user_tokens FOR SELECT
+    USING (token_id = current_setting('settler.token_id', true));
+
+-- Of no tenant: whoever may sign for one may sign for all.
+CREATE TABLE signing_keys (
+    kid text CONSTRAINT signing_keys_pkey PRIMARY KEY,
+    public_key bytea NOT NULL,
+    sealed_private_key bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    retires_at timestamptz
+);
+COMMENT ON COLUMN signing_keys.sealed_private_key IS 'AES-256-GCM under a key derived from the pepper';
+COMMENT ON COLUMN signing_keys.retires_at IS 'null: signs; else only verifies, until then';
+
+-- The keys of people; those of the tenant itself name none.
+ALTER TABLE api_keys ADD CONSTRAINT api_keys_user_fkey FOREIGN KEY (tenant_id, user_id)
+    REFERENCES users (tenant_id, user_id);
+COMMENT ON COLUMN api_keys.user_id IS 'whose key it is; null: made by an operator, the tenant''s';
+COMMENT ON COLUMN api_keys.scopes IS 'narrow the role; empty: all that the role may';
+COMMENT ON COLUMN api_keys.requests_per_minute IS 'null: the limit that every key has';
+
+-- The audit log: appended to, never changed.
+CREATE TABLE audit_log (
+    audit_id bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT audit_log_pkey PRIMARY KEY,
+    tenant_id text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    actor text NOT NULL,
+    action text NOT NULL,
+    target text,
+    details jsonb NOT NULL DEFAULT '{}',
+    address text,
+    trace_id text
+);
+CREATE INDEX audit_log_tenant_idx ON audit_log (tenant_id, audit_id);
+COMMENT ON COLUMN audit_log.actor IS 'user:ID, key:ID or operator:NAME';
+SELECT protect_tenant_table('audit_log');
+
+GRANT SELECT ON users, user_sessions, user_tokens, signing_keys, audit_log TO settler_api;
+GRANT INSERT ON users, user_sessions, user_tokens, signing_keys, api_keys, audit_log TO settler_api;
+GRANT UPDATE (name, role, password_hash, email_verified_at, failed_attempts, locked_until,
+    disabled_at, updated_at) ON users TO settler_api;
+GRANT UPDATE (last_used_at, address, user_agent, revoked_at, revoked_because)
+    ON user_sessions TO settler_api;
+GRANT UPDATE (used_at) ON user_tokens TO settler_api;
+GRANT DELETE ON user_tokens TO settler_api;
+GRANT UPDATE (name, expires_at, revoked_at) ON api_keys TO settler_api;
+GRANT UPDATE (name) ON tenants TO settler_api;
+
+GRANT INSERT ON users, audit_log TO settler_operator;
+GRANT INSERT, UPDATE (retires_at), DELETE ON signing_keys TO settler_operator;
+GRANT UPDATE (name, role, password_hash, failed_attempts, locked_until, disabled_at, updated_at)
+    ON users TO settler_operator;
+GRANT UPDATE (revoked_at, revoked_because) ON user_sessions TO settler_operator;
+GRANT UPDATE (expires_at) ON api_keys TO settler_operator;
+
+-- Idempotency --------------------------------------------------------------------------------
+-- What was done under which Idempotency-Key, put in by the transaction that did it: the answer itself
+-- is kept in Redis, and whatever becomes of that, nothing is done twice.
+
+CREATE TABLE idempotency_keys (
+    tenant_id text NOT NULL,
+    actor text NOT NULL,
+    idempotency_key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (tenant_id, actor, idempotency_key)
+);
+CREATE INDEX idempotency_keys_created_idx ON idempotency_keys (tenant_id, created_at);
+COMMENT ON TABLE idempotency_keys IS 'kept for a day';
+SELECT protect_tenant_table('idempotency_keys');
+
+GRANT SELECT, INSERT, DELETE ON idempotency_keys TO settler_api;
+GRANT UPDATE (fingerprint, created_at) ON idempotency_keys TO settler_api;

@@ -24,6 +24,7 @@ from connectors.postgres.records import (
 )
 from connectors.postgres.writing import BatchRow, StreamStep, prepare_flush
 from domain.events import FORMAT
+from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -75,7 +76,8 @@ class MemoryStore:
         stream = self.streams[stream_id]
         stream.fence += 1
         self._fault("claim:after")
-        newest = max(stream.snapshots, default=0)
+        readable = (at for at, (of, _) in stream.snapshots.items() if of == SNAPSHOT_FORMAT)
+        newest = max(readable, default=0)
         snapshot_format, state = stream.snapshots.get(newest, (0, None))
         return Claim(
             stream.version,

@@ -10,6 +10,7 @@ from connectors.postgres.metrics import CLAIM_SECONDS
 from connectors.postgres.queries import load_queries
 from connectors.postgres.reading import read_stream
 from connectors.postgres.records import Claim
+from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
 
 _SQL = load_queries("streams")
 
@@ -43,7 +44,8 @@ def claim_stream(
         if held is None:
             return None
         version, fence, next_offset, definition_version = held
-        snapshot = conn.execute(_SQL["newest_snapshot"], key | {"version": version}).fetchone()
+        asked = key | {"version": version, "format": SNAPSHOT_FORMAT}
+        snapshot = conn.execute(_SQL["newest_snapshot"], asked).fetchone()
         snapshot_version, snapshot_format, state = snapshot or (0, 0, None)
         batches = read_stream(conn, stream_id, snapshot_version)
     CLAIM_SECONDS.observe(time.perf_counter() - started)

@@ -1,28 +1,20 @@
-"""Tenants and their API keys.
+"""Tenants and their API keys, of which only a keyed hash is kept (`connectors.credentials`)."""
 
-A key reads `rk_{key_id}_{secret}`. The key id is public and finds the row; of the whole key only
-HMAC-SHA256 under the server's pepper is kept. The secret has 256 random bits, so nothing slower
-is needed: there is nothing to guess that a slow hash would protect.
-"""
-
-import hmac
-import secrets
-from datetime import datetime
-from hashlib import sha256
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 from psycopg import Connection
 from psycopg import errors as pg_errors
 
+from connectors.credentials import API_KEY, credential_matches, make_credential, public_id_of
 from connectors.postgres.errors import StoreError
 from connectors.postgres.queries import load_queries
+from domain.access import Role, expand_scopes
 
 _SQL = load_queries("tenants")
-KEY_PREFIX = "rk_"
-_KEY_ID_BYTES = 6
-_SECRET_BYTES = 32
-_KEY_LENGTH_MAX = 128
 
 
 class TenantExists(StoreError):
@@ -54,6 +46,15 @@ class TenantIdInvalid(StoreError):
         super().__init__(f"tenant id {tenant_id!r} is not 1 to 64 of a-z 0-9 _ -")
 
 
+class KeyUnknown(StoreError):
+    """There is no such key, or it has ended."""
+
+    code = "tenants.key_unknown"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"there is no live key {key_id}; `settler keys list` shows them")
+
+
 class Tenant(msgspec.Struct, frozen=True):
     """A tenant; a suspended one's keys open nothing."""
 
@@ -64,12 +65,20 @@ class Tenant(msgspec.Struct, frozen=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True):
-    """What is known of a key, its secret not among it."""
+    """What is known of a key, its secret not among it.
+
+    `scopes` narrow the role; none leave it as it is. `user_id` is whose key it is, None the
+    tenant's own.
+    """
 
     key_id: str
     tenant_id: str
     name: str
+    role: Role
     scopes: list[str]
+    user_id: UUID | None
+    rotated_from: str | None
+    requests_per_minute: int | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -79,6 +88,14 @@ class ApiKey(msgspec.Struct, frozen=True):
 class NewKey(NamedTuple):
     """A key at the one moment it can be shown."""
 
+    key_id: str
+    key: str
+
+
+class RotatedKey(NamedTuple):
+    """The key that takes over, at the one moment it can be shown, and whose it is."""
+
+    tenant_id: str
     key_id: str
     key: str
 
@@ -118,32 +135,64 @@ def create_key(
     conn: Connection[Any],
     tenant_id: str,
     name: str,
-    scopes: list[str],
+    scopes: Sequence[str],
     pepper: str,
     expires_at: datetime | None = None,
+    role: Role = "developer",
+    requests_per_minute: int | None = None,
 ) -> NewKey:
     """Make an API key of a tenant. The key is returned here and can never be read again.
 
+    Args:
+        scopes: Narrow the role; none leave it as it is.
+        requests_per_minute: None: the limit that every key has.
+
     Raises:
         TenantUnknown: There is no such tenant.
+        ScopeInvalid: There is no such scope.
     """
-    key_id = secrets.token_hex(_KEY_ID_BYTES)
-    key = f"{KEY_PREFIX}{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+    expand_scopes(scopes)
+    new = make_credential(API_KEY, pepper)
     try:
         conn.execute(
             _SQL["create_key"],
             {
-                "key_id": key_id,
+                "key_id": new.public_id,
                 "tenant_id": tenant_id,
-                "key_hash": hash_key(key, pepper),
+                "key_hash": new.kept_hash,
                 "name": name,
-                "scopes": scopes,
+                "role": role,
+                "scopes": list(scopes),
+                "user_id": None,
                 "expires_at": expires_at,
+                "requests_per_minute": requests_per_minute,
             },
         )
     except pg_errors.ForeignKeyViolation as exc:
         raise TenantUnknown(tenant_id) from exc
-    return NewKey(key_id, key)
+    return NewKey(new.public_id, new.text)
+
+
+def rotate_key(conn: Connection[Any], key_id: str, pepper: str, overlap: timedelta) -> RotatedKey:
+    """Make a key that may do what another may; the other ends after `overlap`.
+
+    Raises:
+        KeyUnknown: There is no such key, or it has ended.
+    """
+    new = make_credential(API_KEY, pepper)
+    asked = {
+        "tenant_id": None,
+        "key_id": key_id,
+        "new_key_id": new.public_id,
+        "key_hash": new.kept_hash,
+        "overlap": overlap,
+    }
+    with conn.transaction():
+        made = conn.execute(_SQL["rotate_key"], asked).fetchone()
+        if made is None:
+            raise KeyUnknown(key_id)
+        conn.execute(_SQL["end_key_after"], asked)
+    return RotatedKey(made[0], new.public_id, new.text)
 
 
 def list_keys(conn: Connection[Any], tenant_id: str | None = None) -> list[ApiKey]:
@@ -151,33 +200,10 @@ def list_keys(conn: Connection[Any], tenant_id: str | None = None) -> list[ApiKe
     return [ApiKey(*row) for row in conn.execute(_SQL["list_keys"], {"tenant_id": tenant_id})]
 
 
-def revoke_key(conn: Connection[Any], key_id: str) -> bool:
-    """End a key for good; False when there is none of this id."""
-    return conn.execute(_SQL["revoke_key"], {"key_id": key_id}).rowcount == 1
-
-
-def key_id_of(key: str) -> str | None:
-    """Return the public part of a presented key; None when it has not the form of one."""
-    if len(key) > _KEY_LENGTH_MAX or not key.startswith(KEY_PREFIX):
-        return None
-    key_id, _, secret = key.removeprefix(KEY_PREFIX).partition("_")
-    return key_id if key_id.isalnum() and key_id.isascii() and secret else None
-
-
-def hash_key(key: str, pepper: str) -> bytes:
-    """Return what is kept of a key: HMAC-SHA256 (RFC 2104) under the pepper, 32 bytes."""
-    return hmac.digest(pepper.encode(), key.encode("utf-8", "replace"), sha256)
-
-
-def key_matches(key: str, pepper: str, key_hash: bytes | None) -> bool:
-    """Compare a presented key with what was kept, in time that tells nothing.
-
-    Args:
-        key: The whole key as it was presented.
-        pepper: The server's secret, the setting `api_key_pepper`.
-        key_hash: What was kept; None when there is no such key; the same work is done all the same.
-    """
-    return hmac.compare_digest(hash_key(key, pepper), key_hash or bytes(32))
+def revoke_key(conn: Connection[Any], key_id: str) -> str | None:
+    """End a key for good and return its tenant; None when there is none of this id."""
+    row = conn.execute(_SQL["revoke_key"], {"key_id": key_id}).fetchone()
+    return None if row is None else str(row[0])
 
 
 def authenticate(conn: Connection[Any], key: str, pepper: str) -> ApiKey | None:
@@ -189,18 +215,19 @@ def authenticate(conn: Connection[Any], key: str, pepper: str) -> ApiKey | None:
         key: The whole key as it was presented.
         pepper: The server's secret, the setting `api_key_pepper`.
     """
-    key_id = key_id_of(key)
+    key_id = public_id_of(key, API_KEY)
     if key_id is None:
         return None
     with conn.transaction():
         conn.execute(_SQL["name_key"], {"key_id": key_id})
         row = conn.execute(_SQL["find_key"], {"key_id": key_id}).fetchone()
-        if not key_matches(key, pepper, row[0] if row else None) or row is None:
+        if not credential_matches(key, pepper, row[0] if row else None) or row is None:
             return None
         found = ApiKey(*row[1:])
         conn.execute(_SQL["name_tenant"], {"tenant_id": found.tenant_id})
-        active = conn.execute(_SQL["tenant_is_active"], {"tenant_id": found.tenant_id}).fetchone()
-        if active is None or not active[0]:
+        asked = {"tenant_id": found.tenant_id, "user_id": found.user_id}
+        access = conn.execute(_SQL["read_key_access"], asked).fetchone()
+        if access is None or not access[0]:
             return None
         conn.execute(_SQL["touch_key"], {"key_id": key_id})
     return found

@@ -14,11 +14,13 @@ from deploy.cli import (
     demo,
     events,
     generate,
+    keys,
     projections,
     reconcile,
     roles,
     tenants,
     topics,
+    users,
     verify,
 )
 from deploy.cli.console import DOES_NOT_HOLD, UNUSABLE, say
@@ -43,7 +45,9 @@ bench.register(app)
 demo.register(app)
 app.add_typer(topics.topics, name="topics")
 app.add_typer(tenants.tenants, name="tenants")
-app.add_typer(tenants.keys, name="keys")
+app.add_typer(keys.keys, name="keys")
+app.add_typer(users.users, name="users")
+app.add_typer(users.signing_keys, name="signing-keys")
 app.add_typer(definitions.definitions, name="definitions")
 app.command()(events.events)
 app.command()(verify.verify)

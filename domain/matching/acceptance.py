@@ -1,40 +1,89 @@
 """Taking transactions in: what is new, what is a redelivery, what contradicts what is known."""
 
 from collections.abc import Sequence
-from itertools import groupby
-from operator import attrgetter
-
-from xxhash import xxh3_64_intdigest
+from typing import NamedTuple
 
 from domain.matching.book import Book
-from domain.matching.legs import Leg
+from domain.matching.legs import Known, Leg, Settled, Superseded
 from domain.matching.pairing import Pairing
 from domain.matching.settling import Settling
+from domain.matching.undoing import note_late, supersede
 from domain.transaction_columns import TransactionColumns
-from domain.transactions import SIDE_NAMES, Rejection, Transaction
+from domain.transactions import SIDE_NAMES, Rejection, Transaction, supersedes
 
 _LONG_AGO = -(1 << 62)
-_side_of = attrgetter("side")
+
+
+class _Refused(NamedTuple):
+    code: str
+    message: str
+
+
+_KNOWN = _Refused("", "")
+
+
+def _is_correction(records: TransactionColumns, place: int) -> bool:
+    extra = records.extras[place]
+    return extra is not None and extra[5] is not None
+
+
+def _end_of_stretch(transactions: Sequence[Transaction], begin: int) -> int:
+    """The place after `begin` of the first correction, or record of the other side."""
+    if isinstance(transactions, TransactionColumns):
+        if begin == 0 and not any(transactions.extras):
+            return len(transactions)
+        corrections = (
+            place
+            for place in range(begin + 1, len(transactions))
+            if _is_correction(transactions, place)
+        )
+        return next(corrections, len(transactions))
+    side = transactions[begin].side
+    ends = (
+        place
+        for place in range(begin + 1, len(transactions))
+        if transactions[place].side != side or supersedes(transactions[place]) is not None
+    )
+    return next(ends, len(transactions))
+
+
+def _columns(transactions: Sequence[Transaction], begin: int, end: int) -> TransactionColumns:
+    if not isinstance(transactions, TransactionColumns):
+        return TransactionColumns.of(transactions[begin:end])
+    if end - begin == len(transactions):
+        return transactions
+    return transactions[begin:end]
 
 
 class Acceptance:
-    """One chunk's way into the book.
+    """One chunk's way into the book, piece by piece: each correction begins a new one.
+
+    What a correction undoes is told before the piece it begins, so that whoever folds the events
+    takes in its records with the place made free for them.
 
     Attributes:
+        journal: The packed content of what was accepted, in order.
+        undone: How many of the settling's events came before this piece was accepted.
         redelivered: Transactions that were known with the same content.
         newest: Newest accepted event time per side, microseconds.
 
     Args:
         forgotten_before: Ids of older event times are no longer known, so a transaction from then
             cannot be told from a redelivery and is refused.
+        decides: Whether rules may take what comes; else it is only filed.
     """
 
-    def __init__(self, book: Book, settling: Settling, forgotten_before: int | None) -> None:
+    def __init__(
+        self, book: Book, settling: Settling, forgotten_before: int | None, *, decides: bool
+    ) -> None:
         self._book = book
         self._settling = settling
         self._forgotten_before = _LONG_AGO if forgotten_before is None else forgotten_before
         self._counts: dict[tuple[int, str], list[int]] = {}
-        self._looks_at_once = any(rule.immediate for rule in book.rules)
+        self._decides = decides
+        self._looks_at_once = decides and any(rule.immediate for rule in book.rules)
+        self.journal: list[bytes] = []
+        self.undone = 0
         self.redelivered = 0
         self.newest: list[int | None] = [None, None]
         self.rejections: list[Rejection] = []
@@ -46,56 +95,64 @@ class Acceptance:
             for (side, currency), (count, total) in self._counts.items()
         )
 
-    def accept(self, transactions: Sequence[Transaction], raws: list[bytes]) -> list[bytes]:
-        """Take in what is new, deciding at once what waits for nothing.
+    def accept(self, transactions: Sequence[Transaction], raws: list[bytes], begin: int) -> int:
+        """Take in what is new from place `begin` on, deciding at once what waits for nothing.
+
+        Whom that gives other surroundings is left to be looked at again.
 
         Returns:
-            The packed content of what was accepted, in order.
+            The place of the correction that begins the next piece, or the number of transactions.
         """
-        if isinstance(transactions, TransactionColumns):
-            return self._accept(transactions, raws)
-        journal: list[bytes] = []
-        place = 0
-        for _, side in groupby(transactions, _side_of):
-            of_side = TransactionColumns.of(list(side))
-            end = place + len(of_side)
-            journal += self._accept(of_side, raws[place:end])
+        pairing = None
+        if self._decides:
+            pairing = Pairing.of(self._book, self._settling, self._forgotten_before, self._note)
+        place = begin
+        while place < len(transactions):
+            if place > begin and self._begins_a_piece(transactions[place]):
+                break
+            end = _end_of_stretch(transactions, place)
+            stretch = _columns(transactions, place, end)
+            self._accept(stretch, raws[place:end] if raws else raws, pairing)
             place = end
-        return journal
+        return place
 
-    def _accept(self, records: TransactionColumns, raws: list[bytes]) -> list[bytes]:
-        pairing = Pairing.of(self._book, self._settling, self._forgotten_before, self._note)
+    def _begins_a_piece(self, transaction: Transaction) -> bool:
+        if supersedes(transaction) is None:
+            return False
+        return self._refusal(transaction, self._book.event_time(transaction)) is None
+
+    def _accept(
+        self, records: TransactionColumns, raws: list[bytes], pairing: Pairing | None
+    ) -> None:
+        """Take in records of which only the first may be a correction."""
         left_out: list[int] = []
         place = 0
         while place < len(records):
-            if pairing is not None:
+            if pairing is not None and (place or not _is_correction(records, 0)):
                 place = pairing.take_in(records, place)
                 if place == len(records):
                     break
             transaction = records[place]
             occurred_at = self._book.event_time(transaction)
-            if self._is_new(transaction, occurred_at, raws[place] if raws else b""):
+            refused = self._refusal(transaction, occurred_at)
+            if refused is not None:
+                left_out.append(place)
+                self._leave_out(transaction, refused, raws[place] if raws else b"")
+            elif supersedes(transaction) is None:
                 self._take_in(transaction, occurred_at)
             else:
-                left_out.append(place)
+                supersede(self._settling, transaction)
+                self.undone = len(self._settling.events)
+                self._take_in(transaction, occurred_at)
+                if self._looks_at_once:
+                    self._settling.look_again()
             place += 1
-        self._settling.look_again()
-        if not left_out:
-            return records.packed
-        journal = list(records.packed)
-        for place in reversed(left_out):
-            del journal[place]
-        return journal
-
-    def _is_new(self, transaction: Transaction, occurred_at: int, raw: bytes) -> bool:
-        prior = self._book.known[transaction.side].get(transaction.transaction_id)
-        if prior is not None:
-            self._meet(prior, transaction, raw)
-            return False
-        if occurred_at < self._forgotten_before:
-            self._refuse_old(transaction, raw)
-            return False
-        return True
+        taken = records.packed
+        if left_out:
+            taken = list(taken)
+            for place in reversed(left_out):
+                del taken[place]
+        self.journal = [*self.journal, *taken] if self.journal else taken
 
     def _note(self, side: int, currency: str, count: int, total: int, newest: int) -> None:
         """Count what was accepted; `newest` is its newest event time."""
@@ -109,43 +166,80 @@ class Acceptance:
     def _take_in(self, transaction: Transaction, occurred_at: int) -> None:
         side = transaction.side
         self._note(side, transaction.currency, 1, transaction.amount_minor, occurred_at)
-        leg = self._book.leg_of(transaction)
-        self._book.put_in(leg)
-        if self._looks_at_once:
+        leg = self._book.take(transaction)
+        if leg is None:
+            known = self._book.known[side][transaction.transaction_id]
+            by = known.by if isinstance(known, Superseded) else transaction.transaction_id
+            note_late(self._settling, transaction, by)
+        elif self._looks_at_once:
             self._settling.arrived(leg)
 
-    def _meet(self, prior: Leg | int, transaction: Transaction, raw: bytes) -> None:
-        """A transaction whose id is known: the same again, or something else under its name."""
-        if isinstance(prior, Leg):
-            same = prior.packed == transaction.packed
-        else:
-            same = prior == xxh3_64_intdigest(transaction.packed)
-        if same:
+    def _refusal(self, transaction: Transaction, occurred_at: int) -> _Refused | None:
+        """Why a transaction is not taken in; `_KNOWN` for a redelivery, None if it is taken."""
+        side, named = transaction.side, transaction.transaction_id
+        prior = self._book.known[side].get(named)
+        if prior is not None:
+            earlier = self._book.replaced[side].get(named, ())
+            if self._holds(prior, transaction) or transaction.packed in earlier:
+                return _KNOWN
+            if not self._makes_way(prior, transaction, bool(earlier)):
+                return _Refused(
+                    "conflicting_duplicate",
+                    f"{SIDE_NAMES[side]} transaction {named} is known with other content; the "
+                    "first stays. Send a correction under a new id, or under this one with "
+                    "supersedes naming it.",
+                )
+        if occurred_at < self._forgotten_before:
+            return _Refused(
+                "too_old",
+                f"transaction {named} occurred before the time ids are remembered "
+                "for, so a redelivery could not be told apart. Raise window.remember to take it "
+                "in.",
+            )
+        return None
+
+    def _holds(self, prior: Known, transaction: Transaction) -> bool:
+        """Whether the very content is known under its id."""
+        packed = transaction.packed
+        match prior:
+            case Leg():
+                return prior.packed == packed
+            case Settled():
+                return packed in prior.packed(transaction.side)
+            case Superseded():
+                return packed in prior.contents
+        return prior == packed
+
+    def _makes_way(self, prior: Known, transaction: Transaction, corrected: bool) -> bool:
+        """Whether other content under a known id is a correction, or what one has corrected.
+
+        Args:
+            corrected: Something under this id was corrected before.
+        """
+        named = transaction.transaction_id
+        if supersedes(transaction) == named:
+            return True
+        if isinstance(prior, Superseded):
+            return all(self._corrects_itself(one) for one in prior.contents)
+        if corrected:
+            return False
+        if isinstance(prior, Settled):
+            contents = prior.packed(transaction.side)
+            return any(self._corrects_itself(one, named) for one in contents)
+        return self._corrects_itself(prior.packed if isinstance(prior, Leg) else prior)
+
+    def _corrects_itself(self, packed: bytes, named: str | None = None) -> bool:
+        one = self._book.unpack(packed)
+        return supersedes(one) == one.transaction_id and named in (None, one.transaction_id)
+
+    def _leave_out(self, transaction: Transaction, refused: _Refused, raw: bytes) -> None:
+        if refused is _KNOWN:
             self.redelivered += 1
             return
-        side = SIDE_NAMES[transaction.side]
-        self._reject(
-            transaction,
-            raw,
-            "conflicting_duplicate",
-            f"{side} transaction {transaction.transaction_id} is known with other content; the "
-            "first stays. Send a correction under a new id.",
-        )
-
-    def _refuse_old(self, transaction: Transaction, raw: bytes) -> None:
-        self._reject(
-            transaction,
-            raw,
-            "too_old",
-            f"transaction {transaction.transaction_id} occurred before the time ids are remembered "
-            "for, so a redelivery could not be told apart. Raise window.remember to take it in.",
-        )
-
-    def _reject(self, transaction: Transaction, raw: bytes, code: str, message: str) -> None:
         self.rejections.append(
             Rejection(
-                code,
-                message,
+                refused.code,
+                refused.message,
                 transaction.tenant_id,
                 transaction.reconciliation_id,
                 transaction.transaction_id,

@@ -26,10 +26,11 @@ def decide(rule: CompiledRule, blocks: Sequence[Block], reasons: dict[Leg, Why])
     Args:
         reasons: What is known of legs already; added to where the rule leaves sets alone.
     """
-    taken = Selection({}, {}, reasons)
     alone: dict[Match, bool] = {}
     for block in blocks:
-        alone[block.match] = block.alone and alone.get(block.match, True)
+        if not (block.alone and rule.refuses(*block.match.sources, *block.match.targets)):
+            alone[block.match] = block.alone and alone.get(block.match, True)
+    taken = Selection({}, {}, reasons, frozenset(one for one, is_lone in alone.items() if is_lone))
     for group in connected(list(alone)):
         if len(group) == 1 and alone[group[0]]:
             if is_open(group[0]):

@@ -4,153 +4,116 @@ Every change of state is one of the methods here, so that deciding live and fold
 do the very same things to it.
 """
 
-from collections.abc import Hashable, Iterable, Iterator
-from typing import Any, NamedTuple
-
-from xxhash import xxh3_64_intdigest
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import repeat
+from typing import Any
 
 from domain.definitions import Definition
-from domain.matching.calendar import Calendar
-from domain.matching.compiled import CompiledRule, KeyOf, compile_rules
+from domain.events import Compared
+from domain.matching.closed import DAY_US, Closed, ClosedDays
 from domain.matching.due import FIRST_LOOK, SECOND_US, DueQueue
-from domain.matching.legs import DUPLICATE, EXCEPTION, MATCHED, OPEN, PENDING, SUGGESTED, Leg
-from domain.matching.pair_pool import make_pool
+from domain.matching.legs import (
+    DUPLICATE,
+    EXCEPTION,
+    MATCHED,
+    OPEN,
+    PENDING,
+    PERSON,
+    SUGGESTED,
+    SUPERSEDED,
+    Known,
+    Leg,
+    Settled,
+    Suggestion,
+    Superseded,
+    packed_members,
+)
 from domain.matching.pools import Pool, UniquePool
-from domain.transaction_columns import TransactionColumns
-from domain.transactions import Transaction, unpack_transaction
-
-_DAY_US = 86_400_000_000
-
-
-class Suggestion(NamedTuple):
-    """A standing suggestion; members in id order."""
-
-    rule: str
-    rule_index: int
-    sources: tuple[Leg, ...]
-    targets: tuple[Leg, ...]
-
-    def lies_within(self, members: Iterable[Leg]) -> bool:
-        """Whether all that it is about are among some legs."""
-        return set(members).issuperset((*self.sources, *self.targets))
+from domain.matching.refusals import Refusal, Refusals
+from domain.matching.terms import Terms
+from domain.transactions import Transaction, supersedes
 
 
-class Closed(NamedTuple):
-    """What has to be forgotten of a day's closed transactions when ids of its age are.
-
-    `pairs` has the values of matches by a unique first rule whose members are both of that day;
-    the rule's pool knows whose they were.
-    """
-
-    ids: tuple[list[str], list[str]]
-    spent: list[list[Any]]  # at 2 x rule + side: values used up
-    rivals: list[Leg]
-    pairs: list[Any]
-
-    def spread(self, pool: Pool) -> None:
-        """Turn pairs, made in the first rule's pool, into ids and spent values."""
-        if not self.pairs:
-            return
-        assert isinstance(pool, UniquePool), "only a unique rule pairs off"
-        for side in (0, 1):
-            self.ids[side].extend(filter(None, (pool.spent_by(side, key) for key in self.pairs)))
-            self.spent[side].extend(self.pairs)
-        self.pairs.clear()
-
-
-class Book:
+class Book(Terms):
     """State of matching under one definition.
 
     Attributes:
-        known: Per side: transaction id → its leg while open, else a 64-bit hash of its content.
+        known: Per side: transaction id → its leg while open, else what became of it.
         exceptions: Open exceptions: leg → (category, ids of the candidates named with it).
         suggestions: Standing suggestions by match id.
+        refusals: What people have rejected or reversed.
+        replaced: Per side: what came under an id before it was corrected under the same id.
         again: Legs whose surroundings changed, to be looked at in the same step.
         gone: (rule's number, place in its pool) → a leg that is found there no longer.
     """
 
     def __init__(self, definition: Definition) -> None:
-        self.known: tuple[dict[str, Leg | int], dict[str, Leg | int]] = ({}, {})
+        self.known: tuple[dict[str, Known], dict[str, Known]] = ({}, {})
         self.due = DueQueue()
         self.exceptions: dict[Leg, tuple[str, tuple[str, ...]]] = {}
         self.suggestions: dict[str, Suggestion] = {}
+        self.refusals = Refusals()
         self.again: list[Leg] = []
         self.gone: dict[tuple[int, Hashable], Leg] = {}
-        self.closed: dict[int, Closed] = {}
+        self.replaced: tuple[dict[str, tuple[bytes, ...]], dict[str, tuple[bytes, ...]]] = ({}, {})
+        self.closed = ClosedDays()
         self._kept_from = -1 << 62
-        self._last_day_us = 0, 0
-        self.use(definition)
-        self._last_closed = self.new_closed()
+        super().__init__(definition)
 
     def use(self, definition: Definition) -> None:
-        """Compile a definition and file every open leg under it.
+        """Put a definition in force and file every open leg under it.
 
         Rivals and spent values belonged to the rules before and are dropped.
         """
-        for closed in self.closed.values():
-            closed.spread(self.pools[0])
-        self.definition = definition
-        self.rules: list[CompiledRule] = compile_rules(definition)
-        self.pools: list[Pool] = [make_pool(rule) for rule in self.rules]
-        self._rules_and_pools = list(zip(self.rules, self.pools, strict=True))
-        readers = [rule.key_readers for rule in self.rules]
-        # Where every rule has one place, keys are a plain sequence of reads.
-        self._readers: tuple[list[KeyOf], list[KeyOf]] | None = (
-            ([one[0] for one in readers if one], [one[1] for one in readers if one])
-            if all(readers)
-            else None
-        )
-        self.calendar = Calendar(definition.time_zone)
-        window = definition.window
-        settles = {rule.settle_us for rule in self.rules if not rule.immediate}
-        #: Ages, in microseconds, at which a leg is looked at.
-        self.looks: list[int] = sorted(settles | {window.wait_us})
-        for closed in self.closed.values():
-            closed.spent[:] = self.new_closed().spent
-            closed.rivals.clear()
-        tenant, reconciliation = definition.tenant_id, definition.reconciliation_id
+        if self.pools:
+            self.closed.spread(self.pools[0])
+        super().use(definition)
+        self.refusals.tell(self.rules)
+        self.closed.use(len(self.rules))
         for side in self.known:
             for leg in side.values():
-                if isinstance(leg, Leg) and leg.disposition != DUPLICATE:
-                    transaction = unpack_transaction(leg.packed, tenant, reconciliation)
+                if isinstance(leg, Leg):
+                    transaction = self.unpack(leg.packed)
                     leg.keys = self.keys_of(transaction)
                     leg.occurred_at = self.event_time(transaction)
                     for pool in self.pools:
                         pool.add(leg)
 
-    def keys_of(self, transaction: Transaction) -> tuple[Any, ...]:
-        """What the rules look this transaction up by."""
-        if self._readers is not None:
-            readers = self._readers[transaction.side]
-            if len(readers) == 1:
-                return (readers[0](transaction),)
-            return tuple([read(transaction) for read in readers])
-        keys: list[Any] = []
-        for rule in self.rules:
-            keys += rule.keys(transaction, transaction.side)
-        return tuple(keys)
+    def take(self, transaction: Transaction) -> Leg | None:
+        """File what was accepted; None for a record whose correction had come before it."""
+        side, transaction_id = transaction.side, transaction.transaction_id
+        prior = self.known[side].get(transaction_id)
+        corrects = supersedes(transaction)
+        if corrects is not None and corrects != transaction_id:
+            self._expect(transaction, corrects)
+        if isinstance(prior, Superseded):
+            contents = (*prior.contents, transaction.packed)
+            self.known[side][transaction_id] = Superseded(prior.by, contents)
+            return None
+        if prior is not None:
+            replaced = self.replaced[side]
+            replaced[transaction_id] = (*replaced.get(transaction_id, ()), transaction.packed)
+            return None
+        leg = self.leg_of(transaction)
+        self.put_in(leg)
+        return leg
 
-    def event_time(self, transaction: Transaction) -> int:
-        """Microseconds since the epoch; a bare date is the end of its day in our zone."""
-        if transaction.is_date:
-            return self.calendar.end_of_day(transaction.occurred_at)
-        return transaction.occurred_at
+    def _expect(self, correction: Transaction, transaction_id: str) -> None:
+        """Know an id as superseded, be it before its record has come."""
+        known = self.known[correction.side]
+        if transaction_id not in known:
+            known[transaction_id] = Superseded(correction.transaction_id)
+            self.closed.on(self.event_time(correction)).ids[correction.side].append(transaction_id)
 
-    def event_times(self, records: TransactionColumns) -> list[int]:
-        """Microseconds since the epoch of each, see `event_time`."""
-        if not any(records.are_dates):
-            return records.occurred_at
-        end_of_day = self.calendar.end_of_day
-        return [
-            end_of_day(instant) if is_date else instant
-            for instant, is_date in zip(records.occurred_at, records.are_dates, strict=True)
-        ]
-
-    def put_in(self, leg: Leg) -> None:
-        """File a new leg everywhere it can be found, and plan the first look at it."""
+    def file(self, leg: Leg) -> None:
+        """File an open leg, without planning a look."""
         self.known[leg.side][leg.transaction_id] = leg
         for pool in self.pools:
             pool.add(leg)
+
+    def put_in(self, leg: Leg) -> None:
+        """File a new leg everywhere it can be found, and plan the first look at it."""
+        self.file(leg)
         self.due.plan(leg, leg.occurred_at + self.looks[0])
 
     def due_second(self, leg: Leg) -> int:
@@ -159,61 +122,18 @@ class Book:
             return (leg.occurred_at + self.looks[0]) // SECOND_US + 1
         return leg.due
 
-    def put_back(self, leg: Leg, due: int) -> None:
-        """File a leg of a snapshot, due in that second of event time (0: in none)."""
-        self.known[leg.side][leg.transaction_id] = leg
-        for pool in self.pools:
-            pool.add(leg)
-        if due:
-            self.due.plan(leg, (due - 1) * SECOND_US)
-
     def put_back_rival(self, leg: Leg) -> None:
         """File a leg that a rule has matched where earlier rules still count it."""
         leg.disposition = MATCHED
-        for rule, pool in zip(self.rules, self.pools, strict=True):
-            if rule.index < leg.rule and rule.remembers_rivals and not rule.unique:
-                pool.add(leg)
-        self.closed_on(leg.occurred_at).rivals.append(leg)
-
-    def leg_of(self, transaction: Transaction) -> Leg:
-        """A new leg for a transaction, not filed yet."""
-        return Leg(
-            transaction.transaction_id,
-            transaction.side,
-            transaction.amount_minor,
-            transaction.currency,
-            self.event_time(transaction),
-            self.keys_of(transaction),
-            transaction.packed,
-        )
+        for pool in self._rival_pools(leg):
+            pool.add(leg)
+        self._note_rival(leg)
 
     def open_leg(self, side: int, transaction_id: str) -> Leg:
         """The leg of an open transaction that a recorded event names."""
         leg = self.known[side][transaction_id]
         assert isinstance(leg, Leg), f"{transaction_id} is closed, yet an event takes it"
         return leg
-
-    def new_closed(self) -> Closed:
-        """A day without anything closed."""
-        return Closed(([], []), [[] for _ in range(2 * len(self.rules))], [], [])
-
-    def closed_on(self, occurred_at: int) -> Closed:
-        """What is kept of the closed transactions of a day of event time."""
-        begin, end = self._last_day_us
-        if begin <= occurred_at < end:
-            return self._last_closed
-        day = occurred_at // _DAY_US
-        closed = self.closed.get(day)
-        if closed is None:
-            closed = self.closed[day] = self.new_closed()
-        self._last_day_us = day * _DAY_US, (day + 1) * _DAY_US
-        self._last_closed = closed
-        return closed
-
-    def _close_known(self, leg: Leg, closed: Closed) -> None:
-        """Keep of a leg only what recognises its redelivery."""
-        self.known[leg.side][leg.transaction_id] = xxh3_64_intdigest(leg.packed)
-        closed.ids[leg.side].append(leg.transaction_id)
 
     def pair_off(
         self,
@@ -223,6 +143,7 @@ class Book:
         instants: list[int],
         keys: list[Any],
         others: list[Leg],
+        newest_ms: list[int],
     ) -> int:
         """Close legs and their counterparts that were never filed: pairs by a unique first rule.
 
@@ -231,20 +152,22 @@ class Book:
         Args:
             side: The counterparts' side; the lists have one value for each of them.
             others: The legs, one for each.
+            newest_ms: The matches', for their identity.
 
         Returns:
             For how many legs a look was planned; the caller tells the queue that they need none.
         """
         pool = self.pools[0]
         assert isinstance(pool, UniquePool)
+        name, theirs = self.rules[0].name, [other.packed for other in others]
+        sources, targets = (theirs, packed) if side else (packed, theirs)
+        settled = list(map(Settled, repeat(name), newest_ms, sources, targets))
         other_ids = [other.transaction_id for other in others]
-        self.known[side].update(zip(ids, map(xxh3_64_intdigest, packed), strict=True))
+        self.known[side].update(zip(ids, settled, strict=True))
         pool.sides[side].update(zip(keys, ids, strict=True))
-        self.known[1 - side].update(
-            zip(other_ids, [xxh3_64_intdigest(other.packed) for other in others], strict=True)
-        )
+        self.known[1 - side].update(zip(other_ids, settled, strict=True))
         pool.sides[1 - side].update(zip(keys, other_ids, strict=True))
-        self._close_pairs(side, ids, instants, keys, others)
+        self.closed.close_pairs(side, ids, instants, keys, others)
         planned = 0
         for other in others:
             if other.due:
@@ -258,35 +181,43 @@ class Book:
                 later.discard(other)
         return planned
 
-    def _close_pairs(
-        self, side: int, ids: list[str], instants: list[int], keys: list[Any], others: list[Leg]
+    def take_out(
+        self,
+        sources: Sequence[Leg],
+        targets: Sequence[Leg],
+        rule: str,
+        by_rule: int,
+        newest_ms: int,
+        compared: Compared | None,
     ) -> None:
-        """Note pairs as closed on the days of their members."""
-        other_instants = [other.occurred_at for other in others]
-        closed = self.closed_on(instants[0])
-        begin, end = self._last_day_us
-        if begin <= min(*instants, *other_instants) <= max(*instants, *other_instants) < end:
-            closed.pairs.extend(keys)
-            return
-        for one_id, instant, other, key in zip(ids, instants, others, keys, strict=True):
-            closed, other_closed = self.closed_on(instant), self.closed_on(other.occurred_at)
-            if closed is other_closed:
-                closed.pairs.append(key)
-                continue
-            closed.ids[side].append(one_id)
-            closed.spent[side].append(key)
-            other_closed.ids[1 - side].append(other.transaction_id)
-            other_closed.spent[1 - side].append(key)
+        """Close the members of a match.
 
-    def take_out(self, leg: Leg, by_rule: int) -> None:
-        """Close a leg that rule number `by_rule` matched."""
-        closed = self.closed_on(leg.occurred_at)
-        self._close_known(leg, closed)
-        self.due.forget(leg)
-        if leg.disposition == EXCEPTION:
-            del self.exceptions[leg]
-        leg.rule = by_rule
-        leg.disposition = MATCHED
+        Args:
+            sources, targets: In id order.
+            rule: The match's rule, by name.
+            by_rule: The rule's number, or PERSON: people's matches come before every rule, so that
+                no rule counts their members any more.
+            newest_ms, compared: As its event tells them.
+        """
+        settled = Settled(
+            rule, newest_ms, packed_members(sources), packed_members(targets), (), compared
+        )
+        for leg in (*sources, *targets):
+            closed = self.closed.on(leg.occurred_at)
+            self.known[leg.side][leg.transaction_id] = settled
+            closed.ids[leg.side].append(leg.transaction_id)
+            self.due.forget(leg)
+            if leg.disposition == EXCEPTION:
+                del self.exceptions[leg]
+            leg.rule = by_rule
+            leg.disposition = MATCHED
+            if self._leave_pools(leg, by_rule, closed):
+                self._note_rival(leg)
+            else:
+                leg.packed = b""
+
+    def _leave_pools(self, leg: Leg, by_rule: int, closed: Closed) -> bool:
+        """Let a taken leg be found no longer; say whether earlier rules go on to count it."""
         stays = False
         for index, (rule, pool) in enumerate(self._rules_and_pools):
             if type(pool) is UniquePool and index <= by_rule:
@@ -294,24 +225,100 @@ class Book:
                 if key is not None:
                     pool.spend(leg, key)
                     closed.spent[2 * index + leg.side].append(key)
-            elif index < by_rule and rule.remembers_rivals:
+            elif index < by_rule != PERSON and rule.remembers_rivals:
                 stays = True
             else:
                 pool.discard(leg)
-        if stays:
-            closed.rivals.append(leg)
-        else:
-            leg.packed = b""
+        return stays
 
-    def set_duplicate(self, leg: Leg) -> None:
-        """Set a leg aside as a second occurrence of a unique value."""
-        self._close_known(leg, self.closed_on(leg.occurred_at))
+    def _rival_pools(self, leg: Leg) -> Iterator[Pool]:
+        """The pools in which a leg that a later rule has matched still counts."""
+        for rule, pool in self._rules_and_pools:
+            if rule.index < leg.rule and rule.remembers_rivals and not rule.unique:
+                yield pool
+
+    def _note_rival(self, leg: Leg) -> None:
+        self.closed.on(leg.occurred_at).rivals[leg] = None
+        settled = self.known[leg.side].get(leg.transaction_id)
+        if isinstance(settled, Settled):
+            settled.rivals = (*settled.rivals, leg)
+
+    def reopen(self, settled: Settled) -> tuple[tuple[Leg, ...], tuple[Leg, ...]]:
+        """Put the members of a match back as pending, and the values they used up with them.
+
+        Returns:
+            Its sources and its targets, in id order.
+        """
+        for rival in settled.rivals:
+            # A rival of former rules or of a day that is forgotten counts nowhere any more.
+            if self.closed.drop_rival(rival):
+                for pool in self._rival_pools(rival):
+                    pool.discard(rival)
+        # Pairs find their ids by the values they used up, which are about to be free again.
+        self.closed.spread(self.pools[0])
+        sides = []
+        for side in (0, 1):
+            legs = [self.leg_of(self.unpack(packed)) for packed in settled.packed(side)]
+            for leg in legs:
+                for rule, pool in self._rules_and_pools:
+                    if isinstance(pool, UniquePool):
+                        pool.free(side, leg.keys[rule.slot], leg.transaction_id)
+                self.put_in(leg)
+            self.again += legs
+            sides.append(tuple(legs))
+        return sides[0], sides[1]
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Keep what a person has rejected or reversed from being proposed or made again."""
+        self.refusals.add(refusal, self.rules)
+
+    def set_duplicate(self, leg: Leg, rule_index: int) -> None:
+        """Set a leg aside as a second occurrence of a value that is unique to a rule."""
+        self._close(leg, leg.packed)
+        pool = self.pools[rule_index]
+        assert isinstance(pool, UniquePool)
+        pool.set_aside(leg.side, leg.keys[self.rules[rule_index].slot], leg.transaction_id)
+        leg.disposition, leg.packed = DUPLICATE, b""
+
+    def set_superseded(self, side: int, transaction_id: str, by: str) -> None:
+        """Let a record that is open or a duplicate give way to the one that corrects it.
+
+        One that has its own id makes room for it here.
+        """
+        known = self.known[side].get(transaction_id)
+        if isinstance(known, Leg):
+            content = known.packed
+            self._close(known, content)
+            known.disposition, known.rule, known.packed = SUPERSEDED, PERSON, b""
+        else:
+            assert isinstance(known, bytes), f"{transaction_id} is {known!r}, not open"
+            content = known
+        contents = (*self.replaced[side].pop(transaction_id, ()), content)
+        if by == transaction_id:
+            del self.known[side][transaction_id]
+            self.replaced[side][transaction_id] = contents
+        else:
+            self.known[side][transaction_id] = Superseded(by, contents)
+
+    def _close(self, leg: Leg, known: Known) -> None:
+        """Keep no more of an open leg than what is known of its id."""
+        self.known[leg.side][leg.transaction_id] = known
+        self.closed.on(leg.occurred_at).ids[leg.side].append(leg.transaction_id)
         self.due.forget(leg)
         self.exceptions.pop(leg, None)
-        leg.disposition = DUPLICATE
         for pool in self.pools:
             pool.discard(leg)
-        leg.packed = b""
+
+    def release(self, side: int, transaction_id: str) -> None:
+        """Put back as pending what was a duplicate of what is corrected."""
+        packed = self.known[side][transaction_id]
+        assert isinstance(packed, bytes), f"{transaction_id} is no duplicate"
+        leg = self.leg_of(self.unpack(packed))
+        for rule, pool in self._rules_and_pools:
+            if isinstance(pool, UniquePool):
+                pool.drop_aside(side, leg.keys[rule.slot], transaction_id)
+        self.put_in(leg)
+        self.again.append(leg)
 
     def open_exception(self, leg: Leg, category: str, candidates: tuple[str, ...]) -> None:
         """Note that an exception stands open for `leg`."""
@@ -320,7 +327,10 @@ class Book:
         self.exceptions[leg] = (category, candidates)
 
     def suggest(self, suggestion_id: str, suggestion: Suggestion) -> None:
-        """Note a standing suggestion; its members' exceptions close."""
+        """Note a standing suggestion; its members' exceptions close.
+
+        Looks that are planned stay: another rule may have to ask about a member later.
+        """
         self.suggestions[suggestion_id] = suggestion
         for leg in (*suggestion.sources, *suggestion.targets):
             leg.disposition = SUGGESTED
@@ -332,44 +342,59 @@ class Book:
         suggestion = self.suggestions.pop(suggestion_id)
         for leg in (*suggestion.sources, *suggestion.targets):
             leg.suggestions = tuple(one for one in leg.suggestions if one != suggestion_id)
-            if not leg.suggestions and leg.rule == OPEN and leg.disposition == SUGGESTED:
-                leg.disposition = PENDING
+            if leg.rule == OPEN and leg.disposition == SUGGESTED:
+                if not leg.suggestions:
+                    leg.disposition = PENDING
                 self.again.append(leg)
         return suggestion
 
-    def beside_gone(self) -> Iterator[Leg]:
-        """Who was decided upon while a leg was left over to a later rule that no longer is.
-
-        Without it a set may be unambiguous, or a group whole, that was not before.
-        """
-        for (index, _), gone in self.gone.items():
-            for leg in self.pools[index].beside(gone):
-                # Before its first look nothing has been decided about a leg.
-                first_look = (leg.occurred_at + self.looks[0]) // SECOND_US + 1
-                if leg.rule == OPEN and leg.due not in (FIRST_LOOK, first_look):
-                    yield leg
-
     def forget_before(self, instant_us: int) -> None:
         """Forget ids, spent values and rivals of days that ended before `instant_us`."""
-        last_day = instant_us // _DAY_US
-        if not self.closed or last_day <= self._kept_from:
+        last_day = instant_us // DAY_US
+        if not self.closed.days or last_day <= self._kept_from:
             return
         self._kept_from = last_day
-        self._last_day_us = 0, 0
-        for day in [day for day in self.closed if day < last_day]:
-            closed = self.closed.pop(day)
+        for closed in self.closed.take_before(last_day):
             closed.spread(self.pools[0])
             for side, ids in enumerate(closed.ids):
-                known = self.known[side]
+                known, replaced = self.known[side], self.replaced[side]
                 for transaction_id in ids:
-                    if isinstance(known.get(transaction_id), int):
-                        del known[transaction_id]
+                    if type(known.get(transaction_id)) is not Leg:
+                        known.pop(transaction_id, None)
+                        replaced.pop(transaction_id, None)
             for place, keys in enumerate(closed.spent):
                 pool = self.pools[place // 2]
                 if isinstance(pool, UniquePool):
                     for key in keys:
-                        pool.forget(place % 2, key)
+                        pool.forget(place % 2, key, self.known[place % 2])
             for leg in closed.rivals:
-                for rule, pool in zip(self.rules, self.pools, strict=True):
-                    if rule.index < leg.rule and rule.remembers_rivals:
-                        pool.discard(leg)
+                for rival_pool in self._rival_pools(leg):
+                    rival_pool.discard(leg)
+        self.refusals.forget(self.known, self.rules)
+
+    def stood_beside(self, gone: Leg, first_rule: int) -> None:
+        """Have those looked at again, before the step ends, who were decided upon beside `gone`."""
+        for index in range(first_rule, len(self.pools)):
+            place = self.pools[index].place(gone)
+            if place is not None:
+                self.gone[index, place] = gone
+
+    def take_again(self) -> set[Leg]:
+        """Give who is to be looked at again, and forget it.
+
+        Among them is who was decided upon beside a leg that is gone: what is left may fit now.
+        """
+        legs = set(self.again)
+        for (index, _), gone in self.gone.items():
+            for leg in self.pools[index].beside(gone):
+                # Before its first look nothing has been decided about a leg.
+                if leg.due not in (FIRST_LOOK, (leg.occurred_at + self.looks[0]) // SECOND_US + 1):
+                    legs.add(leg)
+        self.again.clear()
+        self.gone.clear()
+        return {leg for leg in legs if leg.rule == OPEN and leg.disposition != DUPLICATE}
+
+    def plan_again(self) -> None:
+        """Plan a look at the legs whose surroundings changed, instead of looking now."""
+        for leg in self.take_again():
+            self.due.plan(leg, leg.occurred_at + self.looks[0])

@@ -2,81 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from operator import attrgetter
-from typing import Any
 
 from domain.definitions import EQUALITY_OPERATORS, AmountRule, Condition, Definition, Rule
 from domain.matching.amounts import Limits, limits_of
 from domain.matching.dates import Span, spans_of
+from domain.matching.keys import Key, KeyOf, TextTest, both_sides
 from domain.matching.legs import Leg
-from domain.matching.texts import form_of, pair_test
+from domain.matching.texts import form_of
 from domain.matching.values import Comparison, Value
 from domain.money import currency_digits
 from domain.transaction_columns import TransactionColumns
-from domain.transactions import SOURCE, Transaction, field_value
+from domain.transactions import SOURCE, Transaction
 
 #: `CompiledRule.many_side` where both sides may have several members.
 BOTH = 2
 _MANY_SIDES = {"one_to_one": None, "one_to_many": 1, "many_to_one": 0, "many_to_many": BOTH}
 
-Key = Any
-#: Gives a transaction's key for one rule, None when a condition's value is absent.
-KeyOf = Callable[[Transaction], Key]
-
-_FIELDS_AS_THEY_ARE = ("reference", "counterparty", "description", "transaction_id")
-
-
-def _reader(condition: Condition, side: int) -> Callable[[Transaction], Any]:
-    field = condition.source_field if side == SOURCE else condition.target_field
-    form = form_of(condition, side)
-    if form is None:
-        if field in _FIELDS_AS_THEY_ARE:
-            # Decoding has trimmed these and made blank ones None.
-            return attrgetter(field)
-        return lambda transaction: field_value(transaction, field)
-
-    def read(transaction: Transaction) -> Any:
-        value = field_value(transaction, field)
-        return None if value is None else form(value)
-
-    return read
-
-
-def _side_key(conditions: tuple[Condition, ...], side: int) -> KeyOf:
-    """Key of one side over several equality conditions: a text, or a tuple of texts."""
-    readers = [_reader(condition, side) for condition in conditions]
-    if len(readers) == 1:
-        return readers[0]
-
-    def read_all(transaction: Transaction) -> tuple[str, ...] | None:
-        values = []
-        for read in readers:
-            value = read(transaction)
-            if value is None:
-                return None
-            values.append(value)
-        return tuple(values)
-
-    return read_all
-
-
-def _both_sides(conditions: tuple[Condition, ...]) -> tuple[KeyOf, KeyOf] | None:
-    return (_side_key(conditions, 0), _side_key(conditions, 1)) if conditions else None
-
-
-class TextTest:
-    """A condition that equality cannot decide: its place in `Leg.keys`, and what it asks there."""
-
-    def __init__(self, condition: Condition, slot: int) -> None:
-        self.condition = condition
-        self.slot = slot
-        self.readers = _reader(condition, 0), _reader(condition, 1)
-        self._test = pair_test(condition)
-
-    def holds(self, source: Leg, target: Leg) -> bool:
-        """Whether both have a value and the two agree."""
-        ours, theirs = source.keys[self.slot], target.keys[self.slot]
-        return ours is not None and theirs is not None and self._test(ours, theirs)
+#: Source ids and target ids, in order.
+Members = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 class _LimitsByCurrency(dict[str, Limits]):
@@ -109,9 +52,13 @@ class CompiledRule:
         many_side: The side of which a match may take several: 0, 1, or BOTH; None for one to one.
         greedy: Candidates are taken best first, so that none is ambiguous.
         plain: Equal key, currency and amount are all the rule asks.
+        suggests: What the rule finds is put before a person.
+        asks: It may put something before a person, be it only what is ambiguous.
         remembers_rivals: A leg that a later rule matches goes on to count among this rule's
             candidates. Whether a set is ambiguous, or a group whole, must not depend on when
             another rule took one of its members.
+        refused: Members that people have kept apart: they are no match of this rule.
+        rejected: Those of them that were a suggestion of this rule; it may not ask again.
     """
 
     def __init__(self, rule: Rule, index: int, slot: int) -> None:
@@ -124,7 +71,11 @@ class CompiledRule:
         self.unique = any(c.unique for c in rule.conditions)
         self.many_side = _MANY_SIDES[rule.match_type]
         self.greedy = rule.selection in ("lowest_id", "prefer")
-        self.remembers_rivals = not self.greedy or rule.whole_key is not None
+        self.suggests = rule.outcome == "suggest"
+        self.asks = self.suggests or (rule.selection == "suggest" and not self.unique)
+        self.remembers_rivals = self.suggests or not self.greedy or rule.whole_key is not None
+        self.refused: set[Members] = set()
+        self.rejected: set[Members] = set()
         self.comparison = Comparison(rule.amount)
         self._limits = _LimitsByCurrency(rule.amount, self.comparison.extra)
         indexed, rest = self._divide(rule)
@@ -132,8 +83,8 @@ class CompiledRule:
         slot += 1
         self.rest_slot: int | None = None
         self._indexed_conditions = indexed
-        self._indexed = _both_sides(indexed)
-        self._rest = _both_sides(rest)
+        self._indexed = both_sides(indexed)
+        self._rest = both_sides(rest)
         if rest:
             self.rest_slot = slot
             slot += 1
@@ -157,6 +108,7 @@ class CompiledRule:
         self.next_slot = slot
         #: Whether a pair with equal keys is a candidate match.
         self.admits: Callable[[Leg, Leg], bool] = self._admission()
+        self._fits = self.admits
         self.plain = (
             self.rest_slot is None
             and not self.texts
@@ -298,7 +250,10 @@ class CompiledRule:
         return bool(fitting)
 
     def first_failure(self, source: Leg, target: Leg) -> str | None:
-        """What keeps a pair with equal keys apart: the first of rest, currency, amount, date."""
+        """What keeps a pair with equal keys apart.
+
+        The first of rest, currency, amount, date, and for one to one a person who refused it.
+        """
         if not self.rest_agrees(source, target) or not self.texts_agree(source, target):
             return "condition"
         ours, theirs = self.value_of(source), self.value_of(target)
@@ -310,7 +265,45 @@ class CompiledRule:
             return "amount"
         if self.spans and not self.dates_agree(source, target):
             return "date"
+        if self.many_side is None and self.refuses(source, target):
+            return "refused"
         return None
+
+    def refuse(self, members: Members, *, rejected: bool) -> None:
+        """Make no match of some members, and where it was a suggestion ask no more about it."""
+        self.refused.add(members)
+        if rejected:
+            self.rejected.add(members)
+        if self.many_side is None:
+            self.admits = self._fits_and_is_not_refused
+
+    def refuse_none(self) -> None:
+        """Forget every refusal."""
+        self.refused.clear()
+        self.rejected.clear()
+        self.admits = self._fits
+
+    def refuses(self, *members: Leg) -> bool:
+        """Whether people have kept exactly these members, in id order on each side, apart."""
+        return bool(self.refused) and _ids(members) in self.refused
+
+    def refuses_within(self, sources: Sequence[Leg], targets: Sequence[Leg]) -> bool:
+        """Whether people have kept some of these members apart."""
+        if not self.refused:
+            return False
+        ids = _ids((*sources, *targets))
+        source_ids, target_ids = set(ids[0]), set(ids[1])
+        return any(
+            source_ids.issuperset(ours) and target_ids.issuperset(theirs)
+            for ours, theirs in self.refused
+        )
+
+    def has_been_rejected(self, *members: Leg) -> bool:
+        """Whether a person has rejected exactly these members, in id order on each side."""
+        return bool(self.rejected) and _ids(members) in self.rejected
+
+    def _fits_and_is_not_refused(self, source: Leg, target: Leg) -> bool:
+        return self._fits(source, target) and not self.refuses(source, target)
 
     def _admission(self) -> Callable[[Leg, Leg], bool]:
         """What `first_failure` finds nothing wrong with, quickest questions first."""
@@ -354,6 +347,13 @@ class CompiledRule:
             return limits[ours[0]].agree(ours[1], theirs[1])
 
         return agree
+
+
+def _ids(members: tuple[Leg, ...]) -> Members:
+    return (
+        tuple(leg.transaction_id for leg in members if leg.side == SOURCE),
+        tuple(leg.transaction_id for leg in members if leg.side != SOURCE),
+    )
 
 
 def compile_rules(definition: Definition) -> list[CompiledRule]:

@@ -54,8 +54,8 @@ def _set_aside(settling: "Settling", rule: CompiledRule, leg: Leg, first: str) -
     standing = leg.suggestions
     had_exception = leg.disposition == EXCEPTION
     stale = settling.cases.naming((leg,))
-    settling.book.set_duplicate(leg)
-    settling.stood_beside(leg, rule.index + 1)
+    settling.book.set_duplicate(leg, rule.index)
+    settling.book.stood_beside(leg, rule.index + 1)
     for suggestion_id in standing:
         settling.withdraw(suggestion_id, "a member is a duplicate")
     reason = f"{rule.name}: {value} was brought by {first} before"

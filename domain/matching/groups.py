@@ -8,7 +8,7 @@ Candidates are not listed where legs can stand for each other, for they may be t
 has all the members that some of its candidates have, and stands for them all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from domain.matching.block_groups import Block, crowded, decide
 from domain.matching.compiled import BOTH, CompiledRule
@@ -25,7 +25,9 @@ from domain.matching.selection import (
     Why,
     connected,
     is_open,
+    make_match,
     take_all,
+    unrefused,
 )
 
 # More pairs of profiles than this are not judged: it takes a tenth of a second.
@@ -49,30 +51,55 @@ def select_groups(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
     return select_of_singles(rule, sources, targets, fitting)
 
 
-def left_of(rule: CompiledRule, group: Sequence[Match], staying: set[Leg]) -> list[list[Match]]:
-    """The connected sets of candidates that are left of an ambiguous one, under any rule.
+def left_of(
+    rule: CompiledRule, group: Sequence[Match], staying: set[Leg], lone: Collection[Match]
+) -> list[Block]:
+    """What is left of a set of connected candidates, under any rule.
 
     Args:
         staying: Its members that no other rule takes.
+        lone: Which of the candidates are one possible match each, see `Selection.lone`.
+
+    Returns:
+        The members of each connected set, and whether they are one possible match.
     """
-    left: list[Match] = []
-    for block in group:
-        sources = tuple(leg for leg in block.sources if leg in staying)
-        targets = tuple(leg for leg in block.targets if leg in staying)
-        if len(sources) + len(targets) == len(block.sources) + len(block.targets):
-            left.append(block)
+    left: dict[Match, bool] = {}
+    for match in group:
+        sources = tuple(leg for leg in match.sources if leg in staying)
+        targets = tuple(leg for leg in match.targets if leg in staying)
+        if len(sources) + len(targets) == len(match.sources) + len(match.targets):
+            left[match] = match in lone or _is_pair(rule, match)
         elif sources and targets:
-            left += _left_of_block(rule, block, Match(sources, targets))
-    return connected(left)
+            for block in _left_of_block(rule, match, Match(sources, targets)):
+                if not (block.alone and rule.refuses(*_members(block.match))):
+                    left[block.match] = block.alone and left.get(block.match, True)
+    return [
+        Block(one[0], left[one[0]]) if len(one) == 1 else Block(_all_of(one), alone=False)
+        for one in connected(list(left))
+    ]
 
 
-def _left_of_block(rule: CompiledRule, block: Match, staying: Match) -> Iterator[Match]:
+def _is_pair(rule: CompiledRule, match: Match) -> bool:
+    return rule.many_side is None and len(match.sources) == len(match.targets) == 1
+
+
+def _all_of(candidates: Sequence[Match]) -> Match:
+    return make_match(
+        list({leg for match in candidates for leg in match.sources}),
+        list({leg for match in candidates for leg in match.targets}),
+    )
+
+
+def _left_of_block(rule: CompiledRule, block: Match, staying: Match) -> Iterator[Block]:
     if rule.many_side is None:
-        yield staying  # it stood for all pairs of its members, and so does what is left
+        # It stood for all pairs of its members, and so does what is left.
+        for match in unrefused(rule, staying.sources, staying.targets):
+            yield Block(match, _is_pair(rule, match))
     elif rule.rule.whole_key is not None:
         many = rule.many_side
         if many != BOTH and len(staying[many]) == len(block[many]):
-            yield staying  # a group is whole or not at all; any single stays a candidate
+            # A group is whole or not at all; any single stays a candidate.
+            yield Block(staying, len(staying[1 - many]) == 1)
     elif rule.many_side == BOTH:
         yield from groups_left(rule, block, staying)
     else:
@@ -104,7 +131,7 @@ def _select_whole(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
     if rule.many_side == BOTH:
         candidates = [whole] if _holds_together(rule, whole, fitting) else []
     else:
-        singles = _fitting_all(rule, whole, fitting)
+        singles = _unrefused_singles(rule, whole, _fitting_all(rule, whole, fitting))
         if rule.greedy and len(many) * len(singles) > _RANKED_MEMBERS_MAX:
             return crowded(sources, targets)
         candidates = [_with_singles(rule, whole, [single]) for single in singles]
@@ -114,8 +141,9 @@ def _select_whole(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
     if not rule.greedy:
         return decide(rule, [Block(whole, alone=len(candidates) == 1)], {})
     selection = Selection({}, {}, {})
-    best = min(filter(is_open, candidates), key=lambda one: rank(rule, one), default=None)
-    if best is not None:
+    competing = candidates if rule.suggests else filter(is_open, candidates)
+    best = min(competing, key=lambda one: rank(rule, one), default=None)
+    if best is not None and is_open(best):
         take_all(selection, best)
     return selection
 
@@ -123,6 +151,20 @@ def _select_whole(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) ->
 def _with_singles(rule: CompiledRule, whole: Match, singles: list[Leg]) -> Match:
     chosen = tuple(sorted(singles, key=by_id))
     return whole._replace(targets=chosen) if rule.many_side == 0 else whole._replace(sources=chosen)
+
+
+def _unrefused_singles(rule: CompiledRule, whole: Match, singles: list[Leg]) -> list[Leg]:
+    if not rule.refused:
+        return singles
+    return [
+        single
+        for single in singles
+        if not rule.refuses(*_members(_with_singles(rule, whole, [single])))
+    ]
+
+
+def _members(match: Match) -> tuple[Leg, ...]:
+    return (*match.sources, *match.targets)
 
 
 def _of_the_sum(rule: CompiledRule, many: list[Leg], singles: list[Leg]) -> list[Leg]:
@@ -148,8 +190,10 @@ def _of_the_sum(rule: CompiledRule, many: list[Leg], singles: list[Leg]) -> list
 
 def _holds_together(rule: CompiledRule, group: Match, fitting: Fitting) -> bool:
     """Whether all pairs of a group whose sums agree are within the other conditions."""
-    return fitting.all_fit() and (
-        not rule.anchored or rule.anchored_on_a_source(group.sources, group.targets)
+    return (
+        fitting.all_fit()
+        and (not rule.anchored or rule.anchored_on_a_source(group.sources, group.targets))
+        and not rule.refuses(*_members(group))
     )
 
 

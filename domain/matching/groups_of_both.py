@@ -1,7 +1,7 @@
 """Groups found by subset search that may have several members on both sides."""
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, islice
 
 from domain.matching.anchored_search import Windows
 from domain.matching.block_groups import Block, crowded, decide
@@ -10,7 +10,7 @@ from domain.matching.group_sums import is_constant, range_of
 from domain.matching.legs import OPEN, Leg, by_id
 from domain.matching.preference import rank
 from domain.matching.profiles import Fitting
-from domain.matching.selection import Match, Selection, Why, make_match, take_all
+from domain.matching.selection import Match, Selection, Why, is_open, make_match, take_all
 from domain.matching.subset_search import NODES_MAX, VECTORS_MAX
 from domain.matching.two_sided_search import Part, TwoSidedSearch
 
@@ -47,7 +47,7 @@ def select_of_both(
     return _BySize(rule, [block for block in blocks if block.is_searchable]).select()
 
 
-def groups_left(rule: CompiledRule, block: Match, staying: Match) -> Iterator[Match]:
+def groups_left(rule: CompiledRule, block: Match, staying: Match) -> Iterator[Block]:
     """What is left of a block's candidates when only some of its members stay."""
     before = _blocks(rule, block.sources, block.targets)
     for size in range(2, max((one.largest for one in before), default=0) + 1):
@@ -57,7 +57,7 @@ def groups_left(rule: CompiledRule, block: Match, staying: Match) -> Iterator[Ma
         if any(found):
             for after in _blocks(rule, staying.sources, staying.targets):
                 for part in after.parts(size, NODES_MAX) or ():
-                    yield after.match(part)
+                    yield from after.blocks(part)
             return
 
 
@@ -179,6 +179,15 @@ class _Legs:
         )
         return make_match([*self._anchors, *sources], targets)
 
+    def blocks(self, part: Part) -> list[Block]:
+        """What a part stands for; one by one where one of its groups is refused."""
+        match = self.match(part)
+        if self._rule.refuses_within(*match):
+            choices = list(islice(self.choices(part), _RANKED_MAX + 1))
+            if len(choices) <= _RANKED_MAX:
+                return [Block(one, alone=True) for one in choices]
+        return [Block(match, _is_one(part))]
+
     def choices(self, part: Part) -> Iterator[Match]:
         """Every group that a part stands for."""
         sources, targets = self._sides
@@ -200,6 +209,11 @@ def _choose(taken: tuple[tuple[list[int], int], ...]) -> Iterator[tuple[int, ...
             yield (*chosen, *others)
 
 
+def _is_one(part: Part) -> bool:
+    """Whether a part stands for one group only."""
+    return all(len(places) == count for places, count in (*part.sources, *part.targets))
+
+
 class _BySize:
     """The search through all blocks of one set, one size after another."""
 
@@ -212,7 +226,7 @@ class _BySize:
 
     def select(self) -> Selection:
         """Go through the sizes; whoever a size claims is not looked at in the next."""
-        if self._rule.greedy:
+        if self._rule.greedy and not self._rule.suggests:
             for block in self._blocks:
                 block.free({leg for leg in block.legs if leg.rule != OPEN})
         size = 2
@@ -258,18 +272,19 @@ class _BySize:
         for block, parts in found:
             for part in parts:
                 match = block.match(part)
-                alone = all(
-                    len(places) == count for places, count in (*part.sources, *part.targets)
-                )
-                self._decided.append(Block(match, alone))
+                self._decided += block.blocks(part)
                 claimed.update(match.sources, match.targets)
         return claimed
 
     def _take_best(self, found: list[tuple[_Legs, list[Part]]], size: int) -> set[Leg]:
         candidates: dict[Match, None] = {}
+        refused: list[Match] = []
         for block, parts in found:
             for part in parts:
                 for match in block.choices(part):
+                    if self._rule.refuses(*match.sources, *match.targets):
+                        refused.append(match)
+                        continue
                     candidates[match] = None
                     if len(candidates) > _RANKED_MAX:
                         return self._too_many(found, size)
@@ -277,8 +292,13 @@ class _BySize:
         for match in sorted(candidates, key=lambda one: rank(self._rule, one)):
             members = (*match.sources, *match.targets)
             if claimed.isdisjoint(members):
-                take_all(self._selection, match)
+                if is_open(match):
+                    take_all(self._selection, match)
                 claimed.update(members)
+        # A refused group is not taken, but it stays the smallest of its members.
+        still_whole = [one for one in refused if claimed.isdisjoint((*one.sources, *one.targets))]
+        for match in still_whole:
+            claimed.update(match.sources, match.targets)
         return claimed
 
     def _too_many(self, found: list[tuple[_Legs, list[Part]]], size: int) -> set[Leg]:

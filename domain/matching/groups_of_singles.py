@@ -7,10 +7,17 @@ from domain.matching.anchored_search import AnchoredSearch, Windows
 from domain.matching.block_groups import Block, crowded, decide
 from domain.matching.compiled import CompiledRule
 from domain.matching.group_sums import Range, range_of
-from domain.matching.legs import OPEN, Leg, by_id
+from domain.matching.legs import Leg, by_id
 from domain.matching.preference import Rank, is_told_by_ids, rank
 from domain.matching.profiles import Fitting, Profile
-from domain.matching.selection import Match, Selection, Why, take_all
+from domain.matching.selection import (
+    Match,
+    Selection,
+    Why,
+    in_competition,
+    is_open,
+    take_all,
+)
 from domain.matching.subset_search import NODES_MAX, SubsetSearch
 from domain.transactions import SIDE_NAMES
 
@@ -36,7 +43,7 @@ def select_of_singles(
     return searches.best_first() if rule.greedy else searches.all_at_once()
 
 
-def group_left(rule: CompiledRule, block: Match, staying: Match) -> Iterator[Match]:
+def group_left(rule: CompiledRule, block: Match, staying: Match) -> Iterator[Block]:
     """What is left of a block's candidates when only some of its members stay."""
     assert rule.many_side is not None
     assert rule.rule.max_size is not None
@@ -47,14 +54,31 @@ def group_left(rule: CompiledRule, block: Match, staying: Match) -> Iterator[Mat
     limits = range_of(rule, value[0], single_side)(value[1])
     assert limits is not None
     # All that is in the block fits, so the smallest size is that of the block's candidates.
-    before, after = (
-        _search(rule, match[rule.many_side], single, limits, NODES_MAX).found
-        for match in (block, staying)
-    )
-    if after.outcome in ("one", "several") and after.size == before.size:
-        members = [staying[rule.many_side][place] for place in after.members]
-        if members:
-            yield _match(rule, staying[single_side], members)
+    before = _search(rule, block[rule.many_side], single, limits, NODES_MAX).found
+    search = _search(rule, staying[rule.many_side], single, limits, NODES_MAX)
+    found = search.found
+    if found.outcome in ("one", "several") and found.size == before.size and found.members:
+        yield from _blocks(rule, search, staying[single_side], staying[rule.many_side])
+
+
+def _blocks(
+    rule: CompiledRule,
+    search: SubsetSearch | AnchoredSearch,
+    singles: Sequence[Leg],
+    others: Sequence[Leg],
+) -> list[Block]:
+    """What a search found for singles that look alike; one by one where one is refused."""
+    match = _match(rule, singles, [others[place] for place in search.found.members])
+    if rule.refuses_within(*match):
+        subsets = search.subsets(_RANKED_MAX)
+        if subsets is not None and len(subsets) * len(singles) <= _RANKED_MAX:
+            each = (
+                _match(rule, (single,), [others[place] for place in places])
+                for single in singles
+                for places in subsets
+            )
+            return [Block(one, alone=True) for one in each]
+    return [Block(match, search.found.outcome == "one" and len(singles) == 1)]
 
 
 def _search(
@@ -136,11 +160,10 @@ class _Searches:
             limits, others = self._limits(value), self._others[profile]
             if limits is None or not others:
                 continue
-            found = _search(self._rule, others, singles[0], limits, self._nodes_max).found
+            search = _search(self._rule, others, singles[0], limits, self._nodes_max)
+            found = search.found
             if found.members:
-                members = [others[place] for place in found.members]
-                alone = found.outcome == "one" and len(singles) == 1
-                blocks.append(Block(_match(self._rule, singles, members), alone))
+                blocks += _blocks(self._rule, search, singles, others)
                 continue
             why = self._why(found.outcome, found.size, len(others))
             reasons.update(dict.fromkeys(singles, why))
@@ -173,26 +196,27 @@ class _Searches:
         """Take the best candidate there is, again and again."""
         reasons: dict[Leg, Why] = {}
         selection = Selection({}, {}, reasons)
+        claimed: set[Leg] = set()
         waiting: list[tuple[Rank, Leg, Match]] = []
         budget = _NODES_MAX_TOGETHER
         singles = [
             (single, profile, value)
             for (profile, value), legs in self._alike.items()
-            for single in legs
-            if single.rule == OPEN
+            for single in in_competition(self._rule, legs)
         ]
         places = {}
         for single, profile, value in sorted(singles, key=lambda one: one[0].transaction_id):
             places[single] = profile, value
-            budget -= self._put_best(single, profile, value, budget, selection, waiting, reasons)
+            budget -= self._put_best(single, profile, value, budget, claimed, waiting, reasons)
         while waiting:
             _, single, match = heappop(waiting)
-            if any(leg in selection.taken for leg in (*match.sources, *match.targets)):
+            members = (*match.sources, *match.targets)
+            if not claimed.isdisjoint(members):
                 profile, value = places[single]
-                budget -= self._put_best(
-                    single, profile, value, budget, selection, waiting, reasons
-                )
-            else:
+                budget -= self._put_best(single, profile, value, budget, claimed, waiting, reasons)
+                continue
+            claimed.update(members)
+            if is_open(match):
                 take_all(selection, match)
         return selection
 
@@ -202,14 +226,14 @@ class _Searches:
         profile: Profile,
         value: tuple[str, int],
         budget: int,
-        selection: Selection,
+        claimed: set[Leg],
         waiting: list[tuple[Rank, Leg, Match]],
         reasons: dict[Leg, Why],
     ) -> int:
         """Put the best candidate for a single in order; say how many nodes that took."""
         limits = self._limits(value)
         others = [
-            leg for leg in self._others[profile] if leg.rule == OPEN and leg not in selection.taken
+            leg for leg in in_competition(self._rule, self._others[profile]) if leg not in claimed
         ]
         if limits is None or not others:
             return 0
@@ -226,7 +250,7 @@ class _Searches:
     def _best(
         self, search: SubsetSearch | AnchoredSearch, single: Leg, others: list[Leg]
     ) -> Match | None:
-        if search.found.outcome == "one" or is_told_by_ids(self._rule):
+        if search.found.outcome == "one" or (is_told_by_ids(self._rule) and not self._rule.refused):
             places = search.lowest()
             candidates = [] if places is None else [places]
         else:
@@ -235,4 +259,8 @@ class _Searches:
             _match(self._rule, (single,), [others[place] for place in places])
             for places in candidates
         )
-        return min(matches, key=lambda match: rank(self._rule, match), default=None)
+        return min(
+            (match for match in matches if not self._rule.refuses(*match.sources, *match.targets)),
+            key=lambda match: rank(self._rule, match),
+            default=None,
+        )

@@ -1,19 +1,25 @@
 """A leg: an accepted transaction for as long as a match may still need it."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
+
+from domain.events import Compared
 
 PENDING = 0
 SUGGESTED = 1
 EXCEPTION = 2
 MATCHED = 3
 DUPLICATE = 4
+SUPERSEDED = 5
 
-DISPOSITIONS = ("pending", "suggested", "exception", "matched", "duplicate")
+DISPOSITIONS = ("pending", "suggested", "exception", "matched", "duplicate", "superseded")
 
 #: `Leg.rule` of a leg that no match has taken.
 OPEN = -1
+#: `Leg.rule` of a leg that a person's match has taken; larger than any rule's number.
+PERSON = 1 << 30
 
 
 class Leg(msgspec.Struct, gc=False, eq=False):
@@ -24,7 +30,7 @@ class Leg(msgspec.Struct, gc=False, eq=False):
             of that day in the definition's zone.
         keys: What the rules look it up by; `CompiledRule` knows which place is whose.
         packed: The whole record (`domain.transactions.pack`), for whoever needs the rest.
-        disposition: PENDING, SUGGESTED, EXCEPTION, MATCHED or DUPLICATE.
+        disposition: PENDING, SUGGESTED, EXCEPTION, MATCHED, DUPLICATE or SUPERSEDED.
         rule: Index of the rule that matched it, OPEN while none has.
         due: The second of event time its next look is planned for, 0 if none; `FIRST_LOOK` while
             nobody has worked the second of its first look out.
@@ -42,6 +48,66 @@ class Leg(msgspec.Struct, gc=False, eq=False):
     rule: int = OPEN
     due: int = 0
     suggestions: tuple[str, ...] = ()
+
+
+class Settled(msgspec.Struct, gc=False, eq=False):
+    """A match, kept for as long as its members are remembered: it may have to be reversed.
+
+    Attributes:
+        rule: The rule's name; "manual" for a match by hand.
+        newest_ms: Event time of its newest member when it was made, milliseconds.
+        sources, targets: Packed members in id order; one alone stands without a tuple, since most
+            do and a million tuples are worth saving.
+        rivals: Members that earlier rules still count among their candidates.
+        compared: What was compared, where that was not the amounts as they are.
+    """
+
+    rule: str
+    newest_ms: int
+    sources: bytes | tuple[bytes, ...]
+    targets: bytes | tuple[bytes, ...]
+    rivals: tuple[Leg, ...] = ()
+    compared: Compared | None = None
+
+    def packed(self, side: int) -> tuple[bytes, ...]:
+        """The packed members of a side."""
+        members = self.sources if side == 0 else self.targets
+        return (members,) if isinstance(members, bytes) else members
+
+
+def packed_members(legs: Sequence[Leg]) -> bytes | tuple[bytes, ...]:
+    """One side's members as `Settled` keeps them."""
+    return legs[0].packed if len(legs) == 1 else tuple(leg.packed for leg in legs)
+
+
+class Superseded(msgspec.Struct, gc=False, eq=False):
+    """An id whose record was corrected by one of another id, `by`.
+
+    Attributes:
+        contents: Packed, what came under this id; empty while only its correction has come.
+    """
+
+    by: str
+    contents: tuple[bytes, ...] = ()
+
+
+class Suggestion(NamedTuple):
+    """A standing suggestion; members in id order. `single`: all of them are one possible match."""
+
+    rule: str
+    rule_index: int
+    sources: tuple[Leg, ...]
+    targets: tuple[Leg, ...]
+    single: bool
+
+    def lies_within(self, members: tuple[Leg, ...]) -> bool:
+        """Whether all its members are among `members`."""
+        return all(leg in members for leg in (*self.sources, *self.targets))
+
+
+#: What is known of an id: its leg while open, the match that took it, that it was corrected, or
+#: its packed content when it was set aside as a duplicate.
+Known = Leg | Settled | Superseded | bytes
 
 
 def by_id(leg: Leg) -> str:

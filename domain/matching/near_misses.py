@@ -24,10 +24,11 @@ _CATEGORY = {
     "amount": "amount_mismatch",
     "currency": "currency_mismatch",
     "condition": None,
+    "refused": None,
     None: "ambiguous",
 }
 # The most specific first: what agrees in the most respects says the most.
-_RANK = {None: 0, "date": 1, "amount": 2, "currency": 3, "condition": 4}
+_RANK = {None: 0, "date": 1, "amount": 2, "currency": 3, "condition": 4, "refused": 5}
 _LEVELS = ("low", "medium", "high", "critical")
 
 
@@ -89,6 +90,8 @@ def _detail(rule: CompiledRule, failed: str | None, leg: Leg, other: Leg) -> str
             return f"{_shown(rule, other)} against {_shown(rule, leg)}: differs by {difference:f}"
         case "date":
             return _apart(rule, source, target)
+        case "refused":
+            return f"{other.transaction_id} fits, but a person has rejected or reversed the match"
     return f"{other.transaction_id} has the key but fails {rule.failed_condition(source, target)}"
 
 

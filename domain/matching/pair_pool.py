@@ -191,7 +191,8 @@ class PairPool(KeyedPool):
         if key is None:
             return None
         # All of one value pair with all, else everyone has partners of their own.
-        return (key, self._rule.value_of(leg)) if self._rule.plain else leg
+        together = self._rule.plain and not self._rule.refused
+        return (key, self._rule.value_of(leg)) if together else leg
 
     def around(self, leg: Leg, known: Mapping[Leg, Found] = NOTHING_KNOWN) -> Found | None:
         """See `Pool.around`."""
@@ -244,7 +245,8 @@ class PairPool(KeyedPool):
         if key is None:
             return ()
         crowd = self._crowds.get(key)
-        if crowd is None or not self._rule.plain or self._rule.policy == "lowest_id":
+        together = self._rule.plain and not self._rule.refused
+        if crowd is None or not together or self._rule.policy == "lowest_id":
             return self.partners(gone)
         shelf = crowd.shelf(gone)
         # All pair with all: either two are left, who are now a match, or nothing changes.

@@ -19,7 +19,7 @@ from domain.matching.legs import OPEN, PENDING, Leg
 from domain.matching.pools import UniquePool
 from domain.matching.settling import Settling
 from domain.transaction_columns import TransactionColumns
-from domain.transactions import SOURCE
+from domain.transactions import SOURCE, Transaction
 
 #: Told (side, currency, count, sum in minor units, newest event time) of what was taken in.
 Note = Callable[[int, str, int, int, int], None]
@@ -100,12 +100,15 @@ class Pairing:
         # Where a later rule decides at once, a record that meets nobody has to be looked at.
         self._files = not any(rule.immediate for rule in book.rules[1:])
         self._stretch = _STRETCH_MAX
+        self._records: Sequence[Transaction] = ()
 
     @classmethod
     def of(cls, book: Book, settling: Settling, forgotten_before: int, note: Note) -> Self | None:
         """The short way into a book; None where there is none."""
         pool = book.pools[0]
-        if not isinstance(pool, UniquePool) or (book.exceptions and len(book.rules) > 1):
+        if not isinstance(pool, UniquePool) or book.rules[0].suggests:
+            return None
+        if book.exceptions and len(book.rules) > 1:
             return None
         comparison = book.rules[0].comparison
         if not comparison.as_it_is or comparison.target_sign != 1:
@@ -118,12 +121,12 @@ class Pairing:
         Returns:
             That one's place; the number of records when none does.
         """
-        if begin == 0:
+        if records is not self._records:
             self._records, self._side = records, records.side
             self._instants = self._book.event_times(records)
             self._keys: list[Any] = self._rule.index_column(records)
         while begin < len(records):
-            rows = self._rows(begin, min(begin + self._stretch, len(records)))
+            rows = self._rows(records, begin, min(begin + self._stretch, len(records)))
             taken = self._take(rows)
             begin += taken
             if taken < len(rows.ids):
@@ -132,8 +135,7 @@ class Pairing:
             self._stretch = min(2 * self._stretch, _STRETCH_MAX)
         return begin
 
-    def _rows(self, begin: int, end: int) -> _Rows:
-        records = self._records
+    def _rows(self, records: TransactionColumns, begin: int, end: int) -> _Rows:
         rows = _Rows(
             range(len(records)),
             records.transaction_ids,
@@ -201,6 +203,7 @@ class Pairing:
         """How many come before the first that its counterpart does not simply agree with."""
         if (
             self._rule.plain
+            and not self._rule.refused
             and set(map(type, others)) == {Leg}
             and not any(map(_disposition_of, others))
             and list(map(_amount_of, others)) == pairs.amounts
@@ -221,6 +224,7 @@ class Pairing:
         ids = list(map(_id_of, others))
         theirs = ids, list(map(_amount_of, others))
         instants = list(map(_instant_of, others))
+        newest_ms = [instant // 1000 for instant in map(max, instants, pairs.instants)]
         (sources, source_minors), (targets, target_minors) = (
             (mine, theirs) if self._side == SOURCE else (theirs, mine)
         )
@@ -234,16 +238,16 @@ class Pairing:
             pairs.currencies,
             source_minors,
             target_minors,
-            [instant // 1000 for instant in map(max, instants, pairs.instants)],
+            newest_ms,
         )
         self._book.due.forgotten(
             self._book.pair_off(
-                self._side, pairs.ids, pairs.packed, pairs.instants, pairs.keys, others
+                self._side, pairs.ids, pairs.packed, pairs.instants, pairs.keys, others, newest_ms
             )
         )
         if not self._alone:
             for other in others:
-                self._settling.stood_beside(other, 1)
+                self._book.stood_beside(other, 1)
 
     def _file(self, rows: _Rows) -> None:
         book = self._book

@@ -5,7 +5,7 @@ open. A pool also keeps *rivals*: legs that a later rule has matched, which stil
 rule asks whether a set is ambiguous or a group whole (`CompiledRule.remembers_rivals`).
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from domain.matching.compiled import CompiledRule
@@ -147,6 +147,13 @@ class UniquePool(KeyedPool):
     place, and whoever brings the value again is a duplicate of it.
     """
 
+    def __init__(self, rule: CompiledRule) -> None:
+        super().__init__(rule)
+        # Open legs whose value is spent: they cannot be found until it is free again.
+        self._behind: dict[tuple[int, Any], list[Leg]] = {}
+        # Ids of duplicates by the value they brought again.
+        self._aside: dict[tuple[int, Any], list[str]] = {}
+
     def add(self, leg: Leg) -> None:
         """See `Pool.add`; a leg whose value is spent is not filed, its look sets it aside."""
         key = leg.keys[self._slot]
@@ -156,19 +163,68 @@ class UniquePool(KeyedPool):
         found = side.get(key)
         if found is None:
             side[key] = leg
-        elif type(found) is not str:
+        elif type(found) is str:
+            self._behind.setdefault((leg.side, key), []).append(leg)
+        else:
             super().add(leg)
+
+    def discard(self, leg: Leg) -> None:
+        """See `Pool.discard`."""
+        place = (leg.side, leg.keys[self._slot])
+        behind = self._behind.get(place) if self._behind else None
+        if behind is None or leg not in behind:
+            super().discard(leg)
+            return
+        behind.remove(leg)
+        if not behind:
+            del self._behind[place]
 
     def spend(self, leg: Leg, key: Any) -> None:
         """Take `leg` out for good: its value, `key`, is used up."""
-        self.sides[leg.side][key] = leg.transaction_id
+        side = self.sides[leg.side]
+        found = side.get(key)
+        if type(found) is str:
+            self.discard(leg)  # used up before; it stays with who did
+            return
+        side[key] = leg.transaction_id
+        if type(found) is dict:
+            behind = self._behind.setdefault((leg.side, key), [])
+            behind += [one for one in found if one is not leg]
+
+    def free(self, side: int, key: Any, holder: str) -> None:
+        """Let a value be new again if `holder` used it up."""
+        if self.sides[side].get(key) == holder:
+            del self.sides[side][key]
+            for leg in self._behind.pop((side, key), ()):
+                self.add(leg)
 
     def spent_by(self, side: int, key: Any) -> str | None:
         """The id of the transaction that used a value up, None while nobody has."""
         found = self.sides[side].get(key)
         return found if isinstance(found, str) else None
 
-    def forget(self, side: int, key: Any) -> None:
-        """Let a spent value be new again, once ids of its age are remembered no longer."""
-        if type(self.sides[side].get(key)) is str:
-            del self.sides[side][key]
+    def forget(self, side: int, key: Any, known: Container[str]) -> None:
+        """Let a spent value be new again, once who used it up is remembered no longer."""
+        holder = self.sides[side].get(key)
+        if type(holder) is str and holder not in known:
+            self.free(side, key, holder)
+            self._aside.pop((side, key), None)
+
+    def set_aside(self, side: int, key: Any, transaction_id: str) -> None:
+        """Note a duplicate, which is not found here any more."""
+        self._aside.setdefault((side, key), []).append(transaction_id)
+
+    def aside_from(self, side: int, key: Any) -> list[str]:
+        """The duplicates of a value that nobody holds any more; none while one does."""
+        return [] if key in self.sides[side] else self._aside.get((side, key), [])
+
+    def drop_aside(self, side: int, key: Any, transaction_id: str) -> None:
+        """Note a duplicate no longer, if it was."""
+        ids = self._aside.get((side, key), [])
+        if transaction_id in ids:
+            ids.remove(transaction_id)
+
+    @property
+    def aside(self) -> list[tuple[int, str]]:
+        """Side and id of every duplicate noted."""
+        return [(side, one) for (side, _), ids in self._aside.items() for one in ids]

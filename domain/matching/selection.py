@@ -40,11 +40,14 @@ class Selection(NamedTuple):
             Match, connected by shared members.
         reasons: Of legs that are neither taken nor put before a person, as far as there is more to
             say than that nothing fits.
+        lone: Which of the ambiguous sets' candidates are one possible match each; others stand for
+            several that share members.
     """
 
     taken: dict[Leg, Match]
     ambiguous: dict[Leg, list[Match]]
     reasons: dict[Leg, Why]
+    lone: frozenset[Match] = frozenset()
 
 
 class Verdict(NamedTuple):
@@ -111,6 +114,20 @@ def is_open(match: Match) -> bool:
     )
 
 
+def in_competition(rule: CompiledRule, legs: Iterable[Leg]) -> list[Leg]:
+    """Legs that a rule takes one by one, best first: those nobody has taken.
+
+    A rule that only suggests consumes nothing: whom a later rule has taken keeps its place, so that
+    who is proposed to whom does not depend on when that was.
+    """
+    return [leg for leg in legs if rule.suggests or leg.rule == OPEN]
+
+
+def _take_if_open(selection: Selection, match: Match) -> None:
+    if is_open(match):
+        take_all(selection, match)
+
+
 def take_all(selection: Selection, match: Match) -> None:
     """Note a match to take for each of its members."""
     for leg in match.sources:
@@ -158,18 +175,21 @@ def _lowest_pairs(
     partners: Partners,
     selection: Selection,
 ) -> None:
-    """Sources in id order, each takes its first admissible target by id."""
-    in_order = sorted((leg for leg in sources if leg.rule == OPEN), key=by_id)
-    free = dict.fromkeys(sorted((leg for leg in targets if leg.rule == OPEN), key=by_id))
-    if rule.plain:
+    """Sources in id order, each takes its first admissible target by id.
+
+    See `in_competition` for a rule that only suggests.
+    """
+    in_order = sorted(in_competition(rule, sources), key=by_id)
+    free = dict.fromkeys(sorted(in_competition(rule, targets), key=by_id))
+    if rule.plain and not rule.refused:
         for source, target in zip(in_order, free, strict=False):
-            take_all(selection, Match((source,), (target,)))
+            _take_if_open(selection, Match((source,), (target,)))
         return
     for source in in_order:
         fitting = (target for target in partners(source) if target in free)
         first = min(fitting, key=by_id, default=None)
         if first is not None:
-            take_all(selection, Match((source,), (first,)))
+            _take_if_open(selection, Match((source,), (first,)))
             del free[first]
 
 
@@ -196,8 +216,8 @@ def _preferred_pairs(
     selection: Selection,
 ) -> None:
     """Take the best pair there is, again and again."""
-    sources = [leg for leg in sources if leg.rule == OPEN]
-    free = {leg for leg in targets if leg.rule == OPEN}
+    sources = in_competition(rule, sources)
+    free = set(in_competition(rule, targets))
     if rule.plain and len(sources) * len(free) > _RANKED_MAX:
         _leave_crowd(sources, targets, selection)
         return
@@ -207,9 +227,12 @@ def _preferred_pairs(
         if len(pairs) > _RANKED_MAX:
             _leave_crowd(sources, targets, selection)
             return
+    claimed: set[Leg] = set()
     for pair in sorted(pairs, key=lambda one: rank(rule, one)):
-        if pair.sources[0] not in selection.taken and pair.targets[0] not in selection.taken:
-            take_all(selection, pair)
+        members = (*pair.sources, *pair.targets)
+        if claimed.isdisjoint(members):
+            claimed.update(members)
+            _take_if_open(selection, pair)
 
 
 def _leave_crowd(sources: list[Leg], targets: list[Leg], selection: Selection) -> None:
@@ -218,6 +241,41 @@ def _leave_crowd(sources: list[Leg], targets: list[Leg], selection: Selection) -
         "transactions that the rule finds together"
     )
     selection.reasons.update(dict.fromkeys((*sources, *targets), Why("bound", text)))
+
+
+def unrefused(rule: CompiledRule, sources: Sequence[Leg], targets: Sequence[Leg]) -> list[Match]:
+    """Divide legs that all pair with each other into sets that people have left connected.
+
+    Without a refusal among them that is the one set. Costs no more than the legs and the refusals.
+    """
+    kept_apart: dict[Leg, set[Leg]] = {}
+    if rule.refused:
+        by_name = tuple({leg.transaction_id: leg for leg in side} for side in (sources, targets))
+        for source_ids, target_ids in rule.refused:
+            source, target = by_name[0].get(source_ids[0]), by_name[1].get(target_ids[0])
+            if len(source_ids) == len(target_ids) == 1 and source and target:
+                kept_apart.setdefault(source, set()).add(target)
+                kept_apart.setdefault(target, set()).add(source)
+    if not kept_apart:
+        return [make_match(sources, targets)]
+    found = []
+    unseen = (dict.fromkeys(sources), dict.fromkeys(targets))
+    while unseen[0]:
+        first, _ = unseen[0].popitem()
+        members, frontier = [first], [first]
+        while frontier:
+            leg = frontier.pop()
+            others = unseen[1 - leg.side]
+            not_with = kept_apart.get(leg, set())
+            reached = [other for other in others if other not in not_with]
+            for other in reached:
+                del others[other]
+            members += reached
+            frontier += reached
+        if len(members) > 1:
+            some_sources = [leg for leg in members if leg.side == 0]
+            found.append(make_match(some_sources, [leg for leg in members if leg.side != 0]))
+    return found
 
 
 def _select_pairs(
@@ -239,9 +297,13 @@ def _select_pairs(
         elif rule.plain and (len(some_sources) > 1 or len(some_targets) > 1):
             # Everything pairs with everything: one set, kept as the group it is rather than as
             # sources × targets pairs.
-            group = [make_match(some_sources, some_targets)]
-            for leg in (*some_sources, *some_targets):
-                selection.ambiguous[leg] = group
+            for group in unrefused(rule, some_sources, some_targets):
+                if len(group.sources) == len(group.targets) == 1:
+                    _take_if_open(selection, group)
+                    continue
+                alone = [group]
+                for leg in (*group.sources, *group.targets):
+                    selection.ambiguous[leg] = alone
         else:
             left = set(some_targets)
             _select_unambiguous(
@@ -258,6 +320,16 @@ def _select_pairs(
 
 def _partners_among(rule: CompiledRule, targets: list[Leg]) -> Partners:
     return lambda source: [target for target in targets if rule.admits(source, target)]
+
+
+def admits_group(rule: CompiledRule, group: Match) -> bool:
+    """Whether sums agree and every source-target pair is within the other conditions."""
+    return (
+        rule.sides_agree(group.sources, group.targets)
+        and all(rule.admits(source, target) for source in group.sources for target in group.targets)
+        and (not rule.anchored or rule.anchored_on_a_source(group.sources, group.targets))
+        and not rule.refuses(*group.sources, *group.targets)
+    )
 
 
 def _select_unique(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:

@@ -10,21 +10,21 @@ and whoever gains one is found by that look. So the cost of an arrival is its ow
 from typing import Any
 
 from domain.events import (
+    Compared,
     Event,
     ExceptionResolved,
-    MatchSuggested,
     MatchSuperseded,
     RecordMatched,
 )
 from domain.identity import match_id
-from domain.matching.book import Book, Suggestion
+from domain.matching.book import Book
 from domain.matching.cases import LEFT_ALONE, TOO_MANY, Cases
 from domain.matching.compiled import CompiledRule
 from domain.matching.due import SECOND_US
 from domain.matching.duplicates import set_duplicates_aside
 from domain.matching.group_pool import CROWDED
-from domain.matching.groups import left_of, select_groups
-from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, Leg, by_id, by_time
+from domain.matching.groups import select_groups
+from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, PERSON, Leg, by_time
 from domain.matching.pools import Found
 from domain.matching.selection import (
     EMPTY,
@@ -37,6 +37,7 @@ from domain.matching.selection import (
     stated,
 )
 from domain.matching.sight import Sight
+from domain.matching.suggesting import judge, review
 
 
 class Settling:
@@ -57,10 +58,11 @@ class Settling:
         self.watermark_us = watermark_us
         self._settles = settles and watermark_us is not None
         self.definition_version = definition_version
-        self.cases = Cases(book, self.events, definition_version, watermark_us, self._selection)
+        self.cases = Cases(book, self.events, definition_version, watermark_us, self.selection)
         self._sight = Sight(book.pools)
         self._outcomes: dict[tuple[int, Any], Selection] = {}
-        self._judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
+        self.judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
+        self.checked: set[tuple[int, Any]] = set()
 
     def passed(self, instant_us: int) -> bool:
         """Whether event time has passed an instant (in whole seconds, as `DueQueue` counts)."""
@@ -85,10 +87,7 @@ class Settling:
         book = self.book
         while book.again or book.gone:
             self.forget_outcomes()
-            legs = {*book.again, *book.beside_gone()}
-            book.again.clear()
-            book.gone.clear()
-            for leg in sorted(legs, key=by_time):
+            for leg in sorted(book.take_again(), key=by_time):
                 if leg.rule == OPEN and leg.disposition != DUPLICATE:
                     self.look(leg)
 
@@ -101,7 +100,8 @@ class Settling:
         """Ask again what rules would make of legs, for what is open has changed."""
         self._sight.forget()
         self._outcomes.clear()
-        self._judged.clear()
+        self.judged.clear()
+        self.checked.clear()
 
     # -- following one leg through the rules --
 
@@ -120,24 +120,31 @@ class Settling:
             if rule.unique and set_duplicates_aside(self, rule, leg, found):
                 return
             selection = self._outcome(rule, found)
+            if rule.asks and self.book.suggestions:
+                review(self, rule, found, selection)
             match = selection.taken.get(leg)
-            if match is not None:
+            if match is not None and not rule.suggests:
                 final_at = match.newest_at + rule.settle_us
                 if rule.immediate or self.passed(final_at):
                     self.confirm(rule, match)
                 else:
                     self.book.due.plan(leg, final_at)
                 return
-            group = selection.ambiguous.get(leg)
-            if group is None:
-                continue
-            if rule.policy == "suggest":
-                verdict = self._judge(rule, group).get(leg)
-                if verdict is not None and verdict.suggestion_id is None:
-                    ask_at = verdict.ask_at if ask_at is None else min(ask_at, verdict.ask_at)
-            elif rule.many_side is None:
+            if match is not None or (rule.policy == "suggest" and leg in selection.ambiguous):
+                at = self._ask(rule, leg, selection)
+                ask_at = at if ask_at is None or (at is not None and at < ask_at) else ask_at
+            elif leg in selection.ambiguous and rule.many_side is None:
                 left_ambiguous = left_ambiguous or (rule, LEFT_ALONE)
         self._leave_open(leg, ask_at, left_ambiguous)
+
+    def _ask(self, rule: CompiledRule, leg: Leg, selection: Selection) -> int | None:
+        """Put what a rule asks about a leg before a person, or say when to try again."""
+        match = selection.taken.get(leg)
+        if match is not None:
+            verdict = judge(self, rule, [match], (match,)).get(leg)
+        else:
+            verdict = judge(self, rule, selection.ambiguous[leg], selection.lone).get(leg)
+        return None if verdict is None or verdict.suggestion_id is not None else verdict.ask_at
 
     def _leave_open(
         self, leg: Leg, ask_at: int | None, left_ambiguous: tuple[CompiledRule, str] | None
@@ -175,7 +182,7 @@ class Settling:
             )
         return outcome
 
-    def _selection(self, rule: CompiledRule, leg: Leg) -> Selection:
+    def selection(self, rule: CompiledRule, leg: Leg) -> Selection:
         """What a rule would make of the legs around one."""
         found = self._sight.around(rule.index, leg)
         if found is None:
@@ -189,12 +196,12 @@ class Settling:
         """Whether none of the first `rules` rules would take `leg`."""
         if leg.rule != OPEN:
             return True  # a rival: a later rule has it, so the earlier ones had left it
-        return self._tentative(leg, 0, rules) is None
+        return self.tentative(leg, 0, rules) is None
 
-    def _tentative(self, leg: Leg, first: int, stop: int) -> tuple[CompiledRule, Match] | None:
+    def tentative(self, leg: Leg, first: int, stop: int) -> tuple[CompiledRule, Match] | None:
         """The match that the rules numbered first…stop-1 would put `leg` in."""
         for rule in self.book.rules[first:stop]:
-            match = self._selection(rule, leg).taken.get(leg)
+            match = None if rule.suggests else self.selection(rule, leg).taken.get(leg)
             if match is not None:
                 return rule, match
         return None
@@ -221,124 +228,54 @@ class Settling:
                 compared,
             )
         )
+        self.close(match, rule.name, rule.index, newest_ms, compared, "late_match")
+
+    def close(
+        self,
+        match: Match,
+        rule: str,
+        by_rule: int,
+        newest_ms: int,
+        compared: Compared | None,
+        resolution: str,
+    ) -> None:
+        """Close the members of a match just recorded, and all that spoke of them as open.
+
+        Args:
+            rule: The match's rule, by name.
+            by_rule: Its number, or PERSON; see `Book.take_out`.
+            newest_ms: The match's, for its identity.
+            compared: What its event says was compared.
+            resolution: How the members' exceptions end.
+        """
+        sources, targets = match
         members = (*sources, *targets)
         late = [leg for leg in members if leg.disposition == EXCEPTION]
         stale = self.cases.naming(members)
         standing = sorted({one for leg in members for one in leg.suggestions})
+        self.book.take_out(sources, targets, rule, by_rule, newest_ms, compared)
         for leg in members:
-            self.book.take_out(leg, rule.index)
-            self.stood_beside(leg, rule.index + 1)
-        if late:
-            identity = self._identity(rule, source_ids, target_ids, newest_ms)
-            self.events += [
-                ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity)
-                for leg in late
-            ]
+            self.book.stood_beside(leg, 0 if by_rule == PERSON else by_rule + 1)
+        identity = ""
+        if late or standing:
+            identity = self.identity(rule, ids_of(sources), ids_of(targets), newest_ms)
+        self.events += [
+            ExceptionResolved(leg.side, leg.transaction_id, resolution, identity) for leg in late
+        ]
         for suggestion_id in standing:
-            self.withdraw(suggestion_id, "a member matched")
+            if by_rule == PERSON and suggestion_id == identity:
+                self.book.withdraw(suggestion_id)  # the confirmation itself ends it
+            else:
+                self.withdraw(suggestion_id, "a member matched")
         self.cases.reclassify(stale)
 
-    def stood_beside(self, gone: Leg, first_rule: int) -> None:
-        """Look again, before the step ends, at who was decided upon beside `gone`."""
-        noted = self.book.gone
-        for index in range(first_rule, len(self.book.pools)):
-            place = self.book.pools[index].place(gone)
-            if place is not None:
-                noted[index, place] = gone
-
-    # -- suggesting --
-
-    def _judge(self, rule: CompiledRule, group: list[Match]) -> dict[Leg, Verdict]:
-        """Make suggestions of an ambiguous set, without what is or would be matched otherwise."""
-        judged = self._judged.get(id(group))
-        if judged is not None:
-            return judged[1]
-        verdicts: dict[Leg, Verdict] = {}
-        for candidates in self._remaining(rule, group):
-            legs = {leg for match in candidates for leg in (*match.sources, *match.targets)}
-            sources = tuple(sorted((leg for leg in legs if leg.side == 0), key=by_id))
-            targets = tuple(sorted((leg for leg in legs if leg.side == 1), key=by_id))
-            verdict = self._stand(rule, sources, targets)
-            for leg in legs:
-                verdicts[leg] = verdict
-        self._judged[id(group)] = (group, verdicts)
-        return verdicts
-
-    def _remaining(self, rule: CompiledRule, group: list[Match]) -> list[list[Match]]:
-        """The connected sets that are left of `group` without members that go elsewhere."""
-
-        def stays(leg: Leg) -> bool:
-            return leg.rule == OPEN and (
-                self._tentative(leg, rule.index + 1, len(self.book.rules)) is None
-            )
-
-        staying = {leg for match in group for leg in (*match.sources, *match.targets) if stays(leg)}
-        return left_of(rule, group, staying)
-
-    def _stand(
-        self, rule: CompiledRule, sources: tuple[Leg, ...], targets: tuple[Leg, ...]
-    ) -> Verdict:
-        """Put one connected set before a person, once it is final."""
-        members = (*sources, *targets)
-        final_at = max(leg.occurred_at for leg in members) + rule.settle_us
-        if not (rule.immediate or self.passed(final_at)):
-            return Verdict(None, final_at)
-        self._judge_earlier(rule, members)
-        shared = set.intersection(*(set(leg.suggestions) for leg in members))
-        for suggestion_id in shared:
-            if self.book.suggestions[suggestion_id].rule_index < rule.index:
-                return Verdict(suggestion_id, 0)  # an earlier rule has asked about all of them
-        source_ids, target_ids = ids_of(sources), ids_of(targets)
-        newest_ms = max(leg.occurred_at for leg in members) // 1000
-        identity = self._identity(rule, source_ids, target_ids, newest_ms)
-        if identity in self.book.suggestions:
-            return Verdict(identity, 0)
-        for other in sorted({one for leg in members for one in leg.suggestions}):
-            standing = self.book.suggestions[other]
-            if standing.rule == rule.name:
-                self.withdraw(other, "the set of candidates changed")
-            elif standing.rule_index > rule.index and standing.lies_within(members):
-                self.withdraw(other, "an earlier rule asks about all of them")
-        currency, source_minor, target_minor, compared = stated(rule, sources, targets)
-        self.events.append(
-            MatchSuggested(
-                rule.name,
-                rule.rule.match_type,
-                self.definition_version,
-                source_ids,
-                target_ids,
-                currency,
-                source_minor,
-                target_minor,
-                newest_ms,
-                f"{len(sources)} source and {len(targets)} target transactions fit "
-                "in more than one way",
-                compared,
-            )
-        )
-        late = [leg for leg in members if leg.disposition == EXCEPTION]
-        self.book.suggest(identity, Suggestion(rule.name, rule.index, sources, targets))
-        self.events += [
-            ExceptionResolved(leg.side, leg.transaction_id, "late_match", identity) for leg in late
-        ]
-        return Verdict(identity, 0)
-
-    def _judge_earlier(self, rule: CompiledRule, members: tuple[Leg, ...]) -> None:
-        """Let earlier rules ask first about members that are ambiguous to them."""
-        for earlier in self.book.rules[: rule.index]:
-            if earlier.policy != "suggest" or earlier.unique:
-                continue
-            for leg in members:
-                group = self._selection(earlier, leg).ambiguous.get(leg)
-                if group is not None:
-                    self._judge(earlier, group)
-
-    def _identity(
-        self, rule: CompiledRule, source_ids: list[str], target_ids: list[str], newest_ms: int
+    def identity(
+        self, rule: str, source_ids: list[str], target_ids: list[str], newest_ms: int
     ) -> str:
+        """Name a match of this reconciliation; ids in order."""
         one = self.book.definition
         return match_id(
-            one.tenant_id, one.reconciliation_id, rule.name, source_ids, target_ids, newest_ms
+            one.tenant_id, one.reconciliation_id, rule, source_ids, target_ids, newest_ms
         )
 
     def withdraw(self, suggestion_id: str, reason: str) -> None:

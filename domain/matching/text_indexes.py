@@ -13,8 +13,8 @@ from functools import lru_cache
 from itertools import chain, count
 from typing import Final
 
-from domain.matching.compiled import TextTest
 from domain.matching.indexes import Index, Search
+from domain.matching.keys import TextTest
 from domain.matching.legs import Leg
 from domain.matching.texts import similarity_distance
 

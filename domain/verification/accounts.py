@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from domain.transactions import SIDE_NAMES, Transaction
+from domain.transactions import SIDE_NAMES, Transaction, supersedes
 from domain.verification.difference import KEEP_AND_REPORT, Difference, Where
-from domain.verification.entries import OPEN, Known, named, no_tallies
-from domain.verification.totals import MATCHED, SideKey, Tally
+from domain.verification.entries import OPEN, Known, Member, named, no_tallies
+from domain.verification.totals import MATCHED, SUPERSEDED, SideKey, Tally
 
 
 class Accounts:
@@ -21,14 +21,17 @@ class Accounts:
         where: The event being read, for what is said about it.
         known: Per side: transaction id → where it stands.
         matched: What matches told of their members, by side and currency.
+        awaited: Corrections that the batch in hand has still to accept → what gave way to them.
     """
 
     def __init__(self, where: Where, forgotten_before_us: Callable[[], int | None]) -> None:
         self.where = where
         self.known: tuple[dict[str, Known], dict[str, Known]] = ({}, {})
         self.matched: dict[SideKey, Tally] = {}
+        self.awaited: dict[Member, Member] = {}
         self._accepted: dict[SideKey, Tally] = {}
         self._forgotten: dict[SideKey, dict[str, Tally]] = {}
+        self._late: dict[Member, list[Known]] = {}
         self._forgotten_before_us = forgotten_before_us
 
     def differs(self, problem: str, kind: str = "conservation") -> NoReturn:
@@ -38,13 +41,16 @@ class Accounts:
     def accept(self, transactions: Sequence[Transaction]) -> dict[SideKey, Tally]:
         """Take in the transactions of one `TransactionsAccepted`; returns their sums."""
         sums: dict[SideKey, Tally] = {}
-        known = self.known
         for one in transactions:
-            of_side = known[one.side]
+            of_side = self.known[one.side]
             transaction_id, amount_minor = one.transaction_id, one.amount_minor
-            if transaction_id in of_side:
-                self._accept_again(one.side, transaction_id)
-            of_side[transaction_id] = Known(amount_minor, one.currency, one.occurred_at)
+            known = Known(amount_minor, one.currency, one.occurred_at)
+            if one.extra is not None:
+                known.corrects_itself = supersedes(one) == transaction_id
+            if transaction_id not in of_side or self._accept_again(one, known):
+                of_side[transaction_id] = known
+            if self.awaited:
+                self.awaited.pop((one.side, transaction_id), None)
             key = (one.side, one.currency)
             tally = sums.get(key)
             if tally is None:
@@ -55,14 +61,52 @@ class Accounts:
             self._accepted.setdefault(key, Tally()).add(tally.count, tally.sum_minor)
         return sums
 
-    def _accept_again(self, side: int, transaction_id: str) -> None:
-        """Allow an id a second time only where the flow had a right to forget it."""
+    def _accept_again(self, one: Transaction, known: Known) -> bool:
+        """Allow an id a second time where it is corrected, or the flow had a right to forget it.
+
+        Returns:
+            Whether this content stands under the id from here on; else it came too late.
+        """
+        side, transaction_id = one.side, one.transaction_id
         prior = self.known[side][transaction_id]
-        before_us = self._forgotten_before_us()
-        if prior.place in OPEN or before_us is None or prior.occurred_at >= before_us:
-            self.differs(f"{named((side, transaction_id))} was accepted twice", "journal")
-        places = self._forgotten.setdefault((side, prior.currency), no_tallies())
-        places[prior.place].add(1, prior.amount_minor)
+        if prior.corrects_itself and not known.corrects_itself:
+            self._late.setdefault((side, transaction_id), []).append(known)
+            return False
+        if not (known.corrects_itself and prior.place == SUPERSEDED):
+            before_us = self._forgotten_before_us()
+            if prior.place in OPEN or before_us is None or prior.occurred_at >= before_us:
+                self.differs(f"{named((side, transaction_id))} was accepted twice", "journal")
+        self._replace(side, prior, prior.place)
+        return True
+
+    def _replace(self, side: int, known: Known, place: str) -> None:
+        """Count what no longer stands under its id."""
+        places = self._forgotten.setdefault((side, known.currency), no_tallies())
+        places[place].add(1, known.amount_minor)
+
+    def take_late(self, member: Member, amount_minor: int, currency: str) -> bool:
+        """Count content that came behind its correction under the same id as superseded.
+
+        Returns:
+            Whether such content came.
+        """
+        waiting = self._late.get(member, [])
+        for place, known in enumerate(waiting):
+            if (known.amount_minor, known.currency) == (amount_minor, currency):
+                self._replace(member[0], waiting.pop(place), SUPERSEDED)
+                if not waiting:
+                    del self._late[member]
+                return True
+        return False
+
+    def end_batch(self) -> None:
+        """Check that all that came late was said to have, and what was corrected has come."""
+        if self._late:
+            self.differs(f"{named(*self._late)} was accepted twice", "journal")
+        for correction, corrected in self.awaited.items():
+            self.differs(
+                f"{named(corrected)} gave way to {named(correction)}, which was not accepted"
+            )
 
     def find(self, side: int, transaction_id: str) -> Known:
         """Give an accepted transaction that an event names."""

@@ -13,12 +13,13 @@ Member = tuple[int, str]
 
 
 class Known(msgspec.Struct, gc=False):
-    """An accepted transaction and where it stands."""
+    """An accepted transaction and where it stands; it may correct an earlier one of its own id."""
 
     amount_minor: int
     currency: str
     occurred_at: int
     place: str = PENDING
+    corrects_itself: bool = False
 
 
 class Suggestion(msgspec.Struct, gc=False):

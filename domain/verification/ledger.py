@@ -11,18 +11,24 @@ from typing import Any, ClassVar
 from domain.definition_parsing import parse_definition
 from domain.errors import DefinitionInvalid
 from domain.events import (
+    CommandRefused,
     DuplicateDetected,
     Event,
     ExceptionReclassified,
     ExceptionResolved,
+    MatchConfirmed,
+    MatchRejected,
+    MatchReversed,
     MatchSuggested,
     MatchSuperseded,
     ReconciliationDefined,
+    ReconciliationPaused,
+    ReconciliationResumed,
     RecordMatched,
     RecordUnmatched,
+    TransactionSuperseded,
     WatermarkAdvanced,
 )
-from domain.identity import match_id
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from domain.verification.accounts import Accounts
 from domain.verification.difference import Where
@@ -31,22 +37,24 @@ from domain.verification.entries import (
     Case,
     Known,
     Member,
-    Suggestion,
-    members_of,
     named,
 )
+from domain.verification.match_books import Made, MatchBooks
 from domain.verification.totals import (
     DUPLICATE,
     EXCEPTION,
     MATCHED,
     PENDING,
     SUGGESTED,
-    MatchTally,
+    SUPERSEDED,
     Tally,
     Totals,
 )
 
 _BY_MATCH = ("late_match", "manual_match")
+# Resolutions that put a transaction back among what is pending, and where it stood if it was no
+# duplicate.
+_BACK_FROM = {"superseded": EXCEPTION, "first_corrected": DUPLICATE}
 # Event time is written down once a minute of it has passed.
 _UNRECORDED_US = 60_000_000
 
@@ -68,14 +76,12 @@ class Ledger:
         self.rejected = 0
         self._definition: ReconciliationDefined | None = None
         self._watermark_us: int | None = None
-        self._confirmed: dict[str, MatchTally] = {}
-        self._suggestions: dict[str, Suggestion] = {}
-        self._standing: dict[Member, set[str]] = {}
+        self._matches = MatchBooks(tenant_id, reconciliation_id, self.accounts)
+        self._paused = False
         self._cases: dict[Member, Case] = {}
         # What the batch in hand still has to say: which cases close by which match, which
-        # suggestions end, which duplicates are shown as exceptions.
-        self._closing: dict[Member, RecordMatched | MatchSuggested] = {}
-        self._ending: set[str] = set()
+        # duplicates are shown as exceptions.
+        self._closing: dict[Member, Made | MatchSuggested] = {}
         self._showing: set[Member] = set()
 
     # -- reading --
@@ -99,12 +105,13 @@ class Ledger:
             self.accounts.differs(
                 f"{named(*self._closing)} left its exception, which was not resolved"
             )
-        if self._ending:
+        if self._matches.ending:
             self.accounts.differs(
-                f"suggestion {min(self._ending)} lost a member and was not superseded"
+                f"suggestion {min(self._matches.ending)} lost a member and was not superseded"
             )
         if self._showing:
             self.accounts.differs(f"{named(*self._showing)} is a duplicate that no exception shows")
+        self.accounts.end_batch()
 
     def _forgotten_before_us(self) -> int | None:
         """Before which event time ids of closed transactions need no longer be known.
@@ -120,14 +127,14 @@ class Ledger:
             self.accounts.differs(f"the definition in force cannot be read: {exc}")
         return self._watermark_us + _UNRECORDED_US - window.remember_us
 
-    def _take(self, event: RecordMatched | MatchSuggested, side: int, ids: list[str]) -> None:
+    def _take(self, event: Made | MatchSuggested, side: int, ids: list[str]) -> None:
         """Check one side of a match or suggestion against the transactions it names."""
         if not ids:
             self.accounts.differs(
                 f"the match by {event.rule} has no {SIDE_NAMES[side]} transaction"
             )
         of_side = self.accounts.known[side]
-        place = MATCHED if type(event) is RecordMatched else SUGGESTED
+        place = SUGGESTED if type(event) is MatchSuggested else MATCHED
         told = _told(event, side, ids)
         found: dict[str, Tally] = {}
         for transaction_id in ids:
@@ -147,16 +154,43 @@ class Ledger:
                 tally = found[known.currency] = Tally()
             tally.count += 1
             tally.sum_minor += known.amount_minor
-        for currency, tally in told.items():
-            if found.get(currency) != tally:
-                of_members = found.get(currency, Tally())
+        self._check_sums(event, side, told, found)
+        if place == MATCHED:
+            for currency, tally in told.items():
+                self.accounts.count_matched(side, currency, tally)
+
+    def _check_sums(
+        self,
+        event: Made | MatchSuggested | MatchReversed,
+        side: int,
+        told: dict[str, Tally],
+        found: dict[str, Tally],
+    ) -> None:
+        for currency in told.keys() | found.keys():
+            tally, of_members = told.get(currency, Tally()), found.get(currency, Tally())
+            if of_members != tally:
                 self.accounts.differs(
                     f"the match by {event.rule} tells a {SIDE_NAMES[side]} sum of "
                     f"{tally.sum_minor} {currency} minor units of {tally.count}, its members' sum "
                     f"is {of_members.sum_minor} of {of_members.count}"
                 )
-            if place == MATCHED:
-                self.accounts.count_matched(side, currency, tally)
+
+    def _give_back(self, event: MatchReversed, side: int, ids: list[str]) -> None:
+        """Put the members of one side of an undone match back."""
+        told = _told(event, side, ids)
+        found: dict[str, Tally] = {}
+        for transaction_id in ids:
+            known = self.accounts.find(side, transaction_id)
+            if known.place != MATCHED:
+                self.accounts.differs(
+                    f"{named((side, transaction_id))} is {known.place}, yet a match of it is "
+                    "reversed"
+                )
+            known.place = PENDING
+            found.setdefault(known.currency, Tally()).add(1, known.amount_minor)
+        self._check_sums(event, side, told, found)
+        for currency, tally in told.items():
+            self.accounts.count_matched(side, currency, Tally(-tally.count, -tally.sum_minor))
 
     def _leave(self, event: Event, side: int, transaction_id: str, known: Known) -> None:
         """Note what has to follow when a transaction leaves the place it stands in."""
@@ -165,80 +199,72 @@ class Ledger:
             self.accounts.differs(
                 f"{named(member)} is {known.place} already, yet {type(event).__name__} takes it"
             )
-        if known.place == EXCEPTION and isinstance(event, RecordMatched | MatchSuggested):
+        if known.place == EXCEPTION and isinstance(
+            event, RecordMatched | MatchConfirmed | MatchSuggested
+        ):
             self._closing[member] = event
         if known.place == SUGGESTED and not isinstance(event, MatchSuggested):
-            self._ending |= self._standing.get(member, set())
-
-    def _match_id(self, event: RecordMatched | MatchSuggested) -> str:
-        return match_id(
-            *self._scope, event.rule, event.source_ids, event.target_ids, event.newest_ms
-        )
+            self._matches.lose(member)
 
     # -- one method a type of event --
 
-    def _matched_event(self, event: RecordMatched) -> None:
+    def _matched_event(self, event: Made) -> None:
         self._take(event, SOURCE, event.source_ids)
         self._take(event, TARGET, event.target_ids)
-        confirmed = self._confirmed.get(event.currency)
-        if confirmed is None:
-            confirmed = self._confirmed[event.currency] = MatchTally()
-        confirmed.add(event.source_minor, event.target_minor)
-        if self._suggestions:
-            suggestion = self._suggestions.get(self._match_id(event))
-            if suggestion is not None:
-                suggestion.status = None
+        self._matches.make(event)
 
     def _suggested_event(self, event: MatchSuggested) -> None:
-        identity = self._match_id(event)
-        earlier = self._suggestions.get(identity)
-        if earlier is not None and earlier.stands:
-            self.accounts.differs(f"suggestion {identity} was made twice")
+        self._matches.check_new(event)
         self._take(event, SOURCE, event.source_ids)
         self._take(event, TARGET, event.target_ids)
-        for member in members_of(event.source_ids, event.target_ids):
-            self._standing.setdefault(member, set()).add(identity)
-        self._suggestions[identity] = Suggestion(
-            event.currency,
-            event.source_ids,
-            event.target_ids,
-            event.source_minor,
-            event.target_minor,
-        )
+        self._matches.suggest(event)
 
-    def _superseded_event(self, event: MatchSuperseded) -> None:
-        suggestion = self._suggestions.get(event.match_id)
-        if suggestion is None or not suggestion.stands:
-            self.accounts.differs(f"{event.match_id} is superseded, but no such suggestion stands")
-        told = (event.source_ids, event.target_ids)
-        if told != (suggestion.source_ids, suggestion.target_ids):
-            self.accounts.differs(f"suggestion {event.match_id} is superseded with other members")
-        suggestion.stands = False
-        if suggestion.status is not None:
-            suggestion.status = "superseded"
-        self._ending.discard(event.match_id)
-        for member in members_of(*told):
-            others = self._standing[member]
-            others.discard(event.match_id)
-            if not others:
-                del self._standing[member]
-                known = self.accounts.find(*member)
-                if known.place == SUGGESTED:
-                    known.place = PENDING
+    def _ended_event(self, event: MatchSuperseded | MatchRejected) -> None:
+        self._matches.end(event)
 
-    def _check_amount(self, event: RecordUnmatched | DuplicateDetected) -> Known:
-        known = self.accounts.find(event.side, event.transaction_id)
+    def _reversed_event(self, event: MatchReversed) -> None:
+        self._give_back(event, SOURCE, event.source_ids)
+        self._give_back(event, TARGET, event.target_ids)
+        self._matches.undo(event)
+
+    def _corrected_event(self, event: TransactionSuperseded) -> None:
+        member = (event.side, event.transaction_id)
+        by = (event.side, event.superseded_by)
+        if event.late:
+            self.accounts.find(*by)
+            if self.accounts.take_late(member, event.amount_minor, event.currency):
+                return
+        else:
+            self.accounts.awaited[by] = member
+        known = self.accounts.find(*member)
+        self._check_amount(event, known)
+        if known.place != PENDING:
+            self.accounts.differs(f"{named(member)} is {known.place}, yet gives way to {named(by)}")
+        known.place = SUPERSEDED
+
+    def _paused_event(self, event: ReconciliationPaused | ReconciliationResumed) -> None:
+        pausing = isinstance(event, ReconciliationPaused)
+        if pausing == self._paused:
+            self.accounts.differs(f"it is {'paused' if pausing else 'resumed'} twice")
+        self._paused = pausing
+
+    def _refused_event(self, event: CommandRefused) -> None:
+        """Nothing was changed."""
+
+    def _check_amount(
+        self, event: RecordUnmatched | DuplicateDetected | TransactionSuperseded, known: Known
+    ) -> None:
         if (known.amount_minor, known.currency) != (event.amount_minor, event.currency):
             self.accounts.differs(
                 f"{type(event).__name__} tells {event.amount_minor} {event.currency} of "
                 f"{named((event.side, event.transaction_id))}, accepted were "
                 f"{known.amount_minor} {known.currency} minor units"
             )
-        return known
 
     def _unmatched_event(self, event: RecordUnmatched) -> None:
         member = (event.side, event.transaction_id)
-        known = self._check_amount(event)
+        known = self.accounts.find(*member)
+        self._check_amount(event, known)
         case = self._cases.get(member)
         if case is not None and case.is_open:
             self.accounts.differs(f"an exception opened twice for {named(member)}")
@@ -267,15 +293,22 @@ class Ledger:
 
     def _resolved_event(self, event: ExceptionResolved) -> None:
         member = (event.side, event.transaction_id)
-        self.accounts.find(*member)
+        known = self.accounts.find(*member)
         case = self._open_case(member)
         if event.resolution in _BY_MATCH:
             by = self._closing.pop(member, None)
-            if by is None or self._match_id(by) != event.match_id:
+            if by is None or self._matches.match_id(by) != event.match_id:
                 self.accounts.differs(
                     f"the exception of {named(member)} is resolved by match {event.match_id}, "
                     "which did not take it"
                 )
+        elif event.resolution in _BACK_FROM:
+            if known.place != _BACK_FROM[event.resolution] and known.place != DUPLICATE:
+                self.accounts.differs(
+                    f"the exception of {named(member)}, which is {known.place}, is resolved as "
+                    f"{event.resolution}"
+                )
+            known.place = PENDING
         case.is_open = False
 
     def _open_case(self, member: Member) -> Case:
@@ -286,7 +319,8 @@ class Ledger:
 
     def _duplicate_event(self, event: DuplicateDetected) -> None:
         member = (event.side, event.transaction_id)
-        known = self._check_amount(event)
+        known = self.accounts.find(*member)
+        self._check_amount(event, known)
         self.accounts.find(event.side, event.first_transaction_id)
         self._leave(event, *member, known)
         known.place = DUPLICATE
@@ -311,7 +345,14 @@ class Ledger:
     _books: ClassVar[Mapping[type[Any], Callable[..., None]]] = {
         RecordMatched: _matched_event,
         MatchSuggested: _suggested_event,
-        MatchSuperseded: _superseded_event,
+        MatchSuperseded: _ended_event,
+        MatchConfirmed: _matched_event,
+        MatchRejected: _ended_event,
+        MatchReversed: _reversed_event,
+        TransactionSuperseded: _corrected_event,
+        ReconciliationPaused: _paused_event,
+        ReconciliationResumed: _paused_event,
+        CommandRefused: _refused_event,
         RecordUnmatched: _unmatched_event,
         ExceptionReclassified: _reclassified_event,
         ExceptionResolved: _resolved_event,
@@ -328,14 +369,6 @@ class Ledger:
         Raises:
             Difference: The sums do not tie out.
         """
-        matches = {
-            ("confirmed", currency): MatchTally(one.count, one.source_minor, one.target_minor)
-            for currency, one in self._confirmed.items()
-        }
-        for one in self._suggestions.values():
-            if one.status is not None:
-                tally = matches.setdefault((one.status, one.currency), MatchTally())
-                tally.add(one.source_minor, one.target_minor)
         cases_open = sum(case.is_open for case in self._cases.values())
         return Totals(
             version,
@@ -345,11 +378,13 @@ class Ledger:
             cases_open,
             len(self._cases) - cases_open,
             self.accounts.places(),
-            matches,
+            self._matches.totals(),
         )
 
 
-def _told(event: RecordMatched | MatchSuggested, side: int, ids: list[str]) -> dict[str, Tally]:
+def _told(
+    event: Made | MatchSuggested | MatchReversed, side: int, ids: list[str]
+) -> dict[str, Tally]:
     """Give by currency what a match tells of its members on one side."""
     if event.compared is not None and event.compared.totals:
         # Several currencies: the event's own sums are those of what was compared.

@@ -15,6 +15,7 @@ from connectors.postgres.records import CommandOutcome, dead_letter_id
 from connectors.postgres.store import PostgresStore, Store
 from connectors.postgres.store_memory import MemoryStore
 from domain.events import decode_events
+from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
 from tests.integration.postgres.commits import commit_of, letter, matched
 
 STREAM = ("acme/shop", "acme", "shop")
@@ -123,14 +124,24 @@ def test_recovery_starts_at_the_newest_snapshot(store):
     assert not store.save_snapshot(*snapshot(4, held.fence)), "that version has one"
     assert not store.save_snapshot(*snapshot(8, held.fence)), "not committed yet"
     again = claim(store)
-    assert (again.snapshot, again.snapshot_version, again.snapshot_format) == (b"state 4", 4, 1)
+    assert (again.snapshot, again.snapshot_version) == (b"state 4", 4)
+    assert again.snapshot_format == SNAPSHOT_FORMAT
     assert [batch.base_version for batch in again.batches] == [4]
     assert not store.save_snapshot(*snapshot(6, held.fence)), "taken over"
     assert store.save_snapshot(*snapshot(6, again.fence))
 
 
-def snapshot(version: int, fence: int):
-    return "acme/shop", version, 1, f"state {version}".encode(), fence
+def test_a_snapshot_of_another_release_is_passed_over(store):
+    held = claim(store)
+    store.write([commit_of(0, 2, held.fence)], [])
+    assert store.save_snapshot(*snapshot(2, held.fence, SNAPSHOT_FORMAT - 1))
+    again = claim(store)
+    assert (again.snapshot, again.snapshot_version) == (None, 0)
+    assert [batch.base_version for batch in again.batches] == [0]
+
+
+def snapshot(version: int, fence: int, snapshot_format: int = SNAPSHOT_FORMAT):
+    return "acme/shop", version, snapshot_format, f"state {version}".encode(), fence
 
 
 def test_a_snapshot_within_a_batch_keeps_the_whole_batch(store):

@@ -11,11 +11,12 @@ import pytest
 def settler(environment, tmp_path):
     """Run the command; give exit code, standard output and standard error."""
 
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    def run(*arguments: str, given: str = "", **variables: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, "-m", "deploy.cli.main", *arguments],
             env={"PATH": "/usr/bin:/bin", **environment, **variables},
             cwd=tmp_path,
+            input=given,
             capture_output=True,
             text=True,
             check=False,
@@ -68,11 +69,84 @@ def test_tenants_and_keys_from_birth_to_end(settler, database):
     assert settler("tenants").stdout.startswith("acme\tAcme Ltd\t")
 
 
+def test_a_key_is_rotated(settler, database):
+    settler("tenants", "create", "acme")
+    made = json.loads(
+        settler("keys", "create", "acme", "--role", "viewer", "--scope", "read", "--json").stdout
+    )
+    rotated = json.loads(settler("keys", "rotate", made["key_id"], "--json").stdout)
+    assert rotated["rotated_from"] == made["key_id"]
+    assert rotated["key"].startswith(f"rk_{rotated['key_id']}_")
+    old, new = json.loads(settler("keys", "list", "acme", "--json").stdout)
+    assert old["expires_at"] is not None
+    assert (new["role"], new["scopes"], new["expires_at"]) == ("viewer", ["read"], None)
+    assert settler("keys", "revoke", made["key_id"]).returncode == 0
+    again = settler("keys", "rotate", made["key_id"])
+    assert (again.returncode, again.stdout) == (1, "")
+    with database.connect() as connection:
+        log = connection.execute("SELECT action, target FROM audit_log ORDER BY audit_id")
+        assert log.fetchall() == [
+            ("tenant_created", "acme"), ("key_created", made["key_id"]),
+            ("key_rotated", made["key_id"]), ("key_revoked", made["key_id"]),
+        ]  # fmt: skip
+
+
+def test_users_from_birth_to_end(settler, database):
+    settler("tenants", "create", "acme")
+    ada = ("acme", "Ada@Example.com")
+    made = settler(
+        "users", "create", *ada, "--role", "owner", "--password-stdin", "--json",
+        given="a long password\n",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["email"] == "ada@example.com"
+    twice = settler("users", "create", *ada, "--password-stdin", given="a long password\n")
+    assert (twice.returncode, "has a user ada@example.com already" in twice.stderr) == (1, True)
+    weak = settler("users", "set-password", *ada, "--password-stdin", given="ada\n")
+    assert (weak.returncode, "has 3 characters" in weak.stderr) == (2, True)
+    assert (
+        settler(
+            "users", "set-password", *ada, "--password-stdin", given="x long, y long"
+        ).returncode
+        == 0
+    )
+    assert settler("users", "set-role", *ada, "admin").returncode == 0
+    assert settler("users", "disable", *ada).returncode == 0
+    (listed,) = json.loads(settler("users", "list", "acme", "--json").stdout)
+    assert (listed["role"], listed["disabled_at"] is None) == ("admin", False)
+    assert settler("users", "enable", *ada).returncode == 0
+    (listed,) = json.loads(settler("users", "list", "--json").stdout)
+    assert listed["disabled_at"] is None
+    with database.connect() as connection:
+        log = connection.execute("SELECT action, details::text FROM audit_log ORDER BY audit_id")
+        actions, details = zip(*log.fetchall(), strict=True)
+    assert actions == (
+        "tenant_created", "user_created", "password_set", "role_changed", "user_disabled",
+        "user_enabled",
+    )  # fmt: skip
+    assert "long" not in "".join(details)
+
+
+def test_signing_keys_are_rotated(settler):
+    first = json.loads(settler("signing-keys", "rotate", "--json").stdout)["kid"]
+    second = json.loads(settler("signing-keys", "rotate", "--json").stdout)["kid"]
+    listed = json.loads(settler("signing-keys", "list", "--json").stdout)
+    assert [key["kid"] for key in listed] == [second, first]
+    assert [key["retires_at"] is None for key in listed] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (("keys", "create", "nobody"), 1, "no tenant nobody"),
         (("keys", "revoke", "0000"), 2, "no key 0000"),
+        (("keys", "rotate", "0000"), 1, "no live key 0000"),
+        (("keys", "create", "acme", "--role", "root"), 2, "no role 'root'"),
+        (("keys", "create", "acme", "--scope", "all"), 2, "no scope 'all'"),
+        (("users", "create", "nobody", "a@b.cc", "--password-stdin"), 2, "the password has 0"),
+        (("users", "create", "nobody", "a@b.cc"), 2, "use --password-stdin"),
+        (("users", "set-role", "nobody", "a@b.cc", "admin"), 1, "no user a@b.cc"),
+        (("users", "disable", "nobody", "nonsense"), 2, "no e-mail address"),
         (("tenants", "create", "No Such Form"), 1, "not 1 to 64"),
         (("dlq", "show", "17"), 2, "no id of a dead letter"),
         (("dlq", "show", "0b7c2f6e-9c0a-3a52-a4a1-5d5f0d6c1b11"), 2, "no dead letter"),

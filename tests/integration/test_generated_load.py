@@ -106,7 +106,8 @@ def fill(conn: psycopg.Connection) -> None:
     ):
         conn.execute(
             "INSERT INTO matches VALUES (gen_random_uuid(), 'acme', 'shop', %s, 1, 'r',"
-            " 'one_to_one', %s, %s, %s, 'EUR', 1, 1, 0, 1)",
+            " 'one_to_one', %s, %s, %s, 'EUR', 1, 1, 0, 1, NULL, NULL,"
+            " NULL, NULL, NULL, 7)",
             (place, status, sources, targets),
         )
     for name, status in (("t9", "open"), ("t8", "resolved")):

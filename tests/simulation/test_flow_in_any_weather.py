@@ -6,6 +6,7 @@ simulated, so that one seed is one history.
 
 import json
 import random
+from collections import Counter
 
 import pytest
 
@@ -17,7 +18,7 @@ from connectors.postgres.journal import decode_journal
 from connectors.postgres.records import DeadLetter, StreamCommit
 from connectors.postgres.store_memory import MemoryStore
 from domain.definition_plain import definition_to_plain
-from domain.events import TransactionsAccepted, decode_events
+from domain.events import CommandRefused, TransactionsAccepted, decode_events
 from domain.transactions import unpack_transaction
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.storing import Snapshot
@@ -25,7 +26,7 @@ from flows.surroundings import Surroundings
 from flows.windows import MatchWindow, TickItem
 from tests.unit.domain import reference
 from tests.unit.domain.cases import DAY, some_definition, some_records
-from tests.unit.domain.test_reconciliation_properties import Ledger
+from tests.unit.domain.ledger import Ledger
 
 TOPICS = ("in.source", "in.target")
 PARTITIONS = 2
@@ -121,6 +122,7 @@ class World:
         self.store = MemoryStore(lambda: self.now_us, self.fault)
         self.definition = some_definition(self.rng, lateness_us=400 * DAY, unique=False)
         records = some_records(self.rng, self.rng.randint(6, 14))
+        records += [self.correction(of, number) for number, of in enumerate(records[:2])]
         again = self.rng.choices(records, k=4)
         mixed = [*records, *again]
         self.rng.shuffle(mixed)
@@ -128,6 +130,34 @@ class World:
         self.records = records
         self.flow = Flow(self)
         self.zombies = []
+
+    def correction(self, of, number):
+        """Some other content under a new id, instead of `of`."""
+        side, fields = of
+        _, other = some_records(self.rng, 1)[0]
+        named = {"transaction_id": f"k{number}", "supersedes": fields["transaction_id"]}
+        return side, other | named
+
+    def ask(self):
+        """Somebody puts a command into the inbox; most cannot be done as things stand."""
+        one = {side: [f["transaction_id"] for s, f in self.records if s == side] for side in (0, 1)}
+        kind = self.rng.choice(["pause", "resume", "match_by_hand", "match_by_hand", "nonsense"])
+        payload = {"reason": "because"}
+        if kind == "match_by_hand":
+            payload |= {
+                "source_ids": [self.rng.choice(one[0] or ["none"])],
+                "target_ids": [self.rng.choice(one[1] or ["none"])],
+            }
+        number = len(self.store.commands) + 2
+        self.store.submit(
+            Command(
+                f"00000000-0000-0000-0000-{number:012}", "acme", "orders", kind, payload, None, "c"
+            )
+        )
+
+    def feed_commands(self):
+        for command in self.store.read_pending(100):
+            self.flow.feed(STREAM, command)
 
     def fault(self, point):
         if self.rng.random() < self.deadly:
@@ -146,7 +176,11 @@ class World:
 
     def step(self):
         choice = self.rng.random()
-        if choice < 0.55:
+        if choice < 0.08:
+            self.ask()
+        elif choice < 0.14:
+            self.feed_commands()
+        elif choice < 0.55:
             self.flow.poll(self.rng.choice(list(self.flow.parts)))
         elif choice < 0.8:
             self.flow.flush(self.rng.randint(1, 3))
@@ -193,6 +227,12 @@ class World:
             while self.flow.poll(place):
                 pass
             part.close()
+        self.feed_commands()
+        self.flow.flush(1_000)
+        assert not self.store.read_pending(1)
+        # Refused where it is not paused, which is as good.
+        self.store.submit(Command("last", "acme", "orders", "resume", {}, None, "c"))
+        self.feed_commands()
         self.caught_up = True
         self.flow.flush(1_000)
         self.flow.feed(STREAM, TickItem(STREAM, self.now_us))
@@ -228,9 +268,29 @@ def test_any_weather_ends_in_the_same_result(block):
         taken_in = [unpack_transaction(packed, "acme", "orders") for packed in journal]
         ids = sorted((one.side, one.transaction_id) for one in taken_in)
         assert ids == sorted((side, f["transaction_id"]) for side, f in world.records), seed
-        expected = reference.run(world.definition, taken_in)
+        check_commands(world)
+        expected = reference.run(
+            world.definition,
+            reference.standing(taken_in),
+            by_people=frozenset(one for one in ledger.confirmed if one[0] == "manual"),
+        )
         assert ledger.confirmed == expected.confirmed, f"seed={seed}"
         assert set(ledger.suggested.values()) == expected.suggested, f"seed={seed}"
+
+
+def check_commands(world):
+    """Each ended once: as the event or the refusal its sender was told of."""
+    told = Counter()
+    for _, events in events_of(world):
+        for event in events:
+            if isinstance(event, CommandRefused):
+                told[event.command_id, "refused"] += 1
+            elif getattr(event, "command_id", None) is not None:
+                told[event.command_id, "done"] += 1
+    del told[COMMAND, "done"]
+    assert told == {
+        (command_id, state.status): 1 for command_id, (_, state) in world.store.commands.items()
+    }
 
 
 def test_the_simulation_notices_a_missing_guard(monkeypatch):

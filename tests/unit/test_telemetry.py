@@ -162,6 +162,56 @@ def test_outside_a_span_nothing_is_injected():
     assert telemetry.inject_headers([("kind", b"x")]) == [("kind", b"x")]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["key rk_4f1c09ab77de_Zm9v-bar is wrong", "refresh rt_4f1c09ab77de_Zm9v again",
+     "code ot_4f1c09ab77de_Zm9v used", "token eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ4In0.c2ln_bmF0 ended",
+     "mail to Ada.Lovelace+x@mail.example.com refused", "<ada@example.com> is unknown"],
+)  # fmt: skip
+def test_credentials_and_addresses_are_blanked_wherever_they_stand(text):
+    shown = telemetry.redact_text(text)
+    for part in ("4f1c09", "Zm9v", "eyJ", "ada", "Ada", "example.com"):
+        assert part not in shown
+    assert telemetry.REDACTED in shown
+    assert shown.split()[0] == telemetry.redact_text(text.split()[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["postgresql://settler@db.example.com:5432/settler", "connect to db.example.com:5432",
+     "worker@7 and rk is fine", "report_rk_x"],
+)  # fmt: skip
+def test_what_only_looks_like_a_secret_is_left(text):
+    assert telemetry.redact_text(text) == text
+
+
+def test_a_value_cannot_begin_a_line_of_its_own(make_settings, capsys):
+    for log_format in ("json", "console"):
+        telemetry.configure_logging(make_settings(log_format=log_format), "api")
+        structlog.get_logger().info("request", path="/a\nforged\r\x1b[31m\u2028b")
+        written = capsys.readouterr().err
+        assert (written.count("\n"), written.count("\r")) == (1, 0), written
+        assert "forged" in written
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_shows_no_values(make_settings, capsys, log_format):
+    telemetry.configure_logging(make_settings(log_format=log_format), "api")
+    password = "esroh tcerroc"[::-1]  # nowhere in the source as it is
+
+    def sign_in(given):
+        raise RuntimeError("no luck")
+
+    try:
+        sign_in(password)
+    except RuntimeError:
+        structlog.get_logger().exception("request failed")
+    written = capsys.readouterr().err
+    assert "RuntimeError" in written
+    assert "sign_in" in written
+    assert password not in written
+
+
 ONE_SPAN = """
 from connectors.settings import Settings
 from connectors.telemetry import configure_tracing

@@ -4,7 +4,9 @@ CREATE FUNCTION expand_compared(event_type text, element jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE event_type
     WHEN 'RecordMatched' THEN jsonb_build_object('compared', element -> 10)
-    WHEN 'MatchSuggested' THEN jsonb_build_object('compared', element -> 11)
+    WHEN 'MatchSuggested' THEN jsonb_build_object('compared', element -> 14)
+    WHEN 'MatchConfirmed' THEN jsonb_build_object('compared', element -> 13)
+    WHEN 'MatchReversed' THEN jsonb_build_object('compared', element -> 10)
     ELSE '{}'
     END
 $$;

@@ -1,5 +1,6 @@
 """Rows of the log and of the read models, put in directly: what the API reads."""
 
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from connectors.postgres.audit import record_operation
 from connectors.postgres.tenants import create_key, create_tenant
+from connectors.postgres.users import create_user
 from domain.events import (
     Candidate,
     ExceptionResolved,
@@ -21,6 +24,7 @@ from domain.events import (
 from domain.identity import exception_id, match_id
 
 PEPPER = "a pepper of the tests"
+PASSWORD = "correct horse battery"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DEFINITION = {
     "reconciliation_id": "orders",
@@ -51,8 +55,32 @@ class Tenant:
 
 def add_tenant(connection: psycopg.Connection, tenant_id: str) -> Tenant:
     create_tenant(connection, tenant_id, tenant_id.title())
-    new = create_key(connection, tenant_id, "tests", ["read", "write"], PEPPER)
+    new = create_key(connection, tenant_id, "tests", [], PEPPER, role="owner")
     return Tenant(tenant_id, new.key, new.key_id)
+
+
+def add_people(connection: psycopg.Connection, tenant: Tenant) -> None:
+    """Give a tenant a user with a session, and a key and an audit line beside its first one."""
+    tenant_id, ids = tenant.tenant_id, tenant.ids
+    email = f"ada@{tenant_id}.example"
+    ids["email"] = email
+    ids["user"] = str(create_user(connection, tenant_id, email, "owner", "Ada", PASSWORD).user_id)
+    ids["session"] = str(uuid.uuid4())
+    insert(
+        connection, "user_sessions", session_id=ids["session"], tenant_id=tenant_id,
+        user_id=ids["user"], scopes=[], expires_at=datetime(2100, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    insert(
+        connection, "user_tokens", token_id=uuid.uuid4().hex[:12], tenant_id=tenant_id,
+        user_id=ids["user"], session_id=ids["session"], purpose="refresh", token_hash=b"",
+        expires_at=datetime(2100, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    insert(
+        connection, "idempotency_keys", tenant_id=tenant_id, actor=f"key:{tenant.key_id}",
+        idempotency_key="k", fingerprint=b"",
+    )  # fmt: skip
+    ids["key"] = create_key(connection, tenant_id, "second", [], PEPPER).key_id
+    record_operation(connection, tenant_id, "key_created", ids["key"])
 
 
 def insert(connection: psycopg.Connection, table: str, **values: Any) -> None:
@@ -70,6 +98,12 @@ class Log:
         self.connection = connection
         self.position = connection.execute("SELECT position FROM log_head").fetchone()[0]
         self.versions: dict[str, int] = {}
+
+    def stream_hash(self, tenant_id: str, reconciliation_id: str) -> int:
+        """The hash by which a reconciliation's matches are found."""
+        query = "SELECT hashtextextended(%s, hashtextextended(%s, 0))"
+        (found,) = self.connection.execute(query, (reconciliation_id, tenant_id)).fetchone()
+        return found
 
     def append(
         self, tenant_id: str, reconciliation_id: str, events: list, **metadata: str
@@ -100,7 +134,8 @@ def add_match(
     position, _ = log.append(tenant_id, reconciliation_id, [event])
     identity = match_id(tenant_id, reconciliation_id, rule, sources, targets, 1_000)
     insert(
-        log.connection, "matches", match_id=identity, tenant_id=tenant_id,
+        log.connection, "matches", stream_hash=log.stream_hash(tenant_id, reconciliation_id),
+        match_id=identity, tenant_id=tenant_id,
         reconciliation_id=reconciliation_id, position=position, stream_version=1, rule=rule,
         match_type="one_to_one", status=status, source_ids=sources, target_ids=targets,
         currency=currency, source_minor=1250, target_minor=1200, difference_minor=-50,
@@ -135,7 +170,9 @@ def add_exception(
         first, _ = log.append(tenant_id, reconciliation_id, [match, closed])
         updated = first + 1
         insert(
-            log.connection, "matches", match_id=matched, tenant_id=tenant_id,
+            log.connection, "matches",
+            stream_hash=log.stream_hash(tenant_id, reconciliation_id), match_id=matched,
+            tenant_id=tenant_id,
             reconciliation_id=reconciliation_id, position=first, stream_version=1,
             rule="order-reference", match_type="one_to_one", status="confirmed",
             source_ids=sources, target_ids=targets, currency=currency, source_minor=amount_minor,
@@ -193,6 +230,7 @@ def add_dead_letter(connection: psycopg.Connection, tenant_id: str, offset: int,
 
 def populate(connection: psycopg.Connection, tenant: Tenant, offset: int) -> None:
     """Give a tenant something of everything; its ids are kept in `tenant.ids`."""
+    add_people(connection, tenant)
     log, tenant_id = Log(connection), tenant.tenant_id
     definition = DEFINITION | {"tenant_id": tenant_id}
     first, at = log.append(
@@ -237,6 +275,10 @@ def populate(connection: psycopg.Connection, tenant: Tenant, offset: int) -> Non
                 currency="EUR", exception_count=2, open_count=1, amount_minor=500,
                 open_amount_minor=250, last_seen_at=START,
             )  # fmt: skip
+    insert(
+        connection, "streams", stream_id=f"{tenant_id}/orders", tenant_id=tenant_id,
+        reconciliation_id="orders", version=20,
+    )  # fmt: skip
     ids["command"] = f"7d444840-9dc0-11d1-b245-{offset:012x}"
     insert(
         connection, "inbox", command_id=ids["command"], tenant_id=tenant_id,

@@ -1,11 +1,12 @@
 """Every error has one form, and says what to do."""
 
 import json
+import re
 
 import pytest
 
 from api.errors import ERRORS
-from api.middleware import BODY_BYTES_MAX
+from api.request_limits import BODY_BYTES_MAX
 
 YAML = {"Content-Type": "application/yaml"}
 JSON = {"Content-Type": "application/json"}
@@ -14,9 +15,11 @@ JSON = {"Content-Type": "application/json"}
 def refused(answer, status, code):
     body = answer.json()
     assert (answer.status_code, body["error"]) == (status, code), answer.text
-    assert body.keys() <= {"error", "message", "details", "trace_id"}
+    assert body.keys() <= {"error", "message", "details", "trace_id", "request_id"}
     assert body["message"]
     assert len(body["trace_id"]) == 32
+    assert answer.headers["x-request-id"] == body["request_id"]
+    assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-trace-id"] == body["trace_id"]
     assert ERRORS[code].status == status
     return body
@@ -113,3 +116,12 @@ def test_every_answer_has_safe_headers(client):
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
         assert "server" not in headers
+
+
+def test_the_catalogue_has_every_error_as_it_is_answered(repository):
+    text = (repository / "docs" / "errors.md").read_text("utf-8")
+    listed = dict(re.findall(r"^\| `(\w+)` \| (\d+ \| .+) \|$", text, re.MULTILINE))
+    assert listed == {code: f"{kind.status} | {kind.message}" for code, kind in ERRORS.items()}
+    for kind in ERRORS.values():
+        assert (kind.status in {429, 503}) <= ("Retry-After" in (kind.headers or {}))
+        assert (kind.status == 401) == ("WWW-Authenticate" in (kind.headers or {}))

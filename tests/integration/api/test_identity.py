@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from api.access_tokens import AccessTokens
 from api.database import Database
 from api.errors import ApiError
 from api.identity import POSITIVE_SECONDS, SESSION_SECONDS, Authenticator
@@ -24,7 +25,7 @@ async def authenticating(url, clock):
     database = Database(url, 2)
     await database.open()
     try:
-        yield Authenticator(database, PEPPER, clock)
+        yield Authenticator(database, PEPPER, AccessTokens(database, PEPPER, 600), clock)
     finally:
         await database.close()
 
@@ -70,7 +71,9 @@ def test_a_session_ends_after_its_time(served):
 def test_a_session_of_another_pepper_opens_nothing(served):
     async def body():
         async with authenticating(served.database_url, Clock()) as authenticator:
-            other = Authenticator(authenticator._database, "another pepper", Clock())
+            other = Authenticator(
+                authenticator._database, "another pepper", authenticator._tokens, Clock()
+            )
             identity = await authenticator.by_key(served.acme.key)
             cookie, _ = other.make_session(identity)
             with pytest.raises(ApiError):

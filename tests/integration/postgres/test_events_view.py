@@ -32,6 +32,18 @@ EVERY_EVENT = [
     events.MatchSuggested(
         "by-ref", "one_to_one", 1, ["s-1", "s-2"], ["t-1"], "EUR", 300, 299, 5, "ambiguous"
     ),
+    events.MatchSuggested(
+        "by-ref", "one_to_one", 1, ["s-1"], ["t-1"], "EUR", 300, 299, 5, "asks", [300], [299], True
+    ),
+    events.MatchConfirmed(
+        "manual", "one_to_one", 1, ["s-1"], ["t-1"], "EUR", 300, 299, 5, None, "seen", "cmd-2"
+    ),
+    events.MatchRejected("id-of-a-match", "by-ref", ["s"], ["t"], None, "cmd-3"),
+    events.MatchReversed("id", "by-ref", ["s"], ["t"], "JPY", 5, 6, "wrong", None),
+    events.TransactionSuperseded(1, "t-6", "t-7", -5, "JPY", False),
+    events.ReconciliationPaused("holidays", "cmd-4"),
+    events.ReconciliationResumed(None, "cmd-5"),
+    events.CommandRefused("cmd-6", "pause", "already_paused", "It is paused."),
     events.MatchSuperseded(
         identity.match_id("acme", "shop", "by-ref", ["s"], ["t"], 5), "by-ref", ["s"], ["t"], "why"
     ),
@@ -63,7 +75,7 @@ def named(event: events.Event) -> dict:
     """What the view has to show: the event's own fields, the side by name, the id filled in."""
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     where = ("acme", "shop")
-    if isinstance(event, events.RecordMatched | events.MatchSuggested):
+    if isinstance(event, events.RecordMatched | events.MatchSuggested | events.MatchConfirmed):
         members = (event.rule, event.source_ids, event.target_ids, event.newest_ms)
         fields["match_id"] = identity.match_id(*where, *members)
     if "side" in fields:

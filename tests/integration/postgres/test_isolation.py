@@ -22,6 +22,7 @@ NO_TENANT = {
     "leases",
     "lease_standbys",
     "schema_migrations",
+    "signing_keys",
 }
 # Protected, but without a policy: no role that obeys row-level security sees any row.
 CLOSED = {"snapshots"}

@@ -27,7 +27,12 @@ HOT = [
     ),
     ("streams", "bump_fence", {"stream_id": "a/b"}, "streams_pkey"),
     ("streams", "due_streams", {"until_us": 1, "limit": 10}, "streams_wake_at_idx"),
-    ("streams", "newest_snapshot", {"stream_id": "a/b", "version": 3}, "snapshots_pkey"),
+    (
+        "streams",
+        "newest_snapshot",
+        {"stream_id": "a/b", "version": 3, "format": 2},
+        "snapshots_pkey",
+    ),
     ("inbox", "read_pending", {"exclude": [], "limit": 10}, "inbox_pending_idx"),
     (
         "dead_letters",

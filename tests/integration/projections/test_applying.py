@@ -49,8 +49,9 @@ def test_rows_are_those_of_the_plain_model(world, seed):
         ).fetchone()
         places = Counter(card.place for card in pile.cards)
         assert summary == (
-            *(places[p] for p in ("pending", "matched", "suggested", "exception", "duplicate")),
-            0, pile.matches, len(pile.suggestions), f"Pile {pile.name}", "active",
+            *(places[p] for p in ("pending", "matched", "suggested", "exception", "duplicate",
+                                  "superseded")),
+            pile.matches, len(pile.suggestions), f"Pile {pile.name}", "active",
         )  # fmt: skip
         pending = world.owner.execute(
             "SELECT side, currency, pending_count, pending_minor FROM reconciliation_totals"
@@ -92,7 +93,7 @@ def test_usage_counts_what_the_log_holds(world):
     ).fetchone()
     stored = world.owner.execute(
         "SELECT sum(event_count), sum(octet_length(journal)),"
-        " (SELECT count(*) FROM events WHERE event_type = 'RecordMatched'),"
+        " (SELECT count(*) FROM events WHERE event_type IN ('RecordMatched', 'MatchConfirmed')),"
         " (SELECT count(*) FROM events WHERE event_type = 'RecordUnmatched') FROM event_store"
     ).fetchone()
     assert usage == stored
@@ -106,7 +107,7 @@ def test_ids_are_those_of_the_view_events(world):
     named = dict(
         world.owner.execute(
             "SELECT global_position, data ->> 'match_id' FROM events"
-            " WHERE event_type IN ('RecordMatched', 'MatchSuggested')"
+            " WHERE event_type IN ('RecordMatched', 'MatchSuggested', 'MatchConfirmed')"
         ).fetchall()
     )
     assert positions
@@ -186,9 +187,27 @@ def _suggested(ids) -> ev.MatchSuggested:
     )
 
 
+def _identity(ids, rule="r") -> str:
+    return match_id("t", "r-1", rule, [ids], [ids], 1_700_000_000_000)
+
+
 def _superseded(ids) -> ev.MatchSuperseded:
-    identity = match_id("t", "r-1", "r", [ids], [ids], 1_700_000_000_000)
-    return ev.MatchSuperseded(identity, "r", [ids], [ids], "because")
+    return ev.MatchSuperseded(_identity(ids), "r", [ids], [ids], "because")
+
+
+def _confirmed(ids, rule="r") -> ev.MatchConfirmed:
+    return ev.MatchConfirmed(
+        rule, "one_to_one", 1, [ids], [ids], "EUR", 5, 7, 1_700_000_000_000, _identity(ids),
+        "because", "c-1",
+    )  # fmt: skip
+
+
+def _rejected(ids) -> ev.MatchRejected:
+    return ev.MatchRejected(_identity(ids), "r", [ids], [ids], "because", "c-2")
+
+
+def _reversed(ids, rule="r") -> ev.MatchReversed:
+    return ev.MatchReversed(_identity(ids, rule), rule, [ids], [ids], "EUR", 5, 7, "because", "c-3")
 
 
 @pytest.mark.parametrize("events_max", [1, 100])
@@ -200,6 +219,25 @@ def _superseded(ids) -> ev.MatchSuperseded:
         ([_suggested("a"), _superseded("a"), _matched("a")], ["confirmed"]),
         ([_suggested("a"), _matched("a"), _superseded("a")], ["confirmed"]),
         ([_matched("a"), _superseded("b"), _matched("b")], ["confirmed", "confirmed"]),
+        ([_suggested("a"), _confirmed("a")], ["confirmed"]),
+        ([_suggested("a"), _confirmed("a"), _reversed("a")], ["reversed"]),
+        ([_suggested("a"), _rejected("a")], ["rejected"]),
+        ([_suggested("a"), _rejected("a"), _confirmed("a")], ["confirmed"]),
+        ([_matched("a"), _reversed("a")], ["reversed"]),
+        ([_matched("a"), _reversed("a"), _matched("b")], ["reversed", "confirmed"]),
+        (
+            [_confirmed("a", "manual"), _reversed("a", "manual"), _confirmed("a", "manual")],
+            ["confirmed"],
+        ),
+        (
+            [
+                _confirmed("a", "manual"),
+                _reversed("a", "manual"),
+                _confirmed("a", "manual"),
+                _reversed("a", "manual"),
+            ],
+            ["reversed"],
+        ),
     ],
 )
 def test_a_suggestion_and_its_match_share_a_row(world, events, statuses, events_max):
@@ -210,11 +248,34 @@ def test_a_suggestion_and_its_match_share_a_row(world, events, statuses, events_
     ).fetchall()
     assert [row[0] for row in rows] == statuses
     assert all(difference == 2 for _, difference, _, _ in rows)
-    assert all((status == "confirmed") == (reason is None) for status, _, reason, _ in rows)
-    (suggested,) = world.owner.execute(
-        "SELECT transactions_suggested FROM reconciliation_summary"
+    by_rule = world.owner.execute(
+        "SELECT count(*) FROM matches WHERE status = 'confirmed' AND command_id IS NULL"
+        " AND reason IS NULL"
+    ).fetchone()[0]
+    by_people = sum(isinstance(event, ev.MatchConfirmed) for event in events)
+    assert by_rule == (0 if by_people else statuses.count("confirmed"))
+    suggested, matched, confirmed = world.owner.execute(
+        "SELECT transactions_suggested, transactions_matched, matches_confirmed"
+        " FROM reconciliation_summary"
     ).fetchone()
     assert suggested == 2 * statuses.count("suggested")
+    assert matched == 2 * confirmed == 2 * statuses.count("confirmed")
+
+
+def test_what_a_person_decided_stands_with_the_match(world):
+    suggested = ev.MatchSuggested(
+        "r", "one_to_one", 1, ["a"], ["a"], "EUR", 5, 7, 1_700_000_000_000, "why", [5], [7], True
+    )
+    paused = ev.ReconciliationPaused("stop", "c-9")
+    for number, event in enumerate([suggested, _rejected("a"), paused]):
+        world.store([Row("t", "r-1", number, [event], NOW, b"")])
+    world.feed(events_max=1)
+    row = world.owner.execute(
+        "SELECT status, reason, command_id, source_amounts, target_amounts FROM matches"
+    ).fetchone()
+    assert row == ("rejected", "because", "c-2", [5], [7])
+    (status,) = world.owner.execute("SELECT status FROM reconciliation_summary").fetchone()
+    assert status == "paused"
 
 
 def test_a_match_confirmed_twice_is_told(world):

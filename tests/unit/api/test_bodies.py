@@ -15,6 +15,25 @@ def test_numbers_with_a_fraction_stay_as_they_were_written():
 
 
 @pytest.mark.parametrize(
+    "body", [b'{"a": 1, "a": 2}', b'{"b": [{"a": 1, "c": 2, "a": 1}]}', b"[" * 34 + b"]" * 34,
+             b'{"a":' * 33 + b"1" + b"}" * 33, b"[" * 9_000 + b"]" * 9_000, b"1" * 5_000],
+)  # fmt: skip
+def test_json_that_is_ambiguous_or_too_deep_is_refused(body):
+    with pytest.raises(ApiError) as caught:
+        parse_json(body)
+    assert caught.value.code == "invalid_json"
+    assert parse_json(b"[" * 32 + b"]" * 32)
+    assert parse_json(b'[{"a": 1}, {"a": 2}]')
+
+
+@pytest.mark.parametrize("body", [b"a: 1\nb: 2\na: 3", b"a: {b: 1, b: 1}", b"[" * 40 + b"]" * 40])
+def test_yaml_that_is_ambiguous_or_too_deep_is_refused(body):
+    with pytest.raises(ApiError) as caught:
+        parse_yaml(body)
+    assert caught.value.code == "invalid_json"
+
+
+@pytest.mark.parametrize(
     "body",
     [b"a: &a [1]\nb: [*a, *a]", b"!!python/object/apply:os.system ['true']", b"a: b: c", b"\t"],
 )

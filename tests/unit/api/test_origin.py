@@ -4,7 +4,7 @@ import pytest
 from starlette.requests import Request
 
 from api.errors import ApiError
-from api.identity import require_same_origin
+from api.origins import require_same_origin
 
 
 def request(**headers: str) -> Request:

@@ -11,6 +11,7 @@ from connectors.files.results import Results
 from connectors.files.summary import summarise
 from connectors.files.writing import json_lines, write_files
 from domain.events import RecordMatched, RecordUnmatched, TransactionsAccepted
+from domain.reconciliation import Chunk, Reconciliation
 from domain.transactions import SOURCE, TARGET, build_transaction
 from tests.unit.connectors.file_cases import definition
 
@@ -62,6 +63,29 @@ def test_everything_in_one_place_is_conserved():
     assert summary["conserved"] is True
     assert summary["accuracy"] == 1
     assert summary["amounts"]["EUR"]["source"]["matched"] == "12.50"
+
+
+def test_corrections_are_counted_as_superseded_and_what_they_undo_is_undone():
+    """By another id, and under the own one, read before and after what it corrects."""
+    records = [
+        RECORD | {"transaction_id": "s"},
+        RECORD | {"transaction_id": "k", "supersedes": "s", "reference": "ORD-2"},
+        RECORD | {"transaction_id": "u", "supersedes": "u", "amount": "3.00"},
+        RECORD | {"transaction_id": "u", "amount": "4.00"},
+        RECORD | {"transaction_id": "u", "amount": "4.00"},
+    ]
+    made, state = Results(definition()), Reconciliation(definition())
+    for side, rows in ((TARGET, [RECORD | {"transaction_id": "t"}]), (SOURCE, records)):
+        chunk = made.note_read(side, [build_transaction(row, side, None) for row in rows])
+        made.fold(state.advance(Chunk(chunk)).events)
+    made.fold(state.finish().events)
+    assert not list(made.match_rows())
+    summary = summarise(made)
+    assert summary["conserved"] is True, summary
+    assert summary["counts"]["redelivered"] == 1
+    assert summary["counts"]["transactions"]["source"]["superseded"] == 2
+    assert summary["amounts"]["EUR"]["source"]["superseded"] == "16.50"
+    assert [row["transaction_id"] for row in made.exception_rows()] == ["k", "u", "t"]
 
 
 @pytest.mark.parametrize(

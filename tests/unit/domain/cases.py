@@ -21,7 +21,7 @@ from domain.definitions import (
     SideSpec,
     Window,
 )
-from domain.transactions import Transaction, build_transaction
+from domain.transactions import Transaction, build_transaction, supersedes
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -182,6 +182,7 @@ def some_rule(rng: random.Random, index: int, *, unique: bool) -> Rule:
         unique,
         max_size,
         some_preferences(rng) if selection == "prefer" and not unique else (),
+        rng.choice(["confirm", "confirm", "suggest"]),
     )
 
 
@@ -275,17 +276,54 @@ def some_records(rng: random.Random, count: int) -> list[tuple[int, dict[str, ob
     return records
 
 
-def some_transactions(rng: random.Random, count: int) -> list[Transaction]:
-    """That many valid transactions, ids unique."""
+def some_transactions(rng: random.Random, count: int, *, alike: bool = False) -> list[Transaction]:
+    """That many valid transactions, ids unique; `alike`, so that most rules find many of them."""
     transactions = []
     for side, fields in some_records(rng, count):
+        if alike:
+            fields |= {
+                "reference": "R-1",
+                "counterparty": "R-1",
+                "description": "R-1",
+                "attributes": {"batch": "x"},
+                "currency": "EUR",
+                "amount": rng.choice(["1.00", "1.00", "1.00", "2.00"]),
+                "fee": "0.00",
+                "occurred_at": f"2026-01-05T12:{rng.randint(0, 20):02d}:00Z",
+            }
         built = build_transaction(fields, side, None)
         assert isinstance(built, Transaction), built
         transactions.append(built)
     return transactions
 
 
-def some_written_definition(rng: random.Random, *, lateness_us: int) -> Definition:
+def some_written_definition(
+    rng: random.Random, *, lateness_us: int, unique: bool | None = None
+) -> Definition:
     """A definition with the written form that is stored and parsed again."""
-    definition = some_definition(rng, lateness_us=lateness_us)
+    definition = some_definition(rng, lateness_us=lateness_us, unique=unique)
     return parse_definition(definition_to_plain(definition))
+
+
+def corrected(rng: random.Random, transactions: list[Transaction], count: int) -> list[Transaction]:
+    """Corrections of that many of them: under a new id, under the same, or of a correction."""
+    corrections: list[Transaction] = []
+    own_id: set[tuple[int, str]] = set()
+    for number in range(count):
+        of = rng.choice([*transactions, *corrections])
+        key = (of.side, of.transaction_id)
+        same_id = rng.random() < 0.3 and key not in own_id and supersedes(of) is None
+        if same_id:
+            own_id.add(key)
+        _, fields = some_records(rng, 1)[0]
+        fields |= {
+            "transaction_id": of.transaction_id if same_id else f"k{number}",
+            "supersedes": of.transaction_id,
+            "description": f"corrected {number}",
+        }
+        if of.reference is not None and rng.random() < 0.7:
+            fields["reference"] = of.reference
+        built = build_transaction(fields, of.side, None)
+        assert isinstance(built, Transaction), built
+        corrections.append(built)
+    return corrections

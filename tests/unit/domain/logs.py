@@ -4,12 +4,30 @@ import random
 from dataclasses import dataclass, field
 
 from connectors.postgres.journal import decode_journal, encode_journal
+from domain.commands import (
+    AnyCommand,
+    CannotBeDone,
+    ConfirmMatch,
+    MatchByHand,
+    Pause,
+    RejectMatch,
+    Resume,
+    ReverseMatch,
+)
 from domain.events import Event, encode_events
-from domain.reconciliation import Chunk, Reconciliation
+from domain.identity import match_id
+from domain.matching.legs import Leg, Settled
+from domain.reconciliation import Chunk, Decision, Reconciliation
 from domain.verification.letters import Letters
 from domain.verification.stream import StoredBatch, StreamAudit
 from domain.verification.totals import Totals
-from tests.unit.domain.cases import DAY, MINUTE, some_transactions, some_written_definition
+from tests.unit.domain.cases import (
+    DAY,
+    MINUTE,
+    corrected,
+    some_transactions,
+    some_written_definition,
+)
 from tests.unit.domain.test_reconciliation_properties import in_chunks
 
 PLACE = "settler.transactions.source/0"
@@ -79,7 +97,9 @@ def audit(log: Log, batches: list[StoredBatch] | None = None, version: int | Non
     return of_stream.end(ending, {PLACE: log.next_offset})
 
 
-def engine_log(seed: int, *, redefined: bool = True) -> tuple[Log, Reconciliation]:
+def engine_log(
+    seed: int, *, redefined: bool = True, people: bool = True
+) -> tuple[Log, Reconciliation]:
     """Run the engine over a small world, from its definition to the end of time."""
     rng = random.Random(seed)
     definition = some_written_definition(rng, lateness_us=rng.choice([0, 5 * MINUTE, 400 * DAY]))
@@ -88,6 +108,10 @@ def engine_log(seed: int, *, redefined: bool = True) -> tuple[Log, Reconciliatio
     decision = state.define(definition, "command-1")
     log.add(decision.events)
     transactions = some_transactions(rng, rng.randint(4, 16))
+    # Drawn apart: the worlds are the same with people and without.
+    theirs = random.Random(f"people {seed}")
+    if people and theirs.random() < 0.5:
+        transactions += corrected(theirs, transactions, theirs.randint(1, 4))
     transactions.sort(key=lambda one: one.occurred_at + rng.randint(0, 15) * MINUTE)
     again = [*transactions, *rng.sample(transactions, k=len(transactions) // 3)]
     for chunk in in_chunks(rng, again):
@@ -95,9 +119,47 @@ def engine_log(seed: int, *, redefined: bool = True) -> tuple[Log, Reconciliatio
         log.next_offset += len(chunk)
         decision = state.advance(Chunk(chunk, offsets=offsets, caught_up=rng.random() < 0.8))
         log.add(decision.events, decision.journal)
+        if people and theirs.random() < 0.3:
+            log.add(ask(theirs, state).events)
         if redefined and rng.random() < 0.1:
             other = some_written_definition(rng, lateness_us=5 * MINUTE)
             decision = state.define(other, f"command-{state.version}")
             log.add(decision.events)
+    if state.paused:
+        log.add(state.decide(Resume(), f"command-{state.version}").events)
     log.add(state.finish().events)
+    for _ in range(theirs.choice([0, 0, 3]) if people else 0):
+        log.add(ask(theirs, state).events)
+    if state.paused:
+        log.add(state.decide(Resume(), f"command-{state.version}").events)
     return log, state
+
+
+def ask(rng: random.Random, state: Reconciliation) -> Decision:
+    """Let somebody ask for something; some of it cannot be done."""
+    book, command_id = state.book, f"command-{state.version}"
+    asked: list[AnyCommand] = [Resume() if state.paused else Pause("a look at it")]
+    asked += [ConfirmMatch(one) for one, of in book.suggestions.items() if of.single]
+    asked += [RejectMatch(one, "no") for one in book.suggestions]
+    asked += [reversal(state, known) for known in book.known[0].values() if type(known) is Settled]
+    legs = [[one for one in side.values() if isinstance(one, Leg)] for side in book.known]
+    if all(legs):
+        ids = [[rng.choice(of_side).transaction_id] for of_side in legs]
+        asked += [MatchByHand(ids[0], ids[1], "by hand")] * 2
+    asked.append(ConfirmMatch("no-such-suggestion"))
+    command = rng.choice(asked)
+    try:
+        return state.decide(command, command_id)
+    except CannotBeDone as refusal:
+        return state.refuse(command_id, type(command).__name__, refusal)
+
+
+def reversal(state: Reconciliation, settled: Settled) -> ReverseMatch:
+    ids = [
+        [state.book.unpack(packed).transaction_id for packed in settled.packed(side)]
+        for side in (0, 1)
+    ]
+    identity = match_id(
+        state.tenant_id, state.reconciliation_id, settled.rule, *ids, settled.newest_ms
+    )
+    return ReverseMatch(identity, *ids, "a mistake")

@@ -21,7 +21,7 @@ from domain.definitions import (
     Schedule,
 )
 from domain.money import currency_digits
-from domain.transactions import Transaction, field_value
+from domain.transactions import Transaction, field_value, supersedes
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EQUALITY = ("exact", "casefold", "alphanumeric", "digits", "regex_extract")
@@ -310,10 +310,10 @@ def smallest_groups(rule: Rule, sources: list[Transaction], targets: list[Transa
             fresh = [
                 (s, t)
                 for s, t in every
-                if len(s) + len(t) == size and not claimed & {*members_of((s, t))}
+                if len(s) + len(t) == size and not claimed & {*members_in((s, t))}
             ]
             found += fresh
-            claimed |= {one for candidate in fresh for one in members_of(candidate)}
+            claimed |= {one for candidate in fresh for one in members_in(candidate)}
         return found
     found = []
     singles = sources if rule.match_type == "one_to_many" else targets
@@ -329,7 +329,7 @@ def smallest_groups(rule: Rule, sources: list[Transaction], targets: list[Transa
     return found
 
 
-def members_of(candidate) -> list[tuple[int, str]]:
+def members_in(candidate) -> list[tuple[int, str]]:
     return [(one.side, one.transaction_id) for side in candidate for one in side]
 
 
@@ -369,11 +369,50 @@ def connected(found):
     return [group for _, group in groups]
 
 
-def run(definition: Definition, transactions: list[Transaction]) -> Outcome:  # noqa: C901
-    """What CONTRACT §4 says of these transactions, everything known and all time run out."""
-    outcome = Outcome()
-    gone: set[tuple[int, str]] = set()
+def members_of(matches) -> set[tuple[int, str]]:
+    return {(side, one) for match in matches for side in (0, 1) for one in match[1 + side]}
+
+
+def standing(transactions: list[Transaction]) -> list[Transaction]:
+    """Those that no other of them corrects."""
+    gone = {(one.side, supersedes(one), one.transaction_id) for one in transactions}
+
+    def corrected(one: Transaction) -> bool:
+        return any(
+            (side, named) == (one.side, one.transaction_id)
+            and not (by == one.transaction_id == supersedes(one))
+            for side, named, by in gone
+        )
+
+    return [one for one in transactions if not corrected(one)]
+
+
+def run(  # noqa: C901
+    definition: Definition,
+    transactions: list[Transaction],
+    refused: frozenset[tuple[str | None, tuple[str, ...], tuple[str, ...]]] = frozenset(),
+    by_people: frozenset[MatchKey] = frozenset(),
+    final: frozenset[MatchKey] = frozenset(),
+    duplicates: frozenset[tuple[int, str]] = frozenset(),
+) -> Outcome:
+    """What CONTRACT §4 says of these transactions, everything known and all time run out.
+
+    Args:
+        refused: What people have rejected, by rule, and reversed, by None: rule, source ids and
+            target ids in order.
+        by_people: Matches that people have made; no rule counts their members, but the values they
+            brought were brought.
+        final: Matches that rules made before the newest of these transactions came.
+        duplicates: Set aside before that.
+    """
+    outcome = Outcome(set(by_people), set(), set(duplicates))
+    by_hand = members_of(by_people)
+    gone: set[tuple[int, str]] = by_hand | duplicates
+    later = members_of(final)
     ambiguous_sets = []
+
+    def is_open(candidate) -> bool:
+        return not any((x.side, x.transaction_id) in later for side in candidate for x in side)
 
     def left(side: int) -> list[Transaction]:
         return [
@@ -387,10 +426,19 @@ def run(definition: Definition, transactions: list[Transaction]) -> Outcome:  # 
         gone.update((one.side, one.transaction_id) for side in candidate for one in side)
 
     for rule in definition.rules:
+        made = {one for one in final if one[0] == rule.name}
+        outcome.confirmed |= made
+        gone |= members_of(made)
+        later -= members_of(made)
         unique = next((c for c in rule.conditions if c.unique), None)
         if unique is not None:
             for side, name in ((0, unique.source_field), (1, unique.target_field)):
-                seen: set[str] = set()
+                spent = members_of(made) | by_hand
+                seen = {
+                    normal(unique, side, field_value(one, name))
+                    for one in transactions
+                    if (one.side, one.transaction_id) in spent and one.side == side
+                }
                 for one in sorted(
                     left(side), key=lambda x: (event_time(definition, x), x.transaction_id)
                 ):
@@ -400,21 +448,48 @@ def run(definition: Definition, transactions: list[Transaction]) -> Outcome:  # 
                             outcome.duplicates.add((side, one.transaction_id))
                             gone.add((side, one.transaction_id))
                         seen.add(value)
+
+        def offered(sources, targets, rule=rule):
+            return [
+                c
+                for c in candidates(rule, sources, targets)
+                if (rule.name, ids(c[0]), ids(c[1])) not in refused
+                and (None, ids(c[0]), ids(c[1])) not in refused
+            ]
+
         if rule.selection in ("lowest_id", "prefer") or unique is not None:
             # A whole group is whole before the first is taken, or not at all.
-            whole = candidates(rule, left(0), left(1)) if rule.whole_key is not None else None
+            whole = offered(left(0), left(1)) if rule.whole_key is not None else None
+            chosen: set[tuple[int, str]] = set()
             while True:
-                found = candidates(rule, left(0), left(1)) if whole is None else whole
-                free = [c for c in found if not gone & {*members_of(c)}]
+                apart = chosen if rule.outcome == "suggest" else later
+                sides = [
+                    [one for one in left(side) if (side, one.transaction_id) not in apart]
+                    for side in (0, 1)
+                ]
+                found = offered(*sides) if whole is None else whole
+                free = [
+                    c
+                    for c in found
+                    if not (gone | chosen) & {*members_in(c)}
+                    and (rule.outcome == "suggest" or is_open(c))
+                ]
                 if not free:
                     break
-                take(rule, min(free, key=lambda c: best_first(definition, rule, c)))
+                best = min(free, key=lambda c: best_first(definition, rule, c))
+                if rule.outcome == "suggest":
+                    chosen.update(members_in(best))
+                    ambiguous_sets.append((rule, [best]))
+                else:
+                    take(rule, best)
             continue
-        found = candidates(rule, left(0), left(1))
-        groups = connected(found)
+        groups = connected(offered(left(0), left(1)))
         for group in groups:
-            if len(group) == 1:
-                take(rule, group[0])
+            if len(group) == 1 and is_open(group[0]):
+                if rule.outcome == "suggest":
+                    ambiguous_sets.append((rule, group))
+                else:
+                    take(rule, group[0])
         if rule.selection == "suggest":
             ambiguous_sets += [(rule, group) for group in groups if len(group) > 1]
     suggested_members: list[frozenset[tuple[int, str]]] = []
@@ -426,6 +501,8 @@ def run(definition: Definition, transactions: list[Transaction]) -> Outcome:  # 
             sources = tuple({x for c in part for x in ids(c[0])})
             targets = tuple({x for c in part for x in ids(c[1])})
             members = frozenset([(0, x) for x in sources] + [(1, x) for x in targets])
+            if (rule.name, tuple(sorted(sources)), tuple(sorted(targets))) in refused:
+                continue
             if not any(members <= earlier for earlier in suggested_members):
                 suggested_members.append(members)
                 outcome.suggested.add((rule.name, tuple(sorted(sources)), tuple(sorted(targets))))

@@ -259,18 +259,6 @@ def test_any_plain_data_without_an_id_is_refused_in_words(raw):
     assert all(problem.message for problem in caught.value.problems)
 
 
-@pytest.mark.parametrize(
-    ("rule", "path", "says"),
-    [
-        ({"outcome": "suggest"}, "outcome", "suggest is not supported yet; supported: confirm"),
-    ],
-)  # fmt: skip
-def test_what_is_not_built_yet_is_refused_by_name(rule, path, says):
-    found, message = only_problem(definition(rule))
-    assert found == f"rules[0].{path}"
-    assert says in message
-
-
 @pytest.mark.parametrize("match_type", ["one_to_many", "many_to_one", "many_to_many"])
 def test_groups_are_found_by_search_or_taken_whole(match_type):
     assert rule_of(match_type=match_type).max_size == 8
@@ -448,8 +436,6 @@ def test_a_rule_that_means_nothing_is_refused_with_its_path(rule, path, says):
         ({"severity": {"escalate_after": "soon"}}, "severity.escalate_after", "P3D"),
         ({"source": {"columns": []}}, "source.columns", "mapping"),
         ({"source": {"columns": {"amuont": "x"}}}, "source.columns.amuont", "amount"),
-        ({"source": {"columns": {"supersedes": "x"}}},
-         "source.columns.supersedes", "not supported"),
         ({"source": {"columns": {"amount": {"decimal": ","}}}},
          "source.columns.amount.column", "is missing"),
         ({"source": {"columns": {"amount": {"column": "x", "decimal": ";"}}}},

@@ -6,7 +6,7 @@ import pytest
 
 from domain.events import decode_events, encode_events
 from domain.matching.book import Book
-from domain.matching.legs import DISPOSITIONS, Leg
+from domain.matching.legs import DISPOSITIONS, Leg, Settled, Superseded
 from domain.matching.pools import UniquePool
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
@@ -16,22 +16,26 @@ from tests.unit.domain.test_reconciliation_properties import in_chunks
 pytestmark = pytest.mark.usefixtures("few")
 
 
-def known(book: Book):
-    return [
-        {
-            identity: (
+def of_entry(entry):
+    match entry:
+        case Leg():
+            return (
                 DISPOSITIONS[entry.disposition],
                 entry.keys,
                 entry.occurred_at,
                 entry.amount_minor,
                 entry.suggestions,
             )
-            if isinstance(entry, Leg)
-            else entry
-            for identity, entry in side.items()
-        }
-        for side in book.known
-    ]
+        case Settled():
+            rivals = sorted((leg.side, leg.transaction_id) for leg in entry.rivals)
+            return entry.rule, entry.newest_ms, entry.packed(0), entry.packed(1), rivals
+        case Superseded():
+            return entry.by, entry.contents
+    return entry
+
+
+def known(book: Book):
+    return [{identity: of_entry(entry) for identity, entry in side.items()} for side in book.known]
 
 
 def pools(book: Book):
@@ -40,7 +44,7 @@ def pools(book: Book):
     for pool in book.pools:
         members = {}
         legs = [leg for side in book.known for leg in side.values() if isinstance(leg, Leg)]
-        legs += [leg for closed in book.closed.values() for leg in closed.rivals]
+        legs += book.closed.rivals()
         for leg in legs:
             found = pool.around(leg)
             if found is not None:
@@ -53,7 +57,12 @@ def pools(book: Book):
             if isinstance(pool, UniquePool)
             else None
         )
-        contents.append((members, spent))
+        aside = (
+            sorted(one for one in pool.aside if isinstance(book.known[one[0]].get(one[1]), bytes))
+            if isinstance(pool, UniquePool)
+            else None
+        )
+        contents.append((members, spent, aside))
     return contents
 
 
@@ -66,12 +75,18 @@ def facts(state: Reconciliation):
         "newest": state.newest,
         "watermark": state.watermark_us,
         "commands": state.commands,
+        "paused": state.paused,
+        "replaced": book.replaced,
+        "refusals": list(book.refusals),
         "known": known(book),
         "pools": pools(book),
         "exceptions": {
             (leg.side, leg.transaction_id): noted for leg, noted in book.exceptions.items()
         },
-        "suggestions": sorted(book.suggestions),
+        "suggestions": {
+            identity: (one.rule, one.rule_index, one.single)
+            for identity, one in sorted(book.suggestions.items())
+        },
     }
 
 

@@ -7,62 +7,14 @@ from decimal import Decimal
 import pytest
 
 from domain.definitions import Condition, DateWindow, Rule
-from domain.events import (
-    DuplicateDetected,
-    MatchSuggested,
-    MatchSuperseded,
-    RecordMatched,
-)
-from domain.identity import match_id
 from domain.matching.legs import DISPOSITIONS, Leg
 from domain.reconciliation import Chunk, Reconciliation
 from domain.transactions import build_transaction
 from tests.unit.domain import reference
 from tests.unit.domain.cases import DAY, EQUAL, MINUTE, some_definition, some_transactions
+from tests.unit.domain.ledger import Ledger
 
 pytestmark = pytest.mark.usefixtures("few")
-
-
-class Ledger:
-    """What a reader of the events believes, and a check that they make sense on their way."""
-
-    def __init__(self) -> None:
-        self.confirmed = set()
-        self.suggested = {}
-        self.duplicates = set()
-        self.taken = set()
-
-    def read(self, events, definition) -> None:
-        for event in events:
-            match event:
-                case RecordMatched():
-                    members = {(0, x) for x in event.source_ids} | {
-                        (1, x) for x in event.target_ids
-                    }
-                    assert not members & self.taken, "a transaction is in two confirmed matches"
-                    self.taken |= members
-                    self.confirmed.add(
-                        (event.rule, tuple(event.source_ids), tuple(event.target_ids))
-                    )
-                case MatchSuggested():
-                    identity = match_id(
-                        definition.tenant_id,
-                        definition.reconciliation_id,
-                        event.rule,
-                        event.source_ids,
-                        event.target_ids,
-                        event.newest_ms,
-                    )
-                    assert identity not in self.suggested
-                    self.suggested[identity] = (
-                        event.rule,
-                        tuple(event.source_ids),
-                        tuple(event.target_ids),
-                    )
-                case MatchSuperseded():
-                    del self.suggested[event.match_id]
-                case DuplicateDetected():
-                    self.duplicates.add((event.side, event.transaction_id))
 
 
 def open_exceptions(state):

@@ -269,7 +269,7 @@ def test_amounts_as_json(number, code, numbers_before):
         ({"fx_rate": "1.1"}, "missing_field", "fx_to"),
         ({"fx_rate": "0", "fx_to": "USD"}, "invalid_amount", "above zero"),
         ({"fx_rate": "1.1", "fx_to": "usd"}, "unknown_currency", "fx_to"),
-        ({"supersedes": "s-0"}, "unsupported_field", "supersedes"),
+        ({"supersedes": "s\n0"}, "invalid_field", "supersedes"),
         ({"channel": 5}, "unknown_field", "channel"),
         ({"channel": {"a": "b"}}, "unknown_field", "an object"),
         ({"channel": True}, "unknown_field", "a boolean"),

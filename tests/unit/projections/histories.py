@@ -45,6 +45,7 @@ class Pile:
     odd: tuple[str, ...]
     cards: list[Card] = field(default_factory=list)
     suggestions: dict[str, tuple[ev.MatchSuggested, list[Card]]] = field(default_factory=dict)
+    by_people: dict[str, tuple[ev.MatchConfirmed, list[Card]]] = field(default_factory=dict)
     version: int = 0
     matches: int = 0
 
@@ -109,6 +110,7 @@ def batches(rows: list[Row]) -> list[LogBatch]:
                 ev.encode_events(row.events).decode(),
                 len(row.journal),
                 row.stored_at,
+                len(row.reconciliation),
             )
         )
         position = last
@@ -330,7 +332,116 @@ def _watermark(rng, _pile) -> list[ev.Event]:
     return [ev.WatermarkAdvanced(rng.choice((-(2**62), 0, 1_767_600_000_000_000)))]
 
 
+def _confirm(rng, pile) -> list[ev.Event]:
+    """A person makes a match: of a suggestion, or by hand of what is open."""
+    if pile.suggestions and rng.random() < 0.5:
+        identity, (of, cards) = rng.choice(list(pile.suggestions.items()))
+        confirmed = _by_person(of.rule, cards, of.newest_ms, identity)
+    else:
+        found = _members(rng, pile, ("pending", "exception", "suggested"))
+        if found is None:
+            return []
+        identity, cards = None, [*found[0], *found[1]]
+        confirmed = _by_person("manual", cards, 1_767_600_000_000 + len(pile.cards), None)
+    events: list[ev.Event] = [confirmed]
+    made = match_id(
+        pile.tenant, pile.name, confirmed.rule, confirmed.source_ids, confirmed.target_ids,
+        confirmed.newest_ms,
+    )  # fmt: skip
+    for card in cards:
+        if card.place == "exception":
+            events.append(
+                ev.ExceptionResolved(card.side, card.transaction_id, "manual_match", made)
+            )
+            card.case = "resolved"
+        card.place = "matched"
+    gone = [
+        one
+        for one, (_, others) in pile.suggestions.items()
+        if any(card.place == "matched" for card in others)
+    ]
+    # The suggestion that the match is of ends with it, when it has its id.
+    events += [_withdraw(pile, one) for one in gone if one != made]
+    pile.suggestions.pop(made, None)
+    pile.by_people[made] = (confirmed, cards)
+    pile.matches += 1
+    return events
+
+
+def _by_person(rule, cards, newest_ms, suggestion_id) -> ev.MatchConfirmed:
+    sides = [[card for card in cards if card.side == side] for side in (0, 1)]
+    return ev.MatchConfirmed(
+        rule, "many_to_many", 1, _ids(sides[0]), _ids(sides[1]), cards[0].currency,
+        sum(card.amount for card in sides[0]), sum(card.amount for card in sides[1]), newest_ms,
+        suggestion_id, "seen", "command-7",
+    )  # fmt: skip
+
+
+def _reject(_rng, pile) -> list[ev.Event]:
+    if not pile.suggestions:
+        return []
+    identity = min(pile.suggestions)
+    gone = _withdraw(pile, identity)
+    return [
+        ev.MatchRejected(identity, gone.rule, gone.source_ids, gone.target_ids, None, "command-8")
+    ]
+
+
+def _reverse(rng, pile) -> list[ev.Event]:
+    if not pile.by_people:
+        return []
+    identity = rng.choice(sorted(pile.by_people))
+    made, cards = pile.by_people.pop(identity)
+    for card in cards:
+        card.place = "pending"
+    pile.matches -= 1
+    return [
+        ev.MatchReversed(
+            identity,
+            made.rule,
+            made.source_ids,
+            made.target_ids,
+            made.currency,
+            made.source_minor,
+            made.target_minor,
+            "wrong",
+            "command-9",
+        )
+    ]
+
+
+def _correct(rng, pile) -> list[ev.Event]:
+    """A record gives way to another, out of whatever it was an exception in."""
+    cards = pile.at("pending", "exception", "duplicate")
+    if not cards:
+        return []
+    card = rng.choice(cards)
+    events: list[ev.Event] = []
+    if card.case == "open":
+        events.append(ev.ExceptionResolved(card.side, card.transaction_id, "superseded", None))
+        card.case = "resolved"
+    elif card.place != "pending":
+        return []
+    card.place = "superseded"
+    return [
+        *events,
+        ev.TransactionSuperseded(
+            card.side, card.transaction_id, "by", card.amount, card.currency, False
+        ),
+    ]
+
+
+def _release(rng, pile) -> list[ev.Event]:
+    cards = [card for card in pile.at("duplicate") if card.case == "open"]
+    if not cards:
+        return []
+    card = rng.choice(cards)
+    card.place, card.case = "pending", "resolved"
+    return [ev.ExceptionResolved(card.side, card.transaction_id, "first_corrected", None)]
+
+
 STEPS = (
-    _accept, _accept, _accept, _match, _match, _suggest, _suggest, _supersede, _unmatched,
-    _unmatched, _duplicate, _reclassify, _resolve, _reopen, _watermark,
+    _accept, _accept, _accept, _accept, _match, _match, _suggest, _suggest, _suggest, _suggest,
+    _suggest, _supersede, _unmatched, _unmatched, _duplicate, _reclassify, _resolve, _reopen,
+    _watermark, _confirm, _reject, _reverse, _correct, _release,
 )  # fmt: skip

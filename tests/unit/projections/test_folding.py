@@ -78,18 +78,21 @@ def test_places_are_those_of_the_plain_model(seed):
         places = Counter(card.place for card in pile.cards)
         sums = {name: tables.sums[key, name] for name in (
             "transactions_matched", "transactions_suggested", "transactions_exception",
-            "duplicates", "matches_confirmed", "suggestions_open")}  # fmt: skip
+            "duplicates", "superseded", "matches_confirmed", "suggestions_open")}  # fmt: skip
         assert sums == {
             "transactions_matched": places["matched"],
             "transactions_suggested": places["suggested"],
             "transactions_exception": places["exception"],
             "duplicates": places["duplicate"],
+            "superseded": places["superseded"],
             "matches_confirmed": pile.matches,
             "suggestions_open": len(pile.suggestions),
         }
         for card_side, side in enumerate(("source", "target")):
             for currency in ("EUR", "JPY"):
-                for place in ("matched", "suggested", "exception", "duplicate"):
+                for place in (
+                    "matched", "suggested", "exception", "duplicate", "superseded",
+                ):  # fmt: skip
                     expected = sum(
                         card.amount
                         for card in pile.cards

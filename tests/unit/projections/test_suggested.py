@@ -57,6 +57,21 @@ def test_a_transaction_in_several_suggestions_counts_once(steps, counts):
     assert len(standing) == found["source"] + found["target"]
 
 
+def test_members_whose_amounts_are_told_are_counted_by_them():
+    event = ev.MatchSuggested(
+        "r", "one_to_one", 1, ["a", "b"], ["x"], "EUR", 70, 60, 0, "several fit", [50, 20], [60]
+    )
+    other = ev.MatchSuggested(
+        "q", "one_to_one", 1, ["b", "c"], ["x"], "EUR", 29, 60, 0, "several fit", [20, 9], [60]
+    )
+    first, second = Step("t", "r", "first", event), Step("t", "r", "second", other)
+    found, standing = counted([first, second, went(first)])
+    assert (found["source_minor"], found["target_minor"]) == (29, 60)
+    assert {key.transaction_id: member.amount_minor for key, member in standing.items()} == {
+        "b": 20, "c": 9, "x": 60,
+    }  # fmt: skip
+
+
 def test_what_is_so_already_changes_nothing():
     once = counted([PAIR, WIDER, went(PAIR)])
     assert counted([PAIR, PAIR, WIDER, went(PAIR), went(PAIR), WIDER]) == once

@@ -1,0 +1,152 @@
+"""How many requests a minute: of one credential, from one address, and of guesses.
+
+A sliding window counted in Redis, shared by every process of the API; counted in this process alone
+while Redis is away. A process takes a thousandth of a limit at a time and spends that by itself, so
+that a large limit costs a round trip every thousandth part of it and a small one counts exactly.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from prometheus_client import Counter
+
+from api.redis_circuit import RedisAway, RedisCircuit
+
+WINDOW_SECONDS = 60
+_SHARE = 1000
+# What a process took and did not spend is lost to the others: a thousandth every so often.
+_LEASE_SECONDS = 10.0
+# A caller over the limit asks Redis again at most this often, however hard it knocks.
+_REFUSAL_SECONDS = 0.25
+_BUCKETS_MAX = 20_000
+
+REFUSED = Counter("settler_api_rate_limited_total", "Requests over a limit.", ["limit"])
+
+
+@dataclass(slots=True)
+class _Lease:
+    """What this process took of a limit: how much is left of it, and of the limit itself."""
+
+    left: int
+    remaining: int
+    resets_at: float
+    ask_again_at: float
+    ends_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a caller stands after a request.
+
+    Attributes:
+        is_allowed: The request was within the limit.
+        limit: Requests a minute.
+        remaining: How many are left, as far as this process knows.
+        reset_seconds: When there will be more.
+    """
+
+    is_allowed: bool
+    limit: int
+    remaining: int
+    reset_seconds: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The fields of draft-ietf-httpapi-ratelimit-headers, in its widely used earlier form."""
+        fields = {
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": str(self.remaining),
+            "RateLimit-Reset": str(self.reset_seconds),
+        }
+        return fields if self.is_allowed else {**fields, "Retry-After": str(self.reset_seconds)}
+
+
+class RateLimits:
+    """Counts requests against limits.
+
+    Args:
+        circuit: Redis.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, circuit: RedisCircuit, clock: Callable[[], float] = time.time) -> None:
+        self._circuit = circuit
+        self._clock = clock
+        self._leases: dict[str, _Lease] = {}
+        self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._shared: SlidingWindowCounterRateLimiter | None = None
+        if circuit.pool is not None:
+            storage = RedisStorage(
+                "async+redis://pool:6379",  # in form only: the pool below says where
+                implementation="redispy",
+                key_prefix="settler:rate",
+                connection_pool=circuit.pool,  # type: ignore[arg-type]
+            )
+            self._shared = SlidingWindowCounterRateLimiter(storage)
+
+    async def spend(self, kind: str, who: str, per_minute: int) -> Standing:
+        """Count one request.
+
+        Args:
+            kind: Which limit, for the metric and to keep names apart.
+            who: Whose.
+            per_minute: The limit.
+        """
+        bucket, now = f"{kind}:{who}:{per_minute}", self._clock()
+        lease = self._leases.get(bucket)
+        if lease is None or lease.ends_at <= now or (lease.left == 0 and lease.ask_again_at <= now):
+            lease = await self._take(bucket, per_minute, now)
+        is_allowed = lease.left > 0
+        if is_allowed:
+            lease.left -= 1
+        else:
+            REFUSED.labels(kind).inc()
+        return Standing(
+            is_allowed=is_allowed,
+            limit=per_minute,
+            remaining=lease.remaining + lease.left,
+            reset_seconds=min(WINDOW_SECONDS, max(1, math.ceil(lease.resets_at - now))),
+        )
+
+    async def _take(self, bucket: str, per_minute: int, now: float) -> _Lease:
+        item = RateLimitItemPerMinute(per_minute)
+        shared = self._shared
+        if shared is None:
+            lease = await _take_share(self._local, item, bucket, now)
+        else:
+            try:
+                lease = await self._circuit.run(
+                    lambda _redis: _take_share(shared, item, bucket, now)
+                )
+            except RedisAway:
+                lease = await _take_share(self._local, item, bucket, now)
+        before = self._leases.get(bucket)
+        if before is not None and before.ends_at > now:
+            # Another request of the same caller took a share at the same moment.
+            lease.left += before.left
+        if len(self._leases) >= _BUCKETS_MAX:
+            self._leases = {name: kept for name, kept in self._leases.items() if kept.ends_at > now}
+        self._leases[bucket] = lease
+        return lease
+
+
+async def _take_share(
+    limiter: SlidingWindowCounterRateLimiter, item: RateLimitItem, bucket: str, now: float
+) -> _Lease:
+    share = max(1, item.amount // _SHARE)
+    taken = share if await limiter.hit(item, bucket, cost=share) else 0
+    if taken == 0 and share > 1 and await limiter.hit(item, bucket):
+        taken = 1
+    window = await limiter.get_window_stats(item, bucket)
+    return _Lease(
+        left=taken,
+        remaining=window.remaining if taken else 0,
+        resets_at=window.reset_time,
+        ask_again_at=now if taken else now + _REFUSAL_SECONDS,
+        ends_at=now + _LEASE_SECONDS,
+    )

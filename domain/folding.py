@@ -1,0 +1,189 @@
+"""Folding recorded events: the same changes of state that deciding them made.
+
+Deciding live changes the state as it goes; what is folded here is told by the events alone, and a
+test holds that both end in the same.
+"""
+
+from typing import TYPE_CHECKING
+
+from domain.definition_parsing import parse_definition
+from domain.events import (
+    CommandRefused,
+    DuplicateDetected,
+    Event,
+    ExceptionReclassified,
+    ExceptionResolved,
+    MatchConfirmed,
+    MatchRejected,
+    MatchReversed,
+    MatchSuggested,
+    MatchSuperseded,
+    ReconciliationDefined,
+    ReconciliationPaused,
+    ReconciliationResumed,
+    RecordMatched,
+    RecordUnmatched,
+    TransactionSuperseded,
+    WatermarkAdvanced,
+)
+from domain.identity import match_id
+from domain.matching.legs import PERSON, Leg, Settled, Suggestion
+from domain.matching.refusals import Refusal
+
+if TYPE_CHECKING:
+    from domain.reconciliation import Reconciliation
+
+
+def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - one short case a type
+    """Fold one recorded event other than the journal's."""
+    book = state.book
+    match event:
+        case RecordMatched():
+            _close(state, event, _rule_index(state, event.rule))
+        case MatchConfirmed():
+            _close(state, event, PERSON)
+            _withdraw(state, _match_id(state, event))
+            state.remember_command(event.command_id)
+        case MatchSuggested():
+            _suggest(state, event)
+        case MatchSuperseded():
+            _withdraw(state, event.match_id)
+        case MatchRejected():
+            _withdraw(state, event.match_id)
+            book.refuse(Refusal(event.rule, *_members(event)))
+            state.remember_command(event.command_id)
+        case MatchReversed():
+            _reopen(state, event)
+        case RecordUnmatched():
+            if event.category != "duplicate":
+                leg = book.open_leg(event.side, event.transaction_id)
+                ids = tuple(candidate.transaction_id for candidate in event.candidates)
+                book.open_exception(leg, event.category, ids)
+        case ExceptionReclassified():
+            if event.category != "duplicate":
+                leg = book.open_leg(event.side, event.transaction_id)
+                ids = tuple(candidate.transaction_id for candidate in event.candidates)
+                book.exceptions[leg] = (event.category, ids)
+        case DuplicateDetected():
+            leg = book.open_leg(event.side, event.transaction_id)
+            index = _rule_index(state, event.rule)
+            book.set_duplicate(leg, index)
+            _look_beside(state, (leg,), index + 1)
+        case TransactionSuperseded():
+            if not event.late:
+                given_way = book.known[event.side][event.transaction_id]
+                book.set_superseded(event.side, event.transaction_id, event.superseded_by)
+                if isinstance(given_way, Leg):
+                    _look_beside(state, (given_way,), 0)
+        case CommandRefused():
+            state.remember_command(event.command_id)
+        case ReconciliationPaused():
+            state.paused = True
+            state.remember_command(event.command_id)
+        case ReconciliationResumed():
+            state.paused = False
+            state.remember_command(event.command_id)
+            for leg in state.open_legs():
+                book.due.plan(leg, leg.occurred_at + book.looks[0])
+        case WatermarkAdvanced():
+            state.watermark_us = state.recorded_watermark_us = event.watermark_us
+            book.forget_before(event.watermark_us - state.definition.window.remember_us)
+        case ReconciliationDefined():
+            _define(state, event)
+        case ExceptionResolved():
+            # Any other resolution is of what stands beside it, which has closed the exception.
+            if event.resolution == "first_corrected":
+                book.release(event.side, event.transaction_id)
+                book.plan_again()
+        case _:
+            raise AssertionError(f"{type(event).__name__} is not folded here")
+
+
+def fold_accepted(state: "Reconciliation", journal: list[bytes]) -> None:
+    """Fold the transactions of one `TransactionsAccepted`."""
+    book = state.book
+    for packed in journal:
+        transaction = book.unpack(packed)
+        leg = book.take(transaction)
+        occurred_at = leg.occurred_at if leg else book.event_time(transaction)
+        newest = state.newest[transaction.side]
+        if newest is None or occurred_at > newest:
+            state.newest[transaction.side] = occurred_at
+
+
+def _rule_index(state: "Reconciliation", name: str) -> int:
+    for rule in state.book.rules:
+        if rule.name == name:
+            return rule.index
+    return len(state.book.rules)
+
+
+def _close(state: "Reconciliation", event: RecordMatched | MatchConfirmed, by_rule: int) -> None:
+    book = state.book
+    sources = [book.open_leg(0, one) for one in event.source_ids]
+    targets = [book.open_leg(1, one) for one in event.target_ids]
+    book.take_out(sources, targets, event.rule, by_rule, event.newest_ms, event.compared)
+    _look_beside(state, (*sources, *targets), 0 if by_rule == PERSON else by_rule + 1)
+
+
+def _look_beside(state: "Reconciliation", gone: tuple[Leg, ...], first_rule: int) -> None:
+    """Plan a look at those whose surroundings changed.
+
+    Live they were looked at in the same step; what was planned then is not told.
+    """
+    for leg in gone:
+        state.book.stood_beside(leg, first_rule)
+    state.book.plan_again()
+
+
+def _suggest(state: "Reconciliation", event: MatchSuggested) -> None:
+    book = state.book
+    sources = tuple(book.open_leg(0, one) for one in event.source_ids)
+    targets = tuple(book.open_leg(1, one) for one in event.target_ids)
+    index = _rule_index(state, event.rule)
+    suggestion = Suggestion(event.rule, index, sources, targets, event.single)
+    book.suggest(_match_id(state, event), suggestion)
+
+
+def _match_id(state: "Reconciliation", event: MatchConfirmed | MatchSuggested) -> str:
+    return match_id(
+        state.tenant_id,
+        state.reconciliation_id,
+        event.rule,
+        event.source_ids,
+        event.target_ids,
+        event.newest_ms,
+    )
+
+
+def _withdraw(state: "Reconciliation", suggestion_id: str) -> None:
+    if suggestion_id in state.book.suggestions:
+        state.book.withdraw(suggestion_id)
+        # Live they were looked at in the same step; whether that was all is not told.
+        state.book.plan_again()
+
+
+def _reopen(state: "Reconciliation", event: MatchReversed) -> None:
+    settled = next(
+        known
+        for side, ids in enumerate(_members(event))
+        for known in map(state.book.known[side].get, ids)
+        if isinstance(known, Settled)
+    )
+    sources, targets = state.book.reopen(settled)
+    _look_beside(state, (*sources, *targets), 0)
+    if event.command_id is not None:
+        state.book.refuse(Refusal(None, *_members(event)))
+        state.remember_command(event.command_id)
+
+
+def _define(state: "Reconciliation", event: ReconciliationDefined) -> None:
+    definition = parse_definition(event.definition, state.tenant_id, state.reconciliation_id)
+    state.definition_version = event.definition_version
+    state.remember_command(event.command_id)
+    if definition != state.book.definition:
+        state.book.use(definition)
+
+
+def _members(event: MatchRejected | MatchReversed) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(event.source_ids), tuple(event.target_ids)

@@ -1,0 +1,89 @@
+"""What a definition makes of transactions: its rules ready to run, and the legs they ask for."""
+
+from typing import Any
+
+from domain.definitions import Definition
+from domain.matching.calendar import Calendar
+from domain.matching.compiled import CompiledRule, compile_rules
+from domain.matching.keys import KeyOf
+from domain.matching.legs import Leg
+from domain.matching.pair_pool import make_pool
+from domain.matching.pools import Pool
+from domain.transaction_columns import TransactionColumns
+from domain.transactions import Transaction, unpack_transaction
+
+
+class Terms:
+    """The definition in force.
+
+    Attributes:
+        rules: In order.
+        pools: Where legs wait to be found, by rule.
+        looks: Ages, in microseconds, at which a leg is looked at.
+    """
+
+    def __init__(self, definition: Definition) -> None:
+        self.pools: list[Pool] = []
+        self.use(definition)
+
+    def use(self, definition: Definition) -> None:
+        """Compile a definition; its pools are empty."""
+        self.definition = definition
+        self.rules: list[CompiledRule] = compile_rules(definition)
+        self.pools = [make_pool(rule) for rule in self.rules]
+        self._rules_and_pools = list(zip(self.rules, self.pools, strict=True))
+        readers = [rule.key_readers for rule in self.rules]
+        # Where every rule has one place, keys are a plain sequence of reads.
+        self._readers: tuple[list[KeyOf], list[KeyOf]] | None = (
+            ([one[0] for one in readers if one], [one[1] for one in readers if one])
+            if all(readers)
+            else None
+        )
+        self.calendar = Calendar(definition.time_zone)
+        settles = {rule.settle_us for rule in self.rules if not rule.immediate}
+        self.looks: list[int] = sorted(settles | {definition.window.wait_us})
+
+    def keys_of(self, transaction: Transaction) -> tuple[Any, ...]:
+        """What the rules look this transaction up by."""
+        if self._readers is not None:
+            readers = self._readers[transaction.side]
+            if len(readers) == 1:
+                return (readers[0](transaction),)
+            return tuple([read(transaction) for read in readers])
+        keys: list[Any] = []
+        for rule in self.rules:
+            keys += rule.keys(transaction, transaction.side)
+        return tuple(keys)
+
+    def event_time(self, transaction: Transaction) -> int:
+        """Microseconds since the epoch; a bare date is the end of its day in our zone."""
+        if transaction.is_date:
+            return self.calendar.end_of_day(transaction.occurred_at)
+        return transaction.occurred_at
+
+    def event_times(self, records: TransactionColumns) -> list[int]:
+        """Microseconds since the epoch of each, see `event_time`."""
+        if not any(records.are_dates):
+            return records.occurred_at
+        end_of_day = self.calendar.end_of_day
+        return [
+            end_of_day(instant) if is_date else instant
+            for instant, is_date in zip(records.occurred_at, records.are_dates, strict=True)
+        ]
+
+    def unpack(self, packed: bytes) -> Transaction:
+        """Give a transaction of this reconciliation back."""
+        one = self.definition
+        return unpack_transaction(packed, one.tenant_id, one.reconciliation_id)
+
+    def leg_of(self, transaction: Transaction) -> Leg:
+        """A new leg for a transaction, not filed yet."""
+        return Leg(
+            transaction.transaction_id,
+            transaction.side,
+            transaction.amount_minor,
+            transaction.currency,
+            self.event_time(transaction),
+            self.keys_of(transaction),
+            transaction.packed,
+        )

@@ -1,0 +1,191 @@
+"""People's decisions and corrections through every real part: API, inbox, flow, store, read models.
+
+Time passes by the clock here: records lie a day back, and a reconciliation is idle after a second.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import psycopg
+import pytest
+
+from connectors.synthetic.topics import LoadProducer
+from tests.integration.api.rows import PEPPER, add_tenant
+from tests.integration.api.serving import serving
+from tests.integration.flow.running import Role, eventually
+
+OCCURRED = (datetime.now(UTC) - timedelta(days=1)).isoformat(timespec="seconds")
+DEFINITION = {
+    "reconciliation_id": "orders",
+    "name": "Orders",
+    "window": {"wait": "PT1H", "lateness": "PT0S", "idle": "PT1S"},
+    "rules": [
+        {
+            "name": "reference",
+            "match_type": "one_to_one",
+            "conditions": [{"field": "reference", "operator": "exact", "unique": True}],
+        },
+        {
+            "name": "counterparty",
+            "match_type": "one_to_one",
+            "conditions": [{"field": "counterparty", "operator": "exact"}],
+            "outcome": "suggest",
+        },
+    ],
+}
+
+
+class Product:
+    """The running parts, as a client and a producer of records see them."""
+
+    def __init__(self, client: httpx.Client, conn: psycopg.Connection, producer) -> None:
+        self.client = client
+        self.conn = conn
+        self._producer = producer
+
+    def send(self, *records: dict[str, object]) -> None:
+        for record in records:
+            side = 0 if str(record["transaction_id"]).startswith("s") else 1
+            whole = {
+                "tenant_id": "acme",
+                "reconciliation_id": "orders",
+                "amount": "10.00",
+                "currency": "EUR",
+                "occurred_at": OCCURRED,
+                **record,
+            }
+            self._producer.send(side, b"k", json.dumps(whole).encode())
+        self._producer.finish()
+
+    def ask(self, method: str, path: str, body: dict[str, object] | None = None):
+        answer = self.client.request(method, f"/api/v1{path}", json=body or {}, params={"wait": 20})
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def get(self, path: str, **params: object):
+        answer = self.client.get(f"/api/v1{path}", params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def matches(self, status: str) -> dict[tuple[str, ...], dict[str, object]]:
+        items = self.get("/matches", status=status, reconciliation_id="orders")["items"]
+        return {(*one["source_ids"], *one["target_ids"]): one for one in items}
+
+    def wait_for(self, status: str, *members: tuple[str, ...]) -> dict[tuple[str, ...], dict]:
+        eventually(30, f"{status} {members}", lambda: set(members) <= set(self.matches(status)))
+        return self.matches(status)
+
+    def summary(self) -> dict[str, object]:
+        return self.get("/reconciliations/orders")
+
+
+@pytest.fixture
+def product(database, environment, settings, make_settings, tmp_path):
+    flow = Role(environment, tmp_path / "flow.log", "flow")
+    projections = Role(environment, tmp_path / "projections.log", "projections")
+    api_settings = make_settings(
+        database_url=database.url, redis_url=settings.redis_url, api_key_pepper=PEPPER
+    )
+    producer = LoadProducer(settings.kafka_config(), settings.topic_prefix)
+    with (
+        database.connect(autocommit=True) as conn,
+        flow.running(),
+        projections.running(),
+        serving(api_settings) as url,
+    ):
+        tenant = add_tenant(conn, "acme")
+        client = httpx.Client(base_url=url, headers=tenant.headers, timeout=40, trust_env=False)
+        with client:
+            product = Product(client, conn, producer)
+            assert product.ask("PUT", "/reconciliations", DEFINITION)["status"] == "done"
+            yield product
+
+
+def test_suggestions_reversals_matches_by_hand_and_corrections(product):
+    product.send(
+        {"transaction_id": "s1", "reference": "A"},
+        {"transaction_id": "t1", "reference": "A"},
+        {"transaction_id": "s2", "counterparty": "Ann"},
+        {"transaction_id": "t2", "counterparty": "Ann"},
+        {"transaction_id": "s3", "counterparty": "Bob"},
+        {"transaction_id": "t3", "counterparty": "Bob"},
+        {"transaction_id": "s4", "amount": "4.00"},
+        {"transaction_id": "t4", "amount": "5.00"},
+    )
+    suggested = product.wait_for("suggested", ("s2", "t2"), ("s3", "t3"))
+    assert suggested["s2", "t2"]["source_amounts"] == ["10.00"]
+    matched = product.wait_for("confirmed", ("s1", "t1"))
+
+    done = product.ask("POST", f"/matches/{suggested['s2', 't2']['match_id']}/confirm")
+    assert (done["status"], done["outcome"]["match_id"]) == (
+        "done", suggested["s2", "t2"]["match_id"],
+    )  # fmt: skip
+    rejected = f"/matches/{suggested['s3', 't3']['match_id']}/reject"
+    assert product.ask("POST", rejected, {"reason": "another Bob"})["status"] == "done"
+    again = product.ask("POST", rejected)
+    assert (again["status"], again["outcome"]["error"]) == ("refused", "suggestion_not_standing")
+    reverse = f"/matches/{matched['s1', 't1']['match_id']}/reverse"
+    undone = product.ask("POST", reverse, {"reason": "wrong order"})
+    assert undone["status"] == "done"
+    by_hand = {"reconciliation_id": "orders", "source_ids": ["s4"], "target_ids": ["t4"]}
+    needs = product.ask("POST", "/matches", by_hand)
+    assert (needs["status"], needs["outcome"]["error"]) == ("refused", "reason_needed")
+    assert product.ask("POST", "/matches", {**by_hand, "reason": "fee"})["status"] == "done"
+    # t2 was matched; what corrects it fits nobody.
+    product.send({"transaction_id": "t5", "counterparty": "Eve", "supersedes": "t2"})
+
+    reversed_ = product.wait_for("reversed", ("s1", "t1"), ("s2", "t2"))
+    assert reversed_["s1", "t1"]["command_id"] == undone["command_id"]
+    assert reversed_["s1", "t1"]["reason"] == "wrong order"
+    assert reversed_["s2", "t2"]["command_id"] is None
+    assert reversed_["s2", "t2"]["reason"] == "t2 was corrected by t5"
+    assert set(product.wait_for("confirmed", ("s4", "t4"))) == {("s4", "t4")}
+    assert set(product.wait_for("rejected", ("s3", "t3"))) == {("s3", "t3")}
+
+    def settled() -> bool:
+        found = product.get("/exceptions", reconciliation_id="orders", status="open")["items"]
+        return {one["transaction_id"] for one in found} == {"s1", "t1", "s2", "s3", "t3", "t5"}
+
+    eventually(30, "who was freed is an exception", settled)
+    row = product.conn.execute(
+        "SELECT accepted_source + accepted_target, transactions_matched, transactions_suggested,"
+        " transactions_exception, duplicates, superseded, pending FROM reconciliation_summary"
+    ).fetchone()
+    assert row == (9, 2, 0, 6, 0, 1, 0)
+    sums = product.conn.execute(
+        "SELECT side, superseded_minor, matched_minor, pending_minor FROM reconciliation_totals"
+        " ORDER BY side"
+    ).fetchall()
+    assert sums == [("source", 0, 400, 0), ("target", 1000, 500, 0)]
+    told = product.conn.execute(
+        "SELECT event_type, data ->> 'code', metadata ->> 'causation_id' IS NOT NULL FROM events"
+        " WHERE event_type IN ('CommandRefused', 'MatchConfirmed', 'MatchRejected')"
+        " ORDER BY global_position"
+    ).fetchall()
+    assert told == [
+        ("MatchConfirmed", None, True),
+        ("MatchRejected", None, True),
+        ("CommandRefused", "suggestion_not_standing", True),
+        ("CommandRefused", "reason_needed", True),
+        ("MatchConfirmed", None, True),
+    ]
+
+
+def test_paused_records_are_pending_until_resumed(product):
+    assert product.ask("POST", "/reconciliations/orders/pause")["status"] == "done"
+    product.send(
+        {"transaction_id": "s1", "reference": "A"}, {"transaction_id": "t1", "reference": "A"}
+    )
+
+    def waiting() -> bool:
+        shown = product.summary()
+        return shown["status"] == "paused" and shown["transactions"]["pending"] == 2
+
+    eventually(30, "both are pending", waiting)
+    assert not product.matches("any")
+    again = product.ask("POST", "/reconciliations/orders/pause")
+    assert (again["status"], again["outcome"]["error"]) == ("refused", "already_paused")
+    assert product.ask("POST", "/reconciliations/orders/resume")["status"] == "done"
+    product.wait_for("confirmed", ("s1", "t1"))
+    assert product.summary()["status"] == "active"
