@@ -6,7 +6,7 @@ event loop, one backtest at a time in a process.
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -24,6 +24,7 @@ from domain.instants import parse_occurred_at
 EVENTS_MAX = 500_000
 JOURNAL_BYTES_MAX = 8 * 1024 * 1024
 SECONDS_MAX = 30.0
+CONTRADICTIONS_MAX = 1_000
 _WAIT_FOR_ENGINE = b"SET LOCAL idle_in_transaction_session_timeout = '60s'"
 
 _ONE_AT_A_TIME = asyncio.Semaphore(1)
@@ -82,6 +83,67 @@ class BacktestMatches(BaseModel):
     gained: BacktestMatchKind
     lost: BacktestMatchKind
     changed: BacktestChanges
+
+
+class BacktestMade(BaseModel):
+    """What became of the matches that people made."""
+
+    count: int
+    by_rules: int = Field(description="A rule makes them by itself.")
+    by_people: int = Field(description="People make them, as they did.")
+    contradicted: int = Field(description="They are not made.")
+
+
+class BacktestRefused(BaseModel):
+    """What became of the suggestions and matches that people undid."""
+
+    count: int
+    avoided: int = Field(description="They never come up.")
+    repeated: int = Field(description="They come up, and people undo them as they did.")
+    asked_again: int = Field(description="People are asked about the same members anew.")
+    contradicted: int = Field(description="Rules make them, and they stand.")
+
+
+class BacktestPeople(BaseModel):
+    """Decisions of people that stand: the last one on the same members."""
+
+    confirmed: BacktestMade
+    by_hand: BacktestMade
+    rejected: BacktestRefused
+    reversed: BacktestRefused
+
+
+class BacktestOpposed(BaseModel):
+    """A match that stands against a decision."""
+
+    rule: str
+    source_ids: list[str]
+    target_ids: list[str]
+    currency: str
+    source_amount: str
+    target_amount: str
+
+
+class BacktestContradiction(BaseModel):
+    """A decision of a person, and what the candidate makes of its members."""
+
+    decision: Literal["confirmed", "by_hand", "rejected", "reversed"]
+    reason: str | None = Field(description="The person's.")
+    rule: str = Field(description="Of what was decided on; `manual` for a match by hand.")
+    source_ids: list[str]
+    target_ids: list[str]
+    candidate: list[BacktestOpposed] = Field(description="Its matches of these members.")
+    now: dict[str, str] = Field(description="Where the other members stand.")
+
+
+class BacktestContradictions(BaseModel):
+    """Decisions of people that the candidate goes against."""
+
+    count: int
+    by_decision: dict[str, int]
+    named: list[BacktestContradiction] = Field(
+        description=f"By decision and ids, at most {CONTRADICTIONS_MAX:,}."
+    )
 
 
 class BacktestSuggestions(BaseModel):
@@ -145,6 +207,8 @@ class BacktestReport(BaseModel):
     straddling: int = Field(description="Recorded matches that the range cuts through, left out.")
     accuracy: BacktestAccuracy
     matches: BacktestMatches
+    people: BacktestPeople
+    contradictions: BacktestContradictions
     suggestions: BacktestSuggestions
     exceptions: BacktestExceptions
 
@@ -169,7 +233,7 @@ async def backtest(call: Call) -> BacktestReport:
     async with _ONE_AT_A_TIME:
         run = Backtest(definition, *span)
         await _read_history(call, run)
-        found = await asyncio.to_thread(report, run, query.examples)
+        found = await asyncio.to_thread(report, run, query.examples, CONTRADICTIONS_MAX)
     return BacktestReport(**found)
 
 
@@ -221,8 +285,9 @@ OPERATIONS = (
         summary="Run a changed definition over the recorded history",
         description=(
             "Records come in the order they came in then, and event time passes when it passed "
-            "then; nothing is stored. One at a time, of histories of up to some 200,000 "
-            "transactions; `settler definitions backtest` takes any."
+            "then; people's decisions are met where they were made, and those that the definition "
+            "goes against are named. Nothing is stored. One at a time, of histories of up to some "
+            "200,000 transactions; `settler definitions backtest` takes any."
         ),
         query=BacktestQuery,
         body=DefinitionDocument,

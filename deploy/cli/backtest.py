@@ -29,7 +29,8 @@ def backtest(
 ) -> None:
     """Run a definition over the recorded history of its reconciliation, and say what changes.
 
-    Matches gained, lost and changed, suggestions and open exceptions, with examples and amounts.
+    Matches gained, lost and changed, suggestions and open exceptions, with examples and amounts,
+    and every decision of a person that the definition goes against.
     Records come in the order they came in then, and event time passes when it passed then; nothing
     is written. The result is the same whenever it is run over the same history.
 
@@ -118,6 +119,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     for name, when in (("lost", "now"), ("gained", "before")):
         lines += _match_lines(name, when, matches[name])
     lines += _change_lines(matches["changed"])
+    lines += _people_lines(found["people"], found["contradictions"])
     for name in ("lost", "gained"):
         kind = found["suggestions"][name]
         lines.append(f"suggestions {name}: {kind['count']:,}{_sums(kind['amounts'])}")
@@ -150,6 +152,44 @@ def _change_lines(kind: Mapping[str, Any]) -> list[str]:
     for one in kind["examples"]:
         instead = "; ".join(map(_members, one["candidate"]))
         lines.append(f"    {_members(one['recorded'])} -> {instead}")
+    return lines
+
+
+# How the fates of people's decisions are worded, see `domain.backtesting.contradictions`.
+_FATES = {
+    "by_rules": "made by a rule now",
+    "by_people": "made by people as then",
+    "avoided": "no longer come up",
+    "repeated": "undone by people as then",
+    "asked_again": "asked about anew",
+    "contradicted": "contradicted",
+}
+_DECISIONS = {
+    "confirmed": "confirmed",
+    "by_hand": "matched by hand",
+    "rejected": "rejected",
+    "reversed": "reversed",
+}
+
+
+def _people_lines(people: Mapping[str, Any], contradictions: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for kind, fates in people.items():
+        if fates["count"]:
+            told = ", ".join(
+                f"{fates[fate]:,} {words}" for fate, words in _FATES.items() if fates.get(fate)
+            )
+            lines.append(f"people {_DECISIONS[kind]} {fates['count']:,}: {told}")
+    lines.append(f"decisions of people that are contradicted: {contradictions['count']:,}")
+    for one in contradictions["named"]:
+        instead = "; ".join(map(_members, one["candidate"]))
+        states = ", ".join(f"{member} {state}" for member, state in one["now"].items())
+        now = "; ".join(part for part in (instead and f"matches {instead}", states) if part)
+        reason = f" ({one['reason']!r})" if one["reason"] else ""
+        lines.append(
+            f"    {_ids(one['source_ids'])} with {_ids(one['target_ids'])} was "
+            f"{_DECISIONS[one['decision']]}{reason}; now: {now}"
+        )
     return lines
 
 

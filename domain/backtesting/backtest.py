@@ -6,6 +6,8 @@ Where its `lateness` differs from the one then in force, its event time trails b
 
 Decided here:
 
+- People's decisions come when they came; `domain.backtesting.people` says what becomes of each.
+  Pauses are kept: what arrives meanwhile is decided when matching goes on.
 - What was refused then (a conflicting duplicate, a record older than ids are remembered) is in no
   journal and is not tried again.
 - A range is one of event time. A recorded match with members on both sides of its ends says
@@ -22,13 +24,24 @@ from domain.backtesting.comparison import (
     compare_cases,
     compare_suggestions,
 )
-from domain.backtesting.outcome import Matched, Outcome, Place
+from domain.backtesting.outcome import Members, Outcome, Place, Step, matched, places_of
+from domain.backtesting.people import People, decided_by
+from domain.commands import Pause, Resume
 from domain.definition_parsing import parse_definition
 from domain.definitions import Definition
 from domain.events import (
     Event,
+    MatchConfirmed,
+    MatchRejected,
+    MatchReversed,
+    MatchSuggested,
     ReconciliationDefined,
+    ReconciliationPaused,
+    ReconciliationResumed,
+    RecordMatched,
+    RecordUnmatched,
     TransactionsAccepted,
+    TransactionSuperseded,
     WatermarkAdvanced,
 )
 from domain.matching.cases import END_OF_TIME_US
@@ -42,9 +55,11 @@ class Backtest:
     Attributes:
         matches: The matches of both sides.
         recorded, candidate: What both came to.
+        people: What people decided, and whether the candidate met it.
         transactions: How many were taken in.
         refused: How many of them the candidate refuses, such as for a shorter `window.remember`.
         straddling: Recorded matches and suggestions that the range cuts through.
+        beyond: Of a range: who is in it and was matched, suggested or corrected beyond it.
         recorded_version: The definition version in force at the end of the log.
 
     Args:
@@ -63,14 +78,19 @@ class Backtest:
         self.transactions = self.refused = self.straddling = self.recorded_version = 0
         self._range = from_us, to_us
         self._bounded = from_us is not None or to_us is not None
-        # Of a range: who is in it and in no recorded match yet, and who matched beyond it.
+        self.beyond: set[Place] = set()
+        # Of a range: who is in it, and who of them gave way to whom.
         self._inside: set[Place] = set()
-        self._beyond: set[Place] = set()
+        self._corrected: list[tuple[Place, Place]] = []
         self._state = Reconciliation(definition)
+        self.people = People(self._state)
         self._lateness_us = definition.window.lateness_us
+        self._immediate: set[str] = set()
         #: The newest event, or the clock, that recorded event time trails.
         self._seen_us: int | None = None
-        self._unsettled = False
+        # Whether something recorded shows that what was due was decided, and whether a person
+        # decided since: what follows from that then is due only when the flow comes back to it.
+        self._unsettled = self._asked = False
 
     def read(self, events: Sequence[Event], journal: Sequence[bytes]) -> None:
         """Read one recorded batch, whose journal holds the transactions it accepted."""
@@ -83,21 +103,59 @@ class Backtest:
                     self._accept(journal[place : place + count])
                     place += count
                 case WatermarkAdvanced():
-                    self._unsettled = False
+                    self._unsettled = self._asked = False
                     self._seen_us = event.watermark_us + self._lateness_us
                     self._let_time_pass(event.watermark_us == END_OF_TIME_US)
                 case ReconciliationDefined():
                     in_force = parse_definition(event.definition)
                     self._lateness_us = in_force.window.lateness_us
+                    self._immediate = {rule.name for rule in in_force.rules if rule.immediate}
                     self.recorded_version = event.definition_version
                 case _:
-                    self._unsettled = True
-                    self._note_recorded(self.recorded.fold((event,)))
+                    self._read_decided(event)
         self._settle()
+
+    def _read_decided(self, event: Event) -> None:
+        match event:
+            case MatchConfirmed() | MatchRejected() | MatchReversed():
+                several = isinstance(event, MatchRejected) and (
+                    event.match_id in self.recorded.several
+                )
+                decided = decided_by(event, several)
+                self._settle()
+                self._note_recorded(self.recorded.fold((event,)))
+                if decided is not None and self._is_inside(decided.members):
+                    self._asked = True
+                    self._note_candidate(self.people.meet(decided))
+            case ReconciliationPaused() | ReconciliationResumed():
+                self._settle()
+                self._asked = True
+                asked = Pause if isinstance(event, ReconciliationPaused) else Resume
+                decision = self._state.decide(asked(event.reason), event.command_id)
+                self._note_candidate(decision.events)
+            case TransactionSuperseded():
+                place = event.side, event.transaction_id
+                self.people.forget(place)
+                if self._bounded:
+                    self._corrected.append((place, (event.side, event.superseded_by)))
+            case _:
+                if isinstance(event, RecordMatched):
+                    self.people.overrule(matched(event))
+                self._unsettled = self._unsettled or self._shows_settling(event)
+                self._note_recorded(self.recorded.fold((event,)))
+
+    def _shows_settling(self, event: Event) -> bool:
+        """Whether only passing time decides this: arrivals and people's decisions do not."""
+        match event:
+            case RecordMatched() | MatchSuggested():
+                return event.rule not in self._immediate
+            case RecordUnmatched():
+                return event.category != "duplicate"
+        return False
 
     def end(self) -> None:
         """Bring the candidate to the recorded event time and settle what the range cuts through."""
-        self._unsettled = True
+        self._unsettled = not self._asked
         self._settle()
         if not self._bounded:
             return
@@ -106,16 +164,20 @@ class Backtest:
             inside = self._inside.intersection(one.places())
             if len(inside) != len(one.places()):
                 del recorded.suggestions[name]
-                self._beyond |= inside
+                self.beyond |= inside
                 self.straddling += bool(inside)
-        self.matches.drop_candidates_of(self._beyond)
+        for place, by in self._corrected:
+            # The candidate never saw the correction.
+            if place in self._inside and by not in self._inside:
+                self.beyond.add(place)
+        self.matches.drop_candidates_of(self.beyond)
         for name, one in list(candidate.suggestions.items()):
-            if not self._beyond.isdisjoint(one.places()):
+            if not self.beyond.isdisjoint(one.places()):
                 del candidate.suggestions[name]
         recorded.cases = {place: case for place, case in recorded.cases.items()
-                          if place in self._inside and place not in self._beyond}  # fmt: skip
+                          if place in self._inside and place not in self.beyond}  # fmt: skip
         candidate.cases = {place: case for place, case in candidate.cases.items()
-                           if place not in self._beyond}  # fmt: skip
+                           if place not in self.beyond}  # fmt: skip
 
     def suggestions(self) -> MatchComparison:
         """The standing suggestions of both sides."""
@@ -138,30 +200,37 @@ class Backtest:
         if self._bounded:
             self._inside.update((one.side, one.transaction_id) for one in taken)
         self.transactions += len(taken)
+        self._asked = False
         # A clock of zero: input is long past whenever recorded time passes.
         decision = self._state.advance(Chunk(taken, now_us=0))
         self.refused += len(decision.rejections)
-        self.matches.add(CANDIDATE, self.candidate.fold(decision.events))
+        self._note_candidate(decision.events)
 
     def _in_range(self, transaction: Transaction) -> bool:
         begin, end = self._range
         occurred_at = transaction.occurred_at
         return (begin is None or begin <= occurred_at) and (end is None or occurred_at < end)
 
-    def _note_recorded(self, matches: list[Matched]) -> None:
-        if self._bounded:
-            matches = [one for one in matches if self._is_inside(one)]
-        self.matches.add(RECORDED, matches)
+    def _note_recorded(self, steps: list[Step]) -> None:
+        for step in steps:
+            if self._is_inside(step.match.members):
+                self.matches.note(RECORDED, (step,))
+                continue
+            inside = self._inside.intersection(step.match.places())
+            if step.undone:
+                self.beyond -= inside
+                self.straddling -= bool(inside)
+            else:
+                self.beyond |= inside
+                self.straddling += bool(inside)
 
-    def _is_inside(self, one: Matched) -> bool:
-        places = one.places()
-        inside = self._inside.intersection(places)
-        self._inside -= inside
-        if len(inside) == len(places):
-            return True
-        self._beyond |= inside
-        self.straddling += bool(inside)
-        return False
+    def _note_candidate(self, events: list[Event]) -> None:
+        while events:
+            self.matches.note(CANDIDATE, self.candidate.fold(events))
+            events = self.people.answer(events)
+
+    def _is_inside(self, members: Members) -> bool:
+        return not self._bounded or self._inside.issuperset(places_of(members))
 
     def _settle(self) -> None:
         """Settle what was due already, where decisions were recorded without time moving."""
@@ -178,4 +247,4 @@ class Backtest:
         decision = (
             self._state.finish() if ended else self._state.tick(Tick(self._seen_us, caught_up=True))
         )
-        self.matches.add(CANDIDATE, self.candidate.fold(decision.events))
+        self._note_candidate(decision.events)

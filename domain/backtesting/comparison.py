@@ -7,7 +7,7 @@ and of what one side decided before the other, not of all matches.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from domain.backtesting.outcome import Case, Matched, Outcome, Place
+from domain.backtesting.outcome import Case, Matched, Members, Place, Step
 
 RECORDED, CANDIDATE = 0, 1
 
@@ -54,22 +54,31 @@ class MatchComparison:
         self.matches = [0, 0]
         self.transactions = [0, 0]
         # Of some members: the matches that the other side does not have, recorded and candidate.
-        self._open: dict[object, tuple[list[Matched], list[Matched]]] = {}
+        self._open: dict[Members, tuple[list[Matched], list[Matched]]] = {}
 
-    def add(self, whose: int, matches: Iterable[Matched]) -> None:
-        """Note matches of one side."""
-        for one in matches:
-            self.matches[whose] += 1
-            self.transactions[whose] += len(one.source_ids) + len(one.target_ids)
+    def note(self, whose: int, steps: Iterable[Step]) -> None:
+        """Note matches that one side made or undid."""
+        for one, undone in steps:
+            sign = -1 if undone else 1
+            self.matches[whose] += sign
+            self.transactions[whose] += sign * (len(one.source_ids) + len(one.target_ids))
+            # A match undone is made on the other side: where both had it, that has it alone now.
+            here, there = (1 - whose, whose) if undone else (whose, 1 - whose)
             known = self._open.setdefault(one.members, ([], []))
-            same = next((other for other in known[1 - whose] if other.rule == one.rule), None)
+            same = next((other for other in known[there] if other.rule == one.rule), None)
             if same is None:
-                known[whose].append(one)
+                known[here].append(one)
+                self.unchanged -= undone
                 continue
-            known[1 - whose].remove(same)
-            self.unchanged += 1
+            known[there].remove(same)
+            self.unchanged += not undone
             if not any(known):
                 del self._open[one.members]
+
+    def has(self, whose: int, members: Members) -> bool:
+        """Whether one side has a match of these members that either side has."""
+        known = self._open.get(members)
+        return known is None or bool(known[whose])
 
     def drop_candidates_of(self, places: set[Place]) -> int:
         """Leave out what the candidate made of some transactions; returns how many matches."""
@@ -111,8 +120,8 @@ def _by_ids(matches: list[Matched]) -> list[Matched]:
 def compare_suggestions(recorded: list[Matched], candidate: list[Matched]) -> MatchComparison:
     """Standing suggestions of both sides."""
     comparison = MatchComparison()
-    comparison.add(RECORDED, recorded)
-    comparison.add(CANDIDATE, candidate)
+    comparison.note(RECORDED, (Step(one, undone=False) for one in recorded))
+    comparison.note(CANDIDATE, (Step(one, undone=False) for one in candidate))
     return comparison
 
 
@@ -128,11 +137,3 @@ def compare_cases(recorded: dict[Place, Case], candidate: dict[Place, Case]) -> 
             if recorded[place].category != candidate[place].category
         ],
     )
-
-
-def standing(outcome: Outcome, place: Place) -> str:
-    """Where an unmatched transaction stands: suggested, pending, or its exception's category."""
-    if place in outcome.cases:
-        return outcome.cases[place].category
-    suggested = any(place in one.places() for one in outcome.suggestions.values())
-    return "suggested" if suggested else "pending"

@@ -12,19 +12,27 @@ from domain.backtesting.comparison import (
     RECORDED,
     Change,
     MatchComparison,
-    standing,
 )
-from domain.backtesting.outcome import Case, Matched, Outcome, Place
+from domain.backtesting.contradictions import Contradiction, Judgement, judge
+from domain.backtesting.outcome import Case, Matched, Place, Standings, places_of
 from domain.money import CURRENCY_DIGITS, format_minor
 from domain.transactions import SIDE_NAMES
 
 Plain = dict[str, Any]
 
 
-def report(backtest: Backtest, examples: int) -> Plain:
-    """Give everything that differs, with so many examples of each kind."""
+def report(backtest: Backtest, examples: int, named: int | None = None) -> Plain:
+    """Give everything that differs.
+
+    Args:
+        backtest: An ended one.
+        examples: How many of each kind to show.
+        named: How many of the decisions that are contradicted to name at most; None for all.
+    """
     definition = backtest.definition
     differences = backtest.matches.differences()
+    judgement = judge(backtest, differences)
+    recorded, candidate = Standings(backtest.recorded), Standings(backtest.candidate)
     return {
         "tenant_id": definition.tenant_id,
         "reconciliation_id": definition.reconciliation_id,
@@ -38,10 +46,12 @@ def report(backtest: Backtest, examples: int) -> Plain:
         },
         "matches": {
             **_totals(backtest.matches),
-            "gained": _matches(differences.gained, examples, backtest.recorded, "before"),
-            "lost": _matches(differences.lost, examples, backtest.candidate, "now"),
+            "gained": _matches(differences.gained, examples, recorded, "before"),
+            "lost": _matches(differences.lost, examples, candidate, "now"),
             "changed": _changes(differences.changed, examples),
         },
+        "people": judgement.fates,
+        "contradictions": _contradictions(judgement, candidate, named),
         "suggestions": _suggestions(backtest, examples),
         "exceptions": _exceptions(backtest, examples),
     }
@@ -84,20 +94,14 @@ def _match(one: Matched) -> Plain:
     }
 
 
-def _matches(matches: Sequence[Matched], examples: int, other: Outcome, when: str) -> Plain:
+def _matches(matches: Sequence[Matched], examples: int, other: Standings, when: str) -> Plain:
     """Matches that one side has; examples say where their members stand on the other."""
     return {
         "count": len(matches),
         "amounts": _amounts((one.currency, one.source_minor) for one in matches),
         "by_rule": _counts(one.rule for one in matches),
         "examples": [
-            _match(one)
-            | {
-                when: {
-                    f"{SIDE_NAMES[place[0]]} {place[1]}": standing(other, place)
-                    for place in one.places()
-                }
-            }
+            _match(one) | {when: {_named(place): other.of(place) for place in one.places()}}
             for one in matches[:examples]
         ],
     }
@@ -116,6 +120,33 @@ def _changes(changes: Sequence[Change], examples: int) -> Plain:
             }
             for one in sorted(changes, key=lambda one: one.by_rule_only)[:examples]
         ],
+    }
+
+
+def _contradictions(judgement: Judgement, candidate: Standings, named: int | None) -> Plain:
+    contradictions = judgement.contradictions
+    return {
+        "count": len(contradictions),
+        "by_decision": _counts(one.decided.kind for one in contradictions),
+        "named": [_contradiction(one, candidate) for one in contradictions[:named]],
+    }
+
+
+def _contradiction(one: Contradiction, candidate: Standings) -> Plain:
+    decided = one.decided
+    matched = {place for match in one.candidate for place in match.places()}
+    return {
+        "decision": decided.kind,
+        "reason": decided.reason,
+        "rule": decided.rule,
+        "source_ids": list(decided.members[0]),
+        "target_ids": list(decided.members[1]),
+        "candidate": [_match(match) for match in one.candidate],
+        "now": {
+            _named(place): candidate.of(place)
+            for place in places_of(decided.members)
+            if place not in matched
+        },
     }
 
 
@@ -183,6 +214,10 @@ def _case(place: Place, case: Case) -> Plain:
         "amount": format_minor(case.amount_minor, CURRENCY_DIGITS[case.currency]),
         "currency": case.currency,
     }
+
+
+def _named(place: Place) -> str:
+    return f"{SIDE_NAMES[place[0]]} {place[1]}"
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:

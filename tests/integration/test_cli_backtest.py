@@ -10,7 +10,10 @@ import yaml
 from connectors.postgres.connections import connect
 from connectors.postgres.history import HistoryUnknown, open_history
 from connectors.postgres.writing import commit_flush
+from domain.commands import ConfirmMatch, MatchByHand, RejectMatch, ReverseMatch
 from domain.definition_parsing import parse_definition
+from domain.events import RecordMatched
+from domain.identity import match_id
 from domain.reconciliation import Chunk, Reconciliation
 from domain.transactions import build_transaction
 from tests.integration.postgres.commits import claim, commit_of
@@ -22,6 +25,16 @@ rules:
   - {name: reference, conditions: [{field: reference, operator: exact, unique: true}]}
 """
 NEARLY = EXACT.replace("true}]", "true}], amount: {tolerance: {absolute: '1.00'}}")
+ASKING = """
+tenant_id: acme
+reconciliation_id: shop
+rules:
+  - {name: reference, conditions: [{field: reference, operator: exact}]}
+  - name: near
+    conditions: [{field: reference, operator: exact}]
+    amount: {tolerance: {absolute: "1.00"}}
+    outcome: suggest
+"""
 PAIRS = 400
 COMMAND = ("definitions", "backtest", "changed.yaml")
 
@@ -49,12 +62,18 @@ def history(database):
     """The log of a reconciliation with `EXACT`, as the flow stores it: a flush for every day."""
     definition = parse_definition(yaml.safe_load(EXACT))
     state = Reconciliation(definition)
+    decisions = [state.define(definition, "command-1")]
+    for first in range(0, PAIRS, 20):
+        chunk = [one for number in range(first, first + 20) for one in pair(number)]
+        decisions.append(state.advance(Chunk(chunk, caught_up=True)))
+    store(database, decisions)
+    return state.version
+
+
+def store(database, decisions) -> None:
+    """Store what was decided as the flow does, a flush each."""
     with connect(database.url_as("settler_flow"), "flow", "test-flow") as flow:
         held = claim(flow)
-        decisions = [state.define(definition, "command-1")]
-        for first in range(0, PAIRS, 20):
-            chunk = [one for number in range(first, first + 20) for one in pair(number)]
-            decisions.append(state.advance(Chunk(chunk, caught_up=True)))
         version = 0
         for decision in decisions:
             count = len(decision.events)
@@ -63,7 +82,29 @@ def history(database):
             )
             commit_flush(flow, [commit], [])
             version += count
-    return version
+
+
+@pytest.fixture
+def worked_on(database):
+    """A history that people worked on: pairs that are off by one were suggested to them."""
+    definition = parse_definition(yaml.safe_load(ASKING))
+    state = Reconciliation(definition)
+    decisions = [state.define(definition, "command-1")]
+    chunk = [one for number in (0, 1, 10, 30, 50, 120, 140) for one in pair(number)]
+    decisions.append(state.advance(Chunk(chunk, caught_up=True)))
+    near = {one.sources[0].transaction_id: name for name, one in state.book.suggestions.items()}
+    matched = next(one for one in decisions[1].events if isinstance(one, RecordMatched))
+    reversed_id = match_id("acme", "shop", "reference", ["s001"], ["t001"], matched.newest_ms)
+    assert matched.source_ids == ["s001"]
+    for number, command in enumerate((
+        ConfirmMatch(near["s000"], reason="fee"),
+        RejectMatch(near["s010"], "another order"),
+        ReverseMatch(reversed_id, ["s001"], ["t001"], "a mistake"),
+        MatchByHand(["s050"], ["t030"], "paid together"),
+    )):  # fmt: skip
+        decisions.append(state.decide(command, f"command-{number + 2}"))
+    decisions.append(state.advance(Chunk(list(pair(160)), caught_up=True)))
+    store(database, decisions)
 
 
 @pytest.fixture
@@ -128,6 +169,39 @@ def test_a_range_is_of_event_time(backtest, history):
     assert (found["transactions"], found["straddling"]) == (80, 0)
     assert found["matches"]["recorded"] == 36
     assert found["matches"]["gained"]["count"] == 4
+
+
+def test_the_definition_in_force_changes_nothing_that_people_decided(backtest, worked_on):
+    found = json.loads(backtest(ASKING, "--json").stdout)
+    for kind, names in (
+        ("matches", ("gained", "lost", "changed")),
+        ("suggestions", ("gained", "lost", "changed")),
+        ("exceptions", ("gained", "lost", "recategorised")),
+    ):
+        assert [found[kind][name]["count"] for name in names] == [0, 0, 0], kind
+        assert found[kind]["recorded"] == found[kind]["candidate"] > 0, kind
+    assert found["contradictions"]["count"] == 0
+    assert [
+        {fate for fate, count in of_kind.items() if count} - {"count"}
+        for of_kind in found["people"].values()
+    ] == [{"by_people"}, {"by_people"}, {"repeated"}, {"repeated"}]
+
+
+def test_decisions_that_a_definition_goes_against_are_named(backtest, worked_on):
+    changed = ASKING.replace("outcome: suggest", "outcome: confirm")
+    found = json.loads(backtest(changed, "--json", "--examples", "0").stdout)
+    assert found["contradictions"]["by_decision"] == {"by_hand": 1, "rejected": 1}
+    by_hand, rejected = found["contradictions"]["named"]
+    assert [one["source_ids"] for one in by_hand["candidate"]] == [["s030"], ["s050"]]
+    assert (rejected["source_ids"], rejected["reason"]) == (["s010"], "another order")
+    assert found["people"]["confirmed"]["by_rules"] == 1
+    words = backtest(changed).stdout
+    assert "decisions of people that are contradicted: 2" in words
+    assert (
+        "s010 with t010 was rejected ('another order'); now: matches s010 with t010 by near, "
+        "100.00 and 101.00 EUR" in words
+    )
+    assert "people confirmed 1: 1 made by a rule now" in words
 
 
 @pytest.mark.parametrize(

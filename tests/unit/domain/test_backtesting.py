@@ -36,7 +36,7 @@ def definition_of(log: Log):
 def test_the_definition_that_was_in_force_changes_nothing():
     matches = 0
     for seed in range(250):
-        log, _ = engine_log(seed, redefined=False, people=False)
+        log, _ = engine_log(seed, redefined=False)
         found = report(backtest(log, definition_of(log)), 10)
         assert found["matches"]["unchanged"] == found["matches"]["recorded"], seed
         for kind, of_kind in (("matches", ("gained", "lost", "changed")),
@@ -114,7 +114,7 @@ BY_REFERENCE = {"name": "reference", "conditions": [{"field": "reference", "oper
 NEARLY = BY_REFERENCE | {"name": "nearly", "amount": {"tolerance": {"absolute": "1.00"}}}
 
 
-def record(side, name, day, amount="10.00", reference="R1"):
+def record(side, name, day, amount="10.00", reference="R1", **more):
     built = build_transaction(
         {
             "tenant_id": "acme",
@@ -124,6 +124,7 @@ def record(side, name, day, amount="10.00", reference="R1"):
             "currency": "EUR",
             "occurred_at": f"2026-01-{day:02d}T12:00:00Z",
             "reference": reference,
+            **more,
         },
         side,
         None,
