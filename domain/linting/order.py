@@ -3,7 +3,8 @@
 A rule is called unreachable only on a proof. The earlier rule must admit every pair the later one
 does, and leave none of them: by a unique condition, or by taking candidates best first until none
 is left. What an earlier rule would take but is still waiting for is not offered to later ones, so
-`settle` makes no difference.
+`settle` makes no difference. Suggestions consume nothing: a rule that leaves its matches to a
+person takes none from later ones.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ def unreachable(earlier: Rule, later: Rule) -> bool:
 
 
 def _leaves_none(rule: Rule) -> bool:
-    return rule.selection in _GREEDY or _is_unique(rule)
+    return rule.outcome == "confirm" and (rule.selection in _GREEDY or _is_unique(rule))
 
 
 def _is_unique(rule: Rule) -> bool:
@@ -49,6 +50,8 @@ def _is_unique(rule: Rule) -> bool:
 def _covered(earlier: Rule, later: Place) -> bool:
     """Note a later rule that an earlier one leaves nothing, or next to nothing."""
     name, rule = f"'{earlier.name}'", later.rule
+    if earlier.outcome == "suggest":
+        return False
     if unreachable(earlier, rule):
         also = (
             " All it still does is to set repeated values aside as duplicates."
@@ -105,6 +108,18 @@ def _looser(earlier: Rule, later: Place) -> bool:
     name, rule = f"'{earlier.name}'", later.rule
     if earlier.match_type != rule.match_type or pairs_contained(earlier, rule) == Contained.NO:
         return False
+    if rule.outcome == "suggest":
+        return False  # a person looks at what it finds
+    if earlier.outcome == "suggest":
+        later.say(
+            "warning",
+            "overrides_suggestions",
+            f"{name} leaves its matches to a person; this rule admits the same pairs and confirms "
+            "them, so that nobody is asked. Give it a condition that tells them apart, or outcome: "
+            "suggest.",
+            "outcome",
+        )
+        return True
     wider = [
         what
         for what, same in (

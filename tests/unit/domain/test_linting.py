@@ -144,6 +144,16 @@ def test_a_pattern_that_needs_something_before_it_does_take_something():
     assert not takes_nothing(r"(?m)x*^(b)")
 
 
+@pytest.mark.parametrize("first", ["confirm", "suggest"])
+def test_a_rule_that_asks_a_person_after_one_that_asked_more_is_a_fallback(first):
+    strict = {"conditions": [{**REFERENCE, "operator": "exact"}], "outcome": first}
+    loose = {"conditions": [REFERENCE], "outcome": "suggest"}
+    assert not [one for one in lint_definition(defined(strict, loose)) if one.rule == "rule-1"]
+    # Suggestions consume nothing, so that the stricter one is still left all it can confirm.
+    found = lint_definition(defined({**loose, "selection": {"tie_break": "lowest_id"}}, strict))
+    assert not [one for one in found if one.rule == "rule-1"]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "code", "severity"),
     [
@@ -164,6 +174,8 @@ def test_a_pattern_that_needs_something_before_it_does_take_something():
         ({"conditions": [REFERENCE, NAME]},
          {"conditions": [REFERENCE], "selection": {"tie_break": "lowest_id"}},
          "overrides_ambiguity", "warning"),
+        ({"conditions": [REFERENCE, NAME], "outcome": "suggest"}, {"conditions": [REFERENCE]},
+         "overrides_suggestions", "warning"),
         ({"match_type": "one_to_many", "conditions": [REFERENCE]},
          {"match_type": "one_to_many", "conditions": [REFERENCE]}, "repeated_rule", "warning"),
     ],
