@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from api import (
     account,
+    backtests,
     commands,
     dead_letters,
     decisions,
@@ -25,6 +26,7 @@ from api import (
     exceptions,
     health,
     keys,
+    linting,
     matches,
     pages,
     reconciliations,
@@ -61,6 +63,8 @@ log = structlog.get_logger("settler.api")
 
 OPERATIONS: tuple[Operation, ...] = (
     *reconciliations.OPERATIONS,
+    *linting.OPERATIONS,
+    *backtests.OPERATIONS,
     *matches.OPERATIONS,
     *decisions.OPERATIONS,
     *exceptions.OPERATIONS,

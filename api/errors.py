@@ -76,6 +76,13 @@ ERRORS: Mapping[str, Kind] = {
     "unsupported_media_type": Kind(415, "The body's content type is not one this path takes."),
     "password_refused": Kind(422, "The password may not be set."),
     "definition_invalid": Kind(422, "The definition cannot be used."),
+    "backtest_too_large": Kind(
+        422,
+        "The history is too long for an answer here; use `settler definitions backtest`.",
+    ),
+    "backtest_busy": Kind(
+        503, "Another backtest is running in this process; try again.", {"Retry-After": "10"}
+    ),
     "rate_limited": Kind(
         429, "Too many requests; go on when Retry-After has passed.", {"Retry-After": "1"}
     ),

@@ -28,7 +28,7 @@ from domain.matching.legs import (
     Superseded,
     packed_members,
 )
-from domain.matching.pools import Pool, UniquePool
+from domain.matching.pools import Pool, UniquePool, drop_aside
 from domain.matching.refusals import Refusal, Refusals
 from domain.matching.terms import Terms
 from domain.transactions import Transaction, supersedes
@@ -293,6 +293,7 @@ class Book(Terms):
         else:
             assert isinstance(known, bytes), f"{transaction_id} is {known!r}, not open"
             content = known
+            drop_aside(self._rules_and_pools, self.leg_of(self.unpack(content)))
         contents = (*self.replaced[side].pop(transaction_id, ()), content)
         if by == transaction_id:
             del self.known[side][transaction_id]
@@ -314,9 +315,7 @@ class Book(Terms):
         packed = self.known[side][transaction_id]
         assert isinstance(packed, bytes), f"{transaction_id} is no duplicate"
         leg = self.leg_of(self.unpack(packed))
-        for rule, pool in self._rules_and_pools:
-            if isinstance(pool, UniquePool):
-                pool.drop_aside(side, leg.keys[rule.slot], transaction_id)
+        drop_aside(self._rules_and_pools, leg)
         self.put_in(leg)
         self.again.append(leg)
 

@@ -228,3 +228,10 @@ class UniquePool(KeyedPool):
     def aside(self) -> list[tuple[int, str]]:
         """Side and id of every duplicate noted."""
         return [(side, one) for (side, _), ids in self._aside.items() for one in ids]
+
+
+def drop_aside(pools: Iterable[tuple[CompiledRule, Pool]], leg: Leg) -> None:
+    """Note nowhere any longer that a leg's content was set aside as a duplicate."""
+    for rule, pool in pools:
+        if isinstance(pool, UniquePool):
+            pool.drop_aside(leg.side, leg.keys[rule.slot], leg.transaction_id)

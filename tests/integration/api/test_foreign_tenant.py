@@ -16,6 +16,8 @@ from tests.integration.api.rows import DEFINITION, PASSWORD
 BODIES = {
     "define_reconciliation": DEFINITION,
     "post_reconciliation": DEFINITION,
+    "lint_definition": DEFINITION,
+    "backtest_definition": DEFINITION,
     "create_user": {"email": "new@example.com", "name": "New"},
     "change_user": {"role": "viewer", "disabled": True},
     "create_key": {"name": "new"},

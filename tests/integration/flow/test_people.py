@@ -102,6 +102,29 @@ def product(database, environment, settings, make_settings, tmp_path):
             yield product
 
 
+def backtested(product) -> None:
+    """The definition in force makes of the flow's own history what the flow made of it."""
+    path = "/api/v1/reconciliations/orders/backtest"
+    answer = product.client.post(path, json=DEFINITION)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    for kind in ("matches", "suggestions", "exceptions"):
+        assert found[kind]["recorded"] == found[kind]["candidate"], found[kind]
+        for name in ("gained", "lost", "changed", "recategorised"):
+            assert found[kind].get(name, {"count": 0})["count"] == 0, found[kind]
+    assert found["contradictions"]["count"] == 0
+    # What people said of t2 went with it.
+    people = {kind: of_kind["count"] for kind, of_kind in found["people"].items()}
+    assert people == {"confirmed": 0, "by_hand": 1, "rejected": 1, "reversed": 1}
+    sure = {**DEFINITION, "rules": [*DEFINITION["rules"][:1], {
+        **DEFINITION["rules"][1], "outcome": "confirm",
+    }]}  # fmt: skip
+    (named,) = product.client.post(path, json=sure).json()["contradictions"]["named"]
+    assert (named["decision"], named["source_ids"], named["reason"]) == (
+        "rejected", ["s3"], "another Bob",
+    )  # fmt: skip
+
+
 def test_suggestions_reversals_matches_by_hand_and_corrections(product):
     product.send(
         {"transaction_id": "s1", "reference": "A"},
@@ -148,6 +171,7 @@ def test_suggestions_reversals_matches_by_hand_and_corrections(product):
         return {one["transaction_id"] for one in found} == {"s1", "t1", "s2", "s3", "t3", "t5"}
 
     eventually(30, "who was freed is an exception", settled)
+    backtested(product)
     row = product.conn.execute(
         "SELECT accepted_source + accepted_target, transactions_matched, transactions_suggested,"
         " transactions_exception, duplicates, superseded, pending FROM reconciliation_summary"
