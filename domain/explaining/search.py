@@ -21,7 +21,11 @@ Unpack = Callable[[bytes], Transaction]
 
 
 class ReadBatch(NamedTuple):
-    """A batch of the log as searches take it; event i has position `first_position` + i."""
+    """A batch of the log as searches take it; event i has position `first_position` + i.
+
+    `events` may be left out where only content is looked for, the whole batch was written before
+    the decision, and none of its events is a `TransactionSuperseded`.
+    """
 
     first_position: int
     at: str
@@ -30,6 +34,9 @@ class ReadBatch(NamedTuple):
 
     def accepted(self, until_position: int) -> Iterator[tuple[int, bytes]]:
         """Position of its event and content of each accepted record before a position, in order."""
+        if not self.events:
+            yield from ((self.first_position, packed) for packed in self.journal)
+            return
         place = 0
         for position, event in enumerate(self.events, self.first_position):
             if position >= until_position:
@@ -56,6 +63,12 @@ def _never_stood(batch: ReadBatch, transaction: Transaction) -> bool:
         and event.side == transaction.side
         for event in batch.events
     )
+
+
+def mentions(journal: Sequence[bytes], place: Place) -> bool:
+    """Whether records of a journal may be of a place; quick, and wrong only in saying yes."""
+    sought = place[1].encode()
+    return any(sought in packed for packed in journal)
 
 
 def _matching(
@@ -127,7 +140,6 @@ class StorySearch:
         for position, one in _matching(batch, end, [self.place], self._unpack):
             if _never_stood(batch, one):
                 continue
-            event = batch.events[position - batch.first_position]
-            self.accepted.append(Accepted(Told(event, position, batch.at), one))
+            self.accepted.append(Accepted(position, batch.at, one))
             if supersedes(one) != one.transaction_id:
                 self.is_complete = True

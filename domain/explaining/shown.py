@@ -4,12 +4,12 @@ Amounts and differences are decimal strings, instants RFC 3339 in UTC, sides wor
 always the verdict of the very functions that matching calls.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
-from msgspec import Struct
 
-
-class MemberShown(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class MemberShown:
     """A transaction of a match or exception.
 
     Attributes:
@@ -27,7 +27,8 @@ class MemberShown(Struct, frozen=True):
     compared_currency: str | None
 
 
-class ConditionShown(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ConditionShown:
     """One condition of a rule with both sides' values.
 
     Attributes:
@@ -53,7 +54,8 @@ class ConditionShown(Struct, frozen=True):
     sentence: str
 
 
-class AmountShown(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AmountShown:
     """The sums of both sides as compared, their difference and its limit.
 
     Attributes:
@@ -82,7 +84,8 @@ class AmountShown(Struct, frozen=True):
     sentence: str
 
 
-class SpanShown(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class SpanShown:
     """One measure of time between the two sides, target - source.
 
     Attributes:
@@ -106,7 +109,8 @@ class SpanShown(Struct, frozen=True):
     sentence: str
 
 
-class Evidence(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Evidence:
     """All that a rule asks of some members, in the definition's order, and its whole verdict."""
 
     conditions: list[ConditionShown]
@@ -120,7 +124,8 @@ class Evidence(Struct, frozen=True):
         return [*conditions, self.amount.sentence, *(one.sentence for one in self.dates)]
 
 
-class PossibleMatch(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class PossibleMatch:
     """One of the matches that a suggestion stands for."""
 
     source_id: str
@@ -128,7 +133,8 @@ class PossibleMatch(Struct, frozen=True):
     evidence: Evidence
 
 
-class DecisionShown(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class DecisionShown:
     """Who decided, when, and with which words.
 
     Attributes:
@@ -145,7 +151,8 @@ class DecisionShown(Struct, frozen=True):
     sentence: str
 
 
-class MatchExplanation(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class MatchExplanation:
     """Why a match or suggestion is one, and what became of it.
 
     Attributes:
@@ -180,7 +187,8 @@ class MatchExplanation(Struct, frozen=True):
     sentences: list[str]
 
 
-class CandidateExplanation(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CandidateExplanation:
     """A near miss: the first condition it failed, and by how much.
 
     Attributes:
@@ -201,7 +209,8 @@ class CandidateExplanation(Struct, frozen=True):
     sentence: str
 
 
-class ExceptionExplanation(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ExceptionExplanation:
     """Why a transaction has no match, as last classified.
 
     Attributes:
@@ -227,7 +236,8 @@ class ExceptionExplanation(Struct, frozen=True):
     sentences: list[str]
 
 
-class StoryLine(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StoryLine:
     """One event of a transaction's story."""
 
     position: int
@@ -236,7 +246,8 @@ class StoryLine(Struct, frozen=True):
     sentence: str
 
 
-class TransactionShown(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TransactionShown:
     """A transaction as it was accepted."""
 
     side: str
@@ -251,7 +262,8 @@ class TransactionShown(Struct, frozen=True):
     supersedes: str | None
 
 
-class TransactionExplanation(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TransactionExplanation:
     """Where a transaction stands, why, and how it came there.
 
     Attributes:

@@ -128,11 +128,11 @@ def story_line(told: Told, place: Place) -> StoryLine:
     return StoryLine(told.position, told.at, type(told.event).__name__, _sentence(told, place))
 
 
-def accepted_line(told: Told, transaction: Transaction) -> StoryLine:
+def accepted_line(position: int, at: str, transaction: Transaction) -> StoryLine:
     """The beginning of a story."""
     side, one = SIDE_NAMES[transaction.side], transaction.transaction_id
     said = f"{side} {one} was accepted."
-    return StoryLine(told.position, told.at, "TransactionsAccepted", said)
+    return StoryLine(position, at, "TransactionsAccepted", said)
 
 
 def duplicate_sentence(event: DuplicateDetected) -> str:

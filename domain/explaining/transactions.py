@@ -25,9 +25,10 @@ from domain.transactions import SIDE_NAMES, Transaction
 
 
 class Accepted(NamedTuple):
-    """A record as it was accepted, and where in the log."""
+    """A record as it was accepted, with the position and time of the event that says so."""
 
-    told: Told
+    position: int
+    at: str
     transaction: Transaction
 
 
@@ -63,7 +64,7 @@ def explain_transaction(
     """
     one = accepted[-1].transaction
     lines: list[StoryLine] = [story_line(told, standing.place) for told in story]
-    lines += [accepted_line(each.told, each.transaction) for each in accepted]
+    lines += [accepted_line(*each) for each in accepted]
     # Of one position, what was accepted comes first.
     lines.sort(key=lambda line: (line.position, line.event_type != "TransactionsAccepted"))
     waits_until = None
