@@ -72,4 +72,7 @@ def alternatives_sentence(rule: CompiledRule | None) -> str:
             )
     smallest = " of the smallest size" if rule.rule.max_size is not None else ""
     otherwise = "put them before a person" if rule.policy == "suggest" else "left all of them alone"
-    return f"No other candidate{smallest} shared a member with it; the rule would have {otherwise}."
+    return (
+        f"No other candidate{smallest} then shared a member with it; had one, the rule would have "
+        f"{otherwise}."
+    )

@@ -22,7 +22,7 @@ from domain.explaining.shown import DecisionShown, Evidence, MatchExplanation, P
 from domain.explaining.wording import counted, listed
 from domain.matching.compiled import CompiledRule
 from domain.money import CURRENCY_DIGITS, format_minor
-from domain.transactions import Transaction
+from domain.transactions import SIDE_NAMES, Transaction
 
 #: Possible matches of a suggestion that are told one by one.
 POSSIBLE_MAX: Final = 20
@@ -108,7 +108,7 @@ def explain_match(told: MatchTold, scene: Scene | None, contents: Contents) -> M
         missing=missing,
         sentences=[],
     )
-    explanation.sentences.extend(_sentences(explanation, scene, rule))
+    explanation.sentences.extend(_sentences(told, explanation, scene, rule))
     return explanation
 
 
@@ -228,14 +228,17 @@ def _alternatives(told: MatchTold, rule: CompiledRule | None) -> tuple[list[str]
 
 
 def _sentences(
-    shown: MatchExplanation, scene: Scene | None, rule: CompiledRule | None
+    told: MatchTold, shown: MatchExplanation, scene: Scene | None, rule: CompiledRule | None
 ) -> Iterator[str]:
-    sides = ([one for one in shown.members if one.side == name] for name in ("source", "target"))
-    counts = [counted(len(side), name) for side, name in zip(sides, ("source", "target"),
-                                                             strict=True)]  # fmt: skip
+    event = told.event
+    counts = [
+        counted(len(ids), name)
+        for ids, name in zip((event.source_ids, event.target_ids), SIDE_NAMES, strict=True)
+    ]
+    compared = "" if event.compared is None else "as compared "
     yield (
         f"{' and '.join(counts)}, {shown.source_amount} against {shown.target_amount} "
-        f"{shown.currency}, difference {shown.difference}: {shown.status}."
+        f"{shown.currency}, {compared}difference {shown.difference}: {shown.status}."
     )
     yield shown.decided.sentence
     if scene is not None and rule is not None:

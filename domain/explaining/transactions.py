@@ -23,6 +23,8 @@ from domain.instants import SECOND_US
 from domain.money import format_money
 from domain.transactions import SIDE_NAMES, Transaction
 
+_ARTICLES = {"exception": "an ", "duplicate": "a "}
+
 
 class Accepted(NamedTuple):
     """A record as it was accepted, with the position and time of the event that says so."""
@@ -97,7 +99,7 @@ def _sentences(
     money = format_money(one.amount_minor, one.currency)
     yield (
         f"{SIDE_NAMES[one.side]} {one.transaction_id} over {money} of "
-        f"{shown.transaction.occurred_at} is {shown.standing}."
+        f"{shown.transaction.occurred_at} is {_ARTICLES.get(shown.standing, '')}{shown.standing}."
     )
     match standing.disposition:
         case "pending":
