@@ -89,6 +89,25 @@ def test_matches_are_explained_with_what_became_of_them(world):
     assert "reversed" in statuses
 
 
+def test_a_match_is_explained_by_the_definition_of_its_time(world):
+    """By the one that followed, these matches would be none."""
+    log, _ = engine_log(92)
+    stored(world, log)
+    explained = 0
+    for row in log.rows:
+        for event in row.events:
+            if isinstance(event, RecordMatched):
+                named = match_id(
+                    "acme", "orders", event.rule, event.source_ids, event.target_ids,
+                    event.newest_ms,
+                )  # fmt: skip
+                shown = follow(world.owner, match_explanation("acme", named, Reach(None)))
+                assert shown.evidence.holds
+                assert shown.definition_version == event.definition_version == 1
+                explained += 1
+    assert explained > 2
+
+
 def test_what_is_not_there_is_not_explained(world):
     stored(world, engine_log(3)[0])
     nothing = "00000000-0000-0000-0000-000000000000"
