@@ -15,12 +15,12 @@ from domain.events import (
     RecordMatched,
     RecordUnmatched,
     TransactionSuperseded,
+    match_id_of,
 )
 from domain.explaining.matches import Told, ending
 from domain.explaining.members import Place
 from domain.explaining.shown import StoryLine
 from domain.explaining.wording import listed
-from domain.identity import match_id
 from domain.transactions import SIDE_NAMES, Transaction
 
 
@@ -113,14 +113,7 @@ class Standing:
         self.duplicate = None
 
     def _identity(self, event: RecordMatched | MatchConfirmed | MatchSuggested) -> str:
-        return match_id(
-            self.tenant_id,
-            self.reconciliation_id,
-            event.rule,
-            event.source_ids,
-            event.target_ids,
-            event.newest_ms,
-        )
+        return match_id_of(self.tenant_id, self.reconciliation_id, event)
 
 
 def story_line(told: Told, place: Place) -> StoryLine:

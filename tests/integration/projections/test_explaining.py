@@ -5,8 +5,8 @@ import random
 import pytest
 
 from connectors.postgres.journal import encode_journal
-from domain.events import MatchConfirmed, MatchReversed, MatchSuggested, RecordMatched
-from domain.identity import exception_id, match_id
+from domain.events import MatchConfirmed, MatchReversed, MatchSuggested, RecordMatched, match_id_of
+from domain.identity import exception_id
 from domain.matching.legs import Superseded
 from projections import explaining
 from projections.explaining import (
@@ -75,9 +75,7 @@ def test_matches_are_explained_with_what_became_of_them(world):
         for event in row.events:
             if not isinstance(event, RecordMatched | MatchConfirmed | MatchSuggested):
                 continue
-            named = match_id(
-                "acme", "orders", event.rule, event.source_ids, event.target_ids, event.newest_ms
-            )
+            named = match_id_of("acme", "orders", event)
             shown = follow(world.owner, match_explanation("acme", named, Reach(None)))
             (status,) = world.owner.execute(
                 "SELECT status FROM matches WHERE match_id = %s", (named,)
@@ -97,10 +95,7 @@ def test_a_match_is_explained_by_the_definition_of_its_time(world):
     for row in log.rows:
         for event in row.events:
             if isinstance(event, RecordMatched):
-                named = match_id(
-                    "acme", "orders", event.rule, event.source_ids, event.target_ids,
-                    event.newest_ms,
-                )  # fmt: skip
+                named = match_id_of("acme", "orders", event)
                 shown = follow(world.owner, match_explanation("acme", named, Reach(None)))
                 assert shown.evidence.holds
                 assert shown.definition_version == event.definition_version == 1
