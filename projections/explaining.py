@@ -129,13 +129,14 @@ def _explain_match(
 ) -> Steps[MatchExplanation]:
     event = made.event
     assert isinstance(event, Made), f"position {made.position} made no match"
-    suggestion: Event | None = None
+    suggestion: MatchSuggested | None = None
     if isinstance(event, MatchConfirmed) and event.suggestion_id not in (None, match_id):
         asked = {"tenant_id": stream.tenant_id, "match_id": event.suggestion_id}
         rows = yield "explained_match", asked
         if rows:
-            suggestion = (yield from _event_at(stream, rows[0]["position"])).event
-    assert suggestion is None or isinstance(suggestion, MatchSuggested)
+            suggested = (yield from _event_at(stream, rows[0]["position"])).event
+            # Its row is another's once the rule has matched the same members after all.
+            suggestion = suggested if isinstance(suggested, MatchSuggested) else None
     scene, _ = yield from _scene(stream, made.position)
     places = places_of(event.source_ids, event.target_ids)
     contents = yield from _contents(stream, places, made.position)

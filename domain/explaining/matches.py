@@ -81,6 +81,8 @@ def explain_match(told: MatchTold, scene: Scene | None, contents: Contents) -> M
                 missing.append(f"More than {PAIRS_MAX:,} pairs of members are not compared again.")
         else:
             possible = list(_possible(scene, rule, sources, targets))
+    if len(places) > MEMBERS_MAX:
+        missing.append(f"Only the first {MEMBERS_MAX:,} of {len(places):,} members are listed.")
     digits = CURRENCY_DIGITS[event.currency]
     compared = event.currency if event.compared is None else event.compared.currency
     confidence, because = confidence_of(event)
@@ -219,8 +221,10 @@ def _alternatives(told: MatchTold, rule: CompiledRule | None) -> tuple[list[str]
         return [], alternatives_sentence(rule)
     if event.suggestion_id is None:
         return [], "A person chose the members; no rule was asked."
-    if told.suggestion is None:
+    if event.suggestion_id == told.match_id:
         return [], "A person confirmed the suggestion as a whole."
+    if told.suggestion is None:
+        return [], f"What else suggestion {event.suggestion_id} held is not at hand."
     chosen = {*event.source_ids, *event.target_ids}
     suggested = (*told.suggestion.source_ids, *told.suggestion.target_ids)
     left_out = [one for one in suggested if one not in chosen]

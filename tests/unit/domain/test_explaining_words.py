@@ -7,6 +7,7 @@ import pytest
 from domain.commands import ConfirmMatch, MatchByHand, ReverseMatch
 from domain.definition_parsing import parse_definition
 from domain.events import (
+    MatchConfirmed,
     MatchSuggested,
     ReconciliationDefined,
     RecordMatched,
@@ -248,6 +249,33 @@ def test_a_suggestion_tells_its_possible_pairs_and_its_confidence():
     assert shown.confidence == 0.5
     assert "Confidence 1 ÷ 2: a member has up to 2 possible partners in the set." in shown.sentences
     assert shown.evidence is None
+
+
+def test_what_a_person_left_out_of_a_suggestion_is_named():
+    told = (
+        Told({"name": "pairs", "conditions": [REFERENCE]})
+        .take(record("s1"), record("t1"), record("t2"))
+        .finish()
+    )
+    (suggestion_id,) = told.state.book.suggestions
+    told.ask(ConfirmMatch(suggestion_id, ["s1"], ["t2"]), "c-1")
+    events = [
+        one for one in told.past.told if isinstance(one.event, MatchSuggested | MatchConfirmed)
+    ]
+    suggested, confirmed = events
+    contents = told.past.contents([(0, "s1"), (1, "t2")], confirmed.position)
+    scene = Scene(told.state.definition)
+    known = MatchTold("m", confirmed.event, confirmed, suggestion=suggested.event)
+    shown = explain_match(known, scene, contents)
+    assert shown.alternatives == ["t1"]
+    assert shown.decided.sentence == (
+        f"A person confirmed them out of the suggestion {suggestion_id} of rule pairs "
+        "(command c-1)."
+    )
+    unknown = explain_match(MatchTold("m", confirmed.event, confirmed), scene, contents)
+    assert unknown.alternatives_because.endswith("held is not at hand.")
+    whole = explain_match(MatchTold(suggestion_id, confirmed.event, confirmed), scene, contents)
+    assert whole.alternatives_because == "A person confirmed the suggestion as a whole."
 
 
 def test_people_are_told_with_command_and_reason():
