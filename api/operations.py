@@ -330,6 +330,6 @@ def make_route(operation: Operation) -> Route:
             return await _run(call)
         return await call.services.idempotency.once(guard, lambda: _run(call))
 
-    return Route(
-        PREFIX + operation.path, endpoint, methods=[operation.method], name=operation.operation_id
-    )
+    # Ids of transactions are their system's own and may hold a slash, which arrives unescaped.
+    path = operation.path.replace("{transaction_id}", "{transaction_id:path}")
+    return Route(PREFIX + path, endpoint, methods=[operation.method], name=operation.operation_id)

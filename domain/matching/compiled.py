@@ -232,12 +232,16 @@ class CompiledRule:
 
     def anchored_on_a_source(self, sources: Sequence[Leg], targets: Sequence[Leg]) -> bool:
         """Whether all other members lie in the window of one of the sources."""
+        return bool(self.anchors(sources, targets))
+
+    def anchors(self, sources: Sequence[Leg], targets: Sequence[Leg]) -> list[Leg]:
+        """The sources in whose window all other members lie."""
         members = (*sources, *targets)
         fitting = list(sources)
         for slot, span in self.spans:
             found = [leg.keys[slot] for leg in members]
             if None in found:
-                return False
+                return []
             found.sort()
             # The lowest and the highest of the others are the lowest and the highest of all, but
             # for a leg that is one of these itself.
@@ -247,7 +251,7 @@ class CompiledRule:
                 if span.allows(found[leg.keys[slot] == found[0]] - leg.keys[slot])
                 and span.allows(found[-1 - (leg.keys[slot] == found[-1])] - leg.keys[slot])
             ]
-        return bool(fitting)
+        return fitting
 
     def first_failure(self, source: Leg, target: Leg) -> str | None:
         """What keeps a pair with equal keys apart.

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from api.app import OPERATIONS
 from tests.integration.api.people import add_person, bearing
-from tests.integration.api.rows import DEFINITION, PASSWORD
+from tests.integration.api.rows import DEFINITION, PASSWORD, QUERIES
 
 # A body that each write would take, were the thing its caller's.
 BODIES = {
@@ -50,6 +50,7 @@ def ids_of(tenant) -> dict[str, list[str]]:
         "match_id": [ids["matches"][0], ids["suggestion"]],
         "exception_id": [ids["exceptions"][0], ids["resolved"]],
         "dead_letter_id": ids["dead_letters"][:1],
+        "transaction_id": [ids["transaction"]],
         "command_id": [ids["command"]],
         "user_id": [ids["user"]],
         "session_id": [ids["session"]],
@@ -91,7 +92,7 @@ def test_no_route_shows_or_changes_another_tenants_thing(served, acme):
         if operation.path in {"/auth/sign-out", "/me/password"}:
             continue  # these end the very session the walk is made with
         for path in paths_of(operation, foreign):
-            query = {"aggregate_id": "orders"} if operation.path == "/events" else {}
+            query = QUERIES.get(operation.path, {})
             body = None if operation.body is None else BODIES.get(operation.operation_id, {})
             answer = acme.request(operation.method, f"/api/v1{path}", json=body, params=query)
             where = f"{operation.method} {path}: {answer.status_code} {answer.text}"
