@@ -14,7 +14,7 @@ ARGS ?=
 help:
 	@echo "make install        the virtual environment .venv with the settler command"
 	@echo "make demo           the whole product on generated data; ARGS=\"--headless\" ends by itself"
-	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it"
+	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it, TEST_PROCESSES=4 is for four cores"
 	@echo "make browser-test   the tests of the live page in headless Chromium"
 	@echo "make check          format, lint, types, imports"
 	@echo "make bench          the pipeline benchmark; ARGS=\"--json\""
@@ -54,8 +54,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/settler demo $(ARGS)
 
+# Each process of tests has a Postgres, a broker and a Valkey of its own and takes whole modules.
+TEST_PROCESSES ?= 2
+
 test: $(STAMP)
-	@$(BIN)/python -m pytest -m "not browser" $(ARGS)
+	@$(BIN)/python -m pytest -m "not browser" -n $(TEST_PROCESSES) --dist loadscope $(ARGS)
 
 browser-test: $(STAMP)
 	@browser=""; for name in chromium chromium-browser google-chrome headless_shell; do \
