@@ -35,6 +35,7 @@ from api import (
     tenant,
     usage,
     users,
+    working,
 )
 from api.access_tokens import AccessTokens
 from api.caching import AnswerCache
@@ -64,6 +65,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *matches.OPERATIONS,
     *decisions.OPERATIONS,
     *exceptions.OPERATIONS,
+    *working.OPERATIONS,
     *dead_letters.OPERATIONS,
     *usage.OPERATIONS,
     *events.OPERATIONS,

@@ -1,4 +1,4 @@
-"""The events of a reconciliation's stream, and how a batch of them is written down.
+"""The events of reconciliations and of exceptions worked, and how a batch is written down.
 
 A batch is stored as the text of one JSON array with an element per event: `[type, field, …]`, the
 fields in the order of the classes below. That order is a storage format: fields are added at the
@@ -217,12 +217,49 @@ class ExceptionResolved(
 
     `superseded`: the transaction was corrected. `first_corrected`: the one whose value it had
     brought again was, so that it is no duplicate any more and pending again.
+    With a `command_id` a person closed it, and it stands in the exception's own stream; what the
+    matching closes has none.
     """
 
     side: int
     transaction_id: str
     resolution: str
     match_id: str | None
+    reason: str | None = None
+    command_id: str | None = None
+
+
+class ExceptionAssigned(
+    msgspec.Struct, array_like=True, tag="ExceptionAssigned", frozen=True, gc=False
+):
+    """Somebody is to work on an exception; None: nobody any more."""
+
+    side: int
+    transaction_id: str
+    assignee: str | None
+    command_id: str
+
+
+class ExceptionCommented(
+    msgspec.Struct, array_like=True, tag="ExceptionCommented", frozen=True, gc=False
+):
+    """A person said something about an exception."""
+
+    side: int
+    transaction_id: str
+    comment: str
+    command_id: str
+
+
+class ExceptionReopened(
+    msgspec.Struct, array_like=True, tag="ExceptionReopened", frozen=True, gc=False
+):
+    """A person opened again an exception that a person had closed."""
+
+    side: int
+    transaction_id: str
+    reason: str | None
+    command_id: str
 
 
 class TransactionSuperseded(
@@ -297,6 +334,9 @@ Event = (
     | RecordUnmatched
     | ExceptionReclassified
     | ExceptionResolved
+    | ExceptionAssigned
+    | ExceptionCommented
+    | ExceptionReopened
     | DuplicateDetected
     | TransactionSuperseded
     | ReconciliationPaused

@@ -10,7 +10,10 @@ from domain.events import (
     Compared,
     DuplicateDetected,
     Event,
+    ExceptionAssigned,
+    ExceptionCommented,
     ExceptionReclassified,
+    ExceptionReopened,
     ExceptionResolved,
     MatchConfirmed,
     MatchReversed,
@@ -95,6 +98,13 @@ def _name_accepted(event: TransactionsAccepted) -> dict[str, Any]:
     return fields
 
 
+#: Every event that tells of an exception.
+_OF_EXCEPTIONS = (
+    RecordUnmatched | ExceptionReclassified | ExceptionResolved | ExceptionAssigned
+    | ExceptionCommented | ExceptionReopened
+)  # fmt: skip
+
+
 def name_event(event: Event, tenant_id: str, reconciliation_id: str) -> dict[str, Any]:
     """Give an event's fields by name, with the ids that derive from them."""
     if isinstance(event, RecordMatched | MatchConfirmed | MatchSuggested | MatchReversed):
@@ -102,7 +112,7 @@ def name_event(event: Event, tenant_id: str, reconciliation_id: str) -> dict[str
     if isinstance(event, TransactionsAccepted):
         return _name_accepted(event)
     fields = msgspec.structs.asdict(event)
-    if isinstance(event, RecordUnmatched | ExceptionReclassified | ExceptionResolved):
+    if isinstance(event, _OF_EXCEPTIONS):
         side = SIDE_NAMES[event.side]
         fields["side"] = side
         fields["exception_id"] = exception_id(
@@ -132,6 +142,9 @@ def name_events(
         stop: The place to stop before; None: the end.
     """
     tenant_id, _, aggregate_id = batch["stream_id"].partition("/")
+    aggregate_type = "reconciliation"
+    if "/" in aggregate_id:
+        aggregate_type, _, aggregate_id = aggregate_id.partition("/")
     metadata = {
         "tenant_id": tenant_id,
         "timestamp": batch["created_at"].isoformat(),
@@ -148,7 +161,7 @@ def name_events(
             "stream_version": version,
             "global_position": batch["first_position"] + place,
             "aggregate_id": aggregate_id,
-            "aggregate_type": "reconciliation",
+            "aggregate_type": aggregate_type,
             "event_type": type(event).__name__,
             "event_version": EVENT_VERSION,
             "data": name_event(event, tenant_id, batch["reconciliation_id"]),

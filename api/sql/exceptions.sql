@@ -1,7 +1,8 @@
 -- list_exceptions_newest --
 SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity, status,
        resolution, amount_minor, currency, occurred_at, rule, reason, candidates, match_id,
-       assignee, definition_version, opened_at, updated_at, updated_position
+       assignee, definition_version, opened_at, updated_at, updated_position, version, comments,
+       resolution_reason, coalesce(first_position, position) AS first_position
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s
   AND position < %(position)s
@@ -12,13 +13,17 @@ WHERE tenant_id = %(tenant_id)s
   AND (%(side)s::text IS NULL OR side = %(side)s)
   AND (%(currency)s::text IS NULL OR currency = %(currency)s)
   AND (%(rule)s::text IS NULL OR rule = %(rule)s)
+  AND (%(assignee)s::text IS NULL OR assignee = %(assignee)s)
+  AND (%(assigned)s::boolean IS NULL OR (assignee IS NOT NULL) = %(assigned)s)
+  AND (%(commented)s::boolean IS NULL OR (comments > 0) = %(commented)s)
 ORDER BY position DESC
 LIMIT %(limit)s;
 
 -- list_exceptions_oldest --
 SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity, status,
        resolution, amount_minor, currency, occurred_at, rule, reason, candidates, match_id,
-       assignee, definition_version, opened_at, updated_at, updated_position
+       assignee, definition_version, opened_at, updated_at, updated_position, version, comments,
+       resolution_reason, coalesce(first_position, position) AS first_position
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s
   AND position > %(position)s
@@ -29,13 +34,17 @@ WHERE tenant_id = %(tenant_id)s
   AND (%(side)s::text IS NULL OR side = %(side)s)
   AND (%(currency)s::text IS NULL OR currency = %(currency)s)
   AND (%(rule)s::text IS NULL OR rule = %(rule)s)
+  AND (%(assignee)s::text IS NULL OR assignee = %(assignee)s)
+  AND (%(assigned)s::boolean IS NULL OR (assignee IS NOT NULL) = %(assigned)s)
+  AND (%(commented)s::boolean IS NULL OR (comments > 0) = %(commented)s)
 ORDER BY position
 LIMIT %(limit)s;
 
 -- read_exception --
 SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity, status,
        resolution, amount_minor, currency, occurred_at, rule, reason, candidates, match_id,
-       assignee, definition_version, opened_at, updated_at, updated_position
+       assignee, definition_version, opened_at, updated_at, updated_position, version, comments,
+       resolution_reason, coalesce(first_position, position) AS first_position
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s AND exception_id = %(exception_id)s;
 

@@ -31,10 +31,10 @@ from domain.events import (
 )
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from domain.verification.accounts import Accounts
+from domain.verification.case_books import CaseBooks
 from domain.verification.difference import Where
 from domain.verification.entries import (
     OPEN,
-    Case,
     Known,
     Member,
     named,
@@ -64,6 +64,7 @@ class Ledger:
 
     Attributes:
         accounts: Where every transaction stands.
+        cases: The exceptions, as they stand for those who work them.
         redelivered, rejected: Records taken in to no effect, as the log counts them.
     """
 
@@ -78,7 +79,7 @@ class Ledger:
         self._watermark_us: int | None = None
         self._matches = MatchBooks(tenant_id, reconciliation_id, self.accounts)
         self._paused = False
-        self._cases: dict[Member, Case] = {}
+        self.cases = CaseBooks(self.accounts)
         # What the batch in hand still has to say: which cases close by which match, which
         # duplicates are shown as exceptions.
         self._closing: dict[Member, Made | MatchSuggested] = {}
@@ -265,18 +266,15 @@ class Ledger:
         member = (event.side, event.transaction_id)
         known = self.accounts.find(*member)
         self._check_amount(event, known)
-        case = self._cases.get(member)
-        if case is not None and case.is_open:
-            self.accounts.differs(f"an exception opened twice for {named(member)}")
         self._check_category(member, known, event.category, PENDING)
         if event.category != DUPLICATE:
             known.place = EXCEPTION
-        self._cases[member] = Case(event.category)
+        self.cases.open(member, event.category)
 
     def _reclassified_event(self, event: ExceptionReclassified) -> None:
         member = (event.side, event.transaction_id)
         known = self.accounts.find(*member)
-        case = self._open_case(member)
+        case = self.cases.find_open(member)
         self._check_category(member, known, event.category, EXCEPTION)
         case.category = event.category
 
@@ -294,7 +292,7 @@ class Ledger:
     def _resolved_event(self, event: ExceptionResolved) -> None:
         member = (event.side, event.transaction_id)
         known = self.accounts.find(*member)
-        case = self._open_case(member)
+        case = self.cases.find_open(member)
         if event.resolution in _BY_MATCH:
             by = self._closing.pop(member, None)
             if by is None or self._matches.match_id(by) != event.match_id:
@@ -310,12 +308,6 @@ class Ledger:
                 )
             known.place = PENDING
         case.is_open = False
-
-    def _open_case(self, member: Member) -> Case:
-        case = self._cases.get(member)
-        if case is None or not case.is_open:
-            self.accounts.differs(f"no exception is open for {named(member)}")
-        return case
 
     def _duplicate_event(self, event: DuplicateDetected) -> None:
         member = (event.side, event.transaction_id)
@@ -369,16 +361,18 @@ class Ledger:
         Raises:
             Difference: The sums do not tie out.
         """
-        cases_open = sum(case.is_open for case in self._cases.values())
+        cases_open, cases_closed, in_progress, comments = self.cases.counts()
         return Totals(
             version,
             self._definition.definition_version if self._definition else 0,
             self.redelivered,
             self.rejected,
             cases_open,
-            len(self._cases) - cases_open,
+            cases_closed,
             self.accounts.places(),
             self._matches.totals(),
+            in_progress,
+            comments,
         )
 
 

@@ -112,7 +112,13 @@ class Log:
         stream_id = f"{tenant_id}/{reconciliation_id}"
         first = self.position + 1
         self.position += len(events)
-        base = self.versions.get(stream_id, 0)
+        base = self.versions.get(stream_id)
+        if base is None:
+            (base,) = self.connection.execute(
+                "SELECT coalesce(max(base_version + event_count), 0) FROM event_store"
+                " WHERE stream_id = %s",
+                (stream_id,),
+            ).fetchone()
         self.versions[stream_id] = base + len(events)
         at = START + timedelta(seconds=self.position)
         insert(
