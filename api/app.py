@@ -29,6 +29,7 @@ from api import (
     pages,
     reconciliations,
     recovery,
+    runs,
     sessions,
     signing_in,
     stream,
@@ -62,6 +63,7 @@ log = structlog.get_logger("settler.api")
 
 OPERATIONS: tuple[Operation, ...] = (
     *reconciliations.OPERATIONS,
+    *runs.OPERATIONS,
     *matches.OPERATIONS,
     *decisions.OPERATIONS,
     *exceptions.OPERATIONS,

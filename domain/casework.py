@@ -9,13 +9,9 @@ from typing import Annotated
 
 import msgspec
 
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.commands import REASON_LENGTH_MAX, CannotBeDone, Reason
-from domain.events import (
-    ExceptionAssigned,
-    ExceptionCommented,
-    ExceptionReopened,
-    ExceptionResolved,
-)
+from domain.events import ExceptionResolved
 
 COMMENT_LENGTH_MAX = 4_000
 ASSIGNEE_LENGTH_MAX = 128

@@ -11,6 +11,15 @@ from typing import Any
 
 import msgspec
 
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
+from domain.run_events import (
+    ReconciliationCancelled,
+    ReconciliationCompleted,
+    ReconciliationFailed,
+    ReconciliationRetried,
+    ReconciliationStarted,
+)
+
 #: Batches written now. A reader meets older ones too and raises them by `UPCASTERS`.
 FORMAT = 1
 
@@ -229,39 +238,6 @@ class ExceptionResolved(
     command_id: str | None = None
 
 
-class ExceptionAssigned(
-    msgspec.Struct, array_like=True, tag="ExceptionAssigned", frozen=True, gc=False
-):
-    """Somebody is to work on an exception; None: nobody any more."""
-
-    side: int
-    transaction_id: str
-    assignee: str | None
-    command_id: str
-
-
-class ExceptionCommented(
-    msgspec.Struct, array_like=True, tag="ExceptionCommented", frozen=True, gc=False
-):
-    """A person said something about an exception."""
-
-    side: int
-    transaction_id: str
-    comment: str
-    command_id: str
-
-
-class ExceptionReopened(
-    msgspec.Struct, array_like=True, tag="ExceptionReopened", frozen=True, gc=False
-):
-    """A person opened again an exception that a person had closed."""
-
-    side: int
-    transaction_id: str
-    reason: str | None
-    command_id: str
-
-
 class TransactionSuperseded(
     msgspec.Struct, array_like=True, tag="TransactionSuperseded", frozen=True, gc=False
 ):
@@ -341,6 +317,11 @@ Event = (
     | TransactionSuperseded
     | ReconciliationPaused
     | ReconciliationResumed
+    | ReconciliationStarted
+    | ReconciliationRetried
+    | ReconciliationCancelled
+    | ReconciliationCompleted
+    | ReconciliationFailed
     | CommandRefused
 )
 

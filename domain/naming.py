@@ -1,19 +1,18 @@
 """Stored events in their outward form: fields by name, sides as words, amounts as decimals."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.events import (
     EVENT_VERSION,
     Compared,
     DuplicateDetected,
     Event,
-    ExceptionAssigned,
-    ExceptionCommented,
     ExceptionReclassified,
-    ExceptionReopened,
     ExceptionResolved,
     MatchConfirmed,
     MatchReversed,
@@ -27,12 +26,20 @@ from domain.events import (
 )
 from domain.identity import event_id, exception_id, match_id
 from domain.money import CURRENCY_DIGITS, format_minor
+from domain.run_events import ReconciliationCompleted, ReconciliationStarted
 from domain.transactions import SIDE_NAMES
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def amount_text(minor: int, currency: str) -> str:
     """Write minor units as the decimal string of their currency."""
     return format_minor(minor, CURRENCY_DIGITS[currency])
+
+
+def instant_text(instant_us: int) -> str:
+    """Write microseconds since the epoch as RFC 3339 in UTC."""
+    return (_EPOCH + timedelta(microseconds=instant_us)).isoformat().replace("+00:00", "Z")
 
 
 def _candidates(fields: dict[str, Any]) -> list[dict[str, Any]]:
@@ -112,6 +119,14 @@ def name_event(event: Event, tenant_id: str, reconciliation_id: str) -> dict[str
     if isinstance(event, TransactionsAccepted):
         return _name_accepted(event)
     fields = msgspec.structs.asdict(event)
+    if isinstance(event, ReconciliationStarted):
+        fields["from"] = instant_text(fields.pop("from_us"))
+        fields["to"] = instant_text(fields.pop("to_us"))
+    if isinstance(event, ReconciliationCompleted):
+        fields["totals"] = [
+            {**_name_total(side, currency, count, total), "place": place}
+            for side, currency, place, count, total in event.totals
+        ]
     if isinstance(event, _OF_EXCEPTIONS):
         side = SIDE_NAMES[event.side]
         fields["side"] = side

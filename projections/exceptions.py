@@ -12,15 +12,8 @@ from psycopg import Connection
 
 from domain.casework import CaseworkEvent, Standing, open_status
 from domain.casework import evolve as evolve_standing
-from domain.events import (
-    Candidate,
-    ExceptionAssigned,
-    ExceptionCommented,
-    ExceptionReclassified,
-    ExceptionReopened,
-    ExceptionResolved,
-    RecordUnmatched,
-)
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
+from domain.events import Candidate, ExceptionReclassified, ExceptionResolved, RecordUnmatched
 from domain.identity import exception_id
 from domain.transactions import SIDE_NAMES
 from projections.copy_text import instant, json_text, line

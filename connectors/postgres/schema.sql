@@ -189,6 +189,25 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     END
 $$;
 
+-- What became of a run, by name; null for what is none of its events.
+CREATE FUNCTION expand_run(event_type text, element jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE event_type
+    WHEN 'ReconciliationStarted' THEN jsonb_build_object(
+        'run_id', element -> 1, 'name', element -> 2, 'from_us', element -> 3, 'to_us', element -> 4,
+        'definition_version', element -> 5, 'command_id', element -> 6)
+    WHEN 'ReconciliationRetried' THEN jsonb_build_object(
+        'run_id', element -> 1, 'definition_version', element -> 2, 'reason', element -> 3,
+        'command_id', element -> 4)
+    WHEN 'ReconciliationCancelled' THEN jsonb_build_object(
+        'run_id', element -> 1, 'reason', element -> 2, 'command_id', element -> 3)
+    WHEN 'ReconciliationCompleted' THEN jsonb_build_object(
+        'run_id', element -> 1, 'definition_version', element -> 2, 'totals', element -> 3)
+    WHEN 'ReconciliationFailed' THEN jsonb_build_object(
+        'run_id', element -> 1, 'code', element -> 2, 'message', element -> 3)
+    END
+$$;
+
 -- One row per event. Conditions on stream_id, tenant_id, correlation_id and batch_position reach the
 -- indexes of event_store; global_position is computed per event and does not, so a range of it goes
 -- through events_between().
@@ -206,6 +225,7 @@ SELECT
     e.element ->> 0 AS event_type,
     CASE b.format WHEN 1 THEN 1 END AS event_version,
     coalesce(expand_casework(e.element ->> 0, e.element, b.tenant_id, b.reconciliation_id),
+             expand_run(e.element ->> 0, e.element),
              expand_event(e.element ->> 0, e.element, b.tenant_id, b.reconciliation_id)
              || expand_compared(e.element ->> 0, e.element)) AS data,
     jsonb_build_object('tenant_id', b.tenant_id, 'timestamp', b.created_at) || b.metadata AS metadata,
@@ -644,6 +664,33 @@ CREATE TABLE suggested_transactions (
 COMMENT ON COLUMN suggested_transactions.amount_minor IS
     'its own amount; of events that told none its share of the sum of its side';
 
+-- One row a run over a range of event time.
+CREATE TABLE reconciliation_runs (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    run_id text NOT NULL,
+    name text,
+    from_at timestamptz NOT NULL,
+    to_at timestamptz NOT NULL,
+    status text NOT NULL,
+    definition_version integer NOT NULL,
+    attempts integer NOT NULL,
+    started_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    error text,
+    reason text,
+    totals jsonb,
+    position bigint NOT NULL,
+    updated_position bigint NOT NULL,
+    CONSTRAINT reconciliation_runs_pkey PRIMARY KEY (tenant_id, reconciliation_id, run_id)
+);
+CREATE INDEX reconciliation_runs_position_idx
+    ON reconciliation_runs (tenant_id, reconciliation_id, position);
+COMMENT ON COLUMN reconciliation_runs.status IS 'running, completed, failed or cancelled';
+COMMENT ON COLUMN reconciliation_runs.to_at IS 'not in the range; from_at is';
+COMMENT ON COLUMN reconciliation_runs.totals IS
+    'array of {side, currency, place, count, amount_minor}; null: not completed';
+
 -- Every version of every definition.
 CREATE TABLE definitions (
     tenant_id text NOT NULL,
@@ -700,14 +747,16 @@ SELECT protect_tenant_table('reconciliation_summary');
 SELECT protect_tenant_table('reconciliation_totals');
 SELECT protect_tenant_table('suggested_transactions');
 SELECT protect_tenant_table('definitions');
+SELECT protect_tenant_table('reconciliation_runs');
 SELECT protect_tenant_table('tenant_usage_view');
 SELECT protect_tenant_table('error_hotspots_view');
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON matches, exceptions, reconciliation_summary,
-    reconciliation_totals, suggested_transactions, definitions, tenant_usage_view,
-    error_hotspots_view TO settler_projections;
+    reconciliation_totals, suggested_transactions, definitions, reconciliation_runs,
+    tenant_usage_view, error_hotspots_view TO settler_projections;
 GRANT SELECT ON matches, exceptions, reconciliation_summary, reconciliation_totals,
-    suggested_transactions, definitions, tenant_usage_view, error_hotspots_view TO settler_api;
+    suggested_transactions, definitions, reconciliation_runs, tenant_usage_view, error_hotspots_view
+    TO settler_api;
 
 -- Where a rebuild makes the tables of the same names before it switches them in.
 CREATE SCHEMA settler_rebuild;

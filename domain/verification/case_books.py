@@ -1,12 +1,7 @@
 """The exceptions of a stream, as matching and the people who work them leave them."""
 
-from domain.events import (
-    Event,
-    ExceptionAssigned,
-    ExceptionCommented,
-    ExceptionReopened,
-    ExceptionResolved,
-)
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
+from domain.events import Event, ExceptionResolved
 from domain.verification.accounts import Accounts
 from domain.verification.entries import Case, Member, named
 

@@ -29,6 +29,7 @@ from domain.events import (
     TransactionSuperseded,
     WatermarkAdvanced,
 )
+from domain.run_events import RunEvent
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from domain.verification.accounts import Accounts
 from domain.verification.case_books import CaseBooks
@@ -40,6 +41,7 @@ from domain.verification.entries import (
     named,
 )
 from domain.verification.match_books import Made, MatchBooks
+from domain.verification.run_books import RUN_EVENTS, RunBooks
 from domain.verification.totals import (
     DUPLICATE,
     EXCEPTION,
@@ -80,6 +82,7 @@ class Ledger:
         self._matches = MatchBooks(tenant_id, reconciliation_id, self.accounts)
         self._paused = False
         self.cases = CaseBooks(self.accounts)
+        self._runs = RunBooks(self.accounts)
         # What the batch in hand still has to say: which cases close by which match, which
         # duplicates are shown as exceptions.
         self._closing: dict[Member, Made | MatchSuggested] = {}
@@ -112,6 +115,7 @@ class Ledger:
             )
         if self._showing:
             self.accounts.differs(f"{named(*self._showing)} is a duplicate that no exception shows")
+        self._runs.end_batch()
         self.accounts.end_batch()
 
     def _forgotten_before_us(self) -> int | None:
@@ -249,6 +253,9 @@ class Ledger:
             self.accounts.differs(f"it is {'paused' if pausing else 'resumed'} twice")
         self._paused = pausing
 
+    def _run_event(self, event: RunEvent) -> None:
+        self._runs.read(event, self._watermark_us)
+
     def _refused_event(self, event: CommandRefused) -> None:
         """Nothing was changed."""
 
@@ -333,6 +340,7 @@ class Ledger:
                 f"definition version {event.definition_version} follows on {expected - 1}"
             )
         self._definition = event
+        self._runs.redefine()
 
     _books: ClassVar[Mapping[type[Any], Callable[..., None]]] = {
         RecordMatched: _matched_event,
@@ -345,6 +353,7 @@ class Ledger:
         ReconciliationPaused: _paused_event,
         ReconciliationResumed: _paused_event,
         CommandRefused: _refused_event,
+        **dict.fromkeys(RUN_EVENTS, _run_event),
         RecordUnmatched: _unmatched_event,
         ExceptionReclassified: _reclassified_event,
         ExceptionResolved: _resolved_event,

@@ -1,5 +1,6 @@
 -- People work exceptions: what they do stands in a stream of each exception, appended by the API, and
--- shows in the read model. A dead letter tells what came of the last time it was taken up again.
+-- shows in the read model. A dead letter tells what came of the last time it was taken up again. Runs over
+-- a range of time have a read model.
 
 -- What a person did with an exception, by name; null for what is no casework.
 CREATE FUNCTION expand_casework(event_type text, element jsonb, tenant text, reconciliation text)
@@ -21,6 +22,25 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     END
 $$;
 
+-- What became of a run, by name; null for what is none of its events.
+CREATE FUNCTION expand_run(event_type text, element jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE event_type
+    WHEN 'ReconciliationStarted' THEN jsonb_build_object(
+        'run_id', element -> 1, 'name', element -> 2, 'from_us', element -> 3, 'to_us', element -> 4,
+        'definition_version', element -> 5, 'command_id', element -> 6)
+    WHEN 'ReconciliationRetried' THEN jsonb_build_object(
+        'run_id', element -> 1, 'definition_version', element -> 2, 'reason', element -> 3,
+        'command_id', element -> 4)
+    WHEN 'ReconciliationCancelled' THEN jsonb_build_object(
+        'run_id', element -> 1, 'reason', element -> 2, 'command_id', element -> 3)
+    WHEN 'ReconciliationCompleted' THEN jsonb_build_object(
+        'run_id', element -> 1, 'definition_version', element -> 2, 'totals', element -> 3)
+    WHEN 'ReconciliationFailed' THEN jsonb_build_object(
+        'run_id', element -> 1, 'code', element -> 2, 'message', element -> 3)
+    END
+$$;
+
 -- A stream beside the reconciliations' is called tenant/kind/id.
 CREATE OR REPLACE VIEW events WITH (security_invoker = true) AS
 SELECT
@@ -35,6 +55,7 @@ SELECT
     e.element ->> 0 AS event_type,
     CASE b.format WHEN 1 THEN 1 END AS event_version,
     coalesce(expand_casework(e.element ->> 0, e.element, b.tenant_id, b.reconciliation_id),
+             expand_run(e.element ->> 0, e.element),
              expand_event(e.element ->> 0, e.element, b.tenant_id, b.reconciliation_id)
              || expand_compared(e.element ->> 0, e.element)) AS data,
     jsonb_build_object('tenant_id', b.tenant_id, 'timestamp', b.created_at) || b.metadata AS metadata,
@@ -97,3 +118,33 @@ ALTER TABLE dead_letter_queue ADD COLUMN redrive_outcome text
 COMMENT ON COLUMN dead_letter_queue.redrive_outcome IS
     'what came of it when it was last taken up again; null: never was, or an earlier release did not say';
 GRANT UPDATE (redrive_outcome) ON dead_letter_queue TO settler_flow;
+
+-- One row a run over a range of event time.
+CREATE TABLE reconciliation_runs (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    run_id text NOT NULL,
+    name text,
+    from_at timestamptz NOT NULL,
+    to_at timestamptz NOT NULL,
+    status text NOT NULL,
+    definition_version integer NOT NULL,
+    attempts integer NOT NULL,
+    started_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    error text,
+    reason text,
+    totals jsonb,
+    position bigint NOT NULL,
+    updated_position bigint NOT NULL,
+    CONSTRAINT reconciliation_runs_pkey PRIMARY KEY (tenant_id, reconciliation_id, run_id)
+);
+CREATE INDEX reconciliation_runs_position_idx
+    ON reconciliation_runs (tenant_id, reconciliation_id, position);
+COMMENT ON COLUMN reconciliation_runs.status IS 'running, completed, failed or cancelled';
+COMMENT ON COLUMN reconciliation_runs.to_at IS 'not in the range; from_at is';
+COMMENT ON COLUMN reconciliation_runs.totals IS
+    'array of {side, currency, place, count, amount_minor}; null: not completed';
+SELECT protect_tenant_table('reconciliation_runs');
+GRANT SELECT, INSERT, UPDATE, DELETE ON reconciliation_runs TO settler_projections;
+GRANT SELECT ON reconciliation_runs TO settler_api;

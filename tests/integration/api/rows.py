@@ -285,6 +285,19 @@ def populate(connection: psycopg.Connection, tenant: Tenant, offset: int) -> Non
         connection, "streams", stream_id=f"{tenant_id}/orders", tenant_id=tenant_id,
         reconciliation_id="orders", version=20,
     )  # fmt: skip
+    ids["run"] = f"6ba7b810-9dad-11d1-80b4-{offset:012x}"
+    insert(
+        connection, "reconciliation_runs", tenant_id=tenant_id, reconciliation_id="orders",
+        run_id=ids["run"], name="March", from_at=START, to_at=START + timedelta(days=31),
+        status="completed", definition_version=1, attempts=1, started_at=START, ended_at=START,
+        totals=Jsonb([
+            {"side": "source", "currency": "EUR", "place": "matched", "count": 3,
+             "amount_minor": 300},
+            {"side": "target", "currency": "KWD", "place": "exception", "count": 1,
+             "amount_minor": -5},
+        ]),
+        position=5, updated_position=9,
+    )  # fmt: skip
     ids["command"] = f"7d444840-9dc0-11d1-b245-{offset:012x}"
     insert(
         connection, "inbox", command_id=ids["command"], tenant_id=tenant_id,

@@ -9,7 +9,8 @@ import pytest
 from api.working import MANY_MAX
 from connectors.postgres.connections import connect
 from domain.casework import EVENTS_MAX
-from domain.events import ExceptionCommented, ExceptionResolved, RecordMatched
+from domain.casework_events import ExceptionCommented
+from domain.events import ExceptionResolved, RecordMatched
 from domain.identity import casework_stream_id, match_id
 from projections import checkpoints
 from projections.exceptions import EXCEPTIONS

@@ -256,3 +256,46 @@ def test_dead_letters_are_taken_up_again_when_asked(product, environment):
     eventually(30, "it counts", lambda: product.summary()["transactions"]["accepted"] == 2)
     assert letters()["s1"]["redrive"] == "accepted"
     holds(environment)
+
+
+def test_a_range_is_run_and_tells_its_totals(product, environment):
+    product.send(
+        {"transaction_id": "s1", "reference": "A"},
+        {"transaction_id": "t1", "reference": "A"},
+        {"transaction_id": "s2", "reference": "B"},
+    )
+    product.wait_for("confirmed", ("s1", "t1"))
+    runs, occurred = "/reconciliations/orders/runs", datetime.fromisoformat(OCCURRED)
+    past = {
+        "from": (occurred - timedelta(hours=1)).isoformat(),
+        "to": (occurred + timedelta(hours=1)).isoformat(),
+        "name": "yesterday",
+    }
+    run_id = product.ask("POST", runs, past)["outcome"]["run_id"]
+    eventually(30, "it completes", lambda: _run(product, run_id).get("status") == "completed")
+    shown = product.get(f"{runs}/{run_id}")
+    assert (shown["transactions"], shown["name"], shown["attempts"]) == (3, "yesterday", 1)
+    assert [(one["side"], one["place"], one["amount"]) for one in shown["totals"]] == [
+        ("source", "exception", "10.00"), ("source", "matched", "10.00"),
+        ("target", "matched", "10.00"),
+    ]  # fmt: skip
+    # One that goes on: a new definition fails it, retried it can be cancelled.
+    ahead = past | {"to": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
+    run_id = product.ask("POST", runs, ahead)["outcome"]["run_id"]
+    assert product.ask("PUT", "/reconciliations", DEFINITION)["status"] == "done"
+    eventually(30, "it fails", lambda: _run(product, run_id).get("status") == "failed")
+    assert _run(product, run_id)["error"] == "definition_changed"
+    assert product.ask("POST", f"{runs}/{run_id}/retry")["status"] == "done"
+    again = product.ask("POST", f"{runs}/{run_id}/retry")
+    assert (again["status"], again["outcome"]["error"]) == ("refused", "run_not_failed")
+    assert product.ask("POST", f"{runs}/{run_id}/cancel", {"reason": "no"})["status"] == "done"
+    eventually(30, "it is cancelled", lambda: _run(product, run_id)["status"] == "cancelled")
+    assert (_run(product, run_id)["attempts"], _run(product, run_id)["reason"]) == (2, "no")
+    listed = product.get(runs)["items"]
+    assert [one["status"] for one in listed] == ["cancelled", "completed"]
+    holds(environment)
+
+
+def _run(product: Product, run_id: str) -> dict[str, object]:
+    found = product.get("/reconciliations/orders/runs")["items"]
+    return next((one for one in found if one["run_id"] == run_id), {})

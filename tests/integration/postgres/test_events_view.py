@@ -43,6 +43,11 @@ EVERY_EVENT = [
     events.TransactionSuperseded(1, "t-6", "t-7", -5, "JPY", False),
     events.ReconciliationPaused("holidays", "cmd-4"),
     events.ReconciliationResumed(None, "cmd-5"),
+    events.ReconciliationStarted("run-1", "January", 5, 7, 1, "run-1"),
+    events.ReconciliationRetried("run-1", 2, None, "cmd-12"),
+    events.ReconciliationCancelled("run-1", "why", "cmd-13"),
+    events.ReconciliationCompleted("run-1", 2, [(0, "EUR", "matched", 1, -5)]),
+    events.ReconciliationFailed("run-1", "definition_changed", "It changed."),
     events.CommandRefused("cmd-6", "pause", "already_paused", "It is paused."),
     events.MatchSuperseded(
         identity.match_id("acme", "shop", "by-ref", ["s"], ["t"], 5), "by-ref", ["s"], ["t"], "why"

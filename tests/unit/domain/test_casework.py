@@ -18,13 +18,9 @@ from domain.casework import (
     decide,
     evolve,
 )
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.commands import CannotBeDone
-from domain.events import (
-    ExceptionAssigned,
-    ExceptionCommented,
-    ExceptionReopened,
-    ExceptionResolved,
-)
+from domain.events import ExceptionResolved
 from domain.identity import casework_stream_id, stream_id
 
 OPEN = Standing("open", None, None)

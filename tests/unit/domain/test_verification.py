@@ -10,13 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.postgres.journal import decode_journal, encode_journal
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.events import (
     DuplicateDetected,
     Event,
-    ExceptionAssigned,
-    ExceptionCommented,
     ExceptionReclassified,
-    ExceptionReopened,
     ExceptionResolved,
     MatchConfirmed,
     MatchRejected,

@@ -3,12 +3,10 @@
 import pytest
 
 from connectors.postgres.journal import decode_journal
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.events import (
     DuplicateDetected,
     Event,
-    ExceptionAssigned,
-    ExceptionCommented,
-    ExceptionReopened,
     ExceptionResolved,
     RecordUnmatched,
     WatermarkAdvanced,

@@ -53,6 +53,7 @@ class Pile:
     odd: tuple[str, ...]
     cards: list[Card] = field(default_factory=list)
     suggestions: dict[str, tuple[ev.MatchSuggested, list[Card]]] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
     by_people: dict[str, tuple[ev.MatchConfirmed, list[Card]]] = field(default_factory=dict)
     version: int = 0
     matches: int = 0
@@ -471,8 +472,28 @@ def _release(rng, pile) -> list[ev.Event]:
     return [ev.ExceptionResolved(card.side, card.transaction_id, "first_corrected", None)]
 
 
+def _run(rng, pile) -> list[ev.Event]:
+    """A run begins, ends or begins again."""
+    ended = [one for one, status in pile.runs.items() if status in ("failed", "cancelled")]
+    running = [one for one, status in pile.runs.items() if status == "running"]
+    if ended and rng.random() < 0.3:
+        pile.runs[ended[0]] = "running"
+        return [ev.ReconciliationRetried(ended[0], 2, "again", "command-10")]
+    if not running:
+        one = f"run-{len(pile.runs)}"
+        pile.runs[one] = "running"
+        return [ev.ReconciliationStarted(one, 'a "run"', 0, 86_400_000_000, 1, one)]
+    one = pile.runs[running[0]] = rng.choice(("completed", "failed", "cancelled"))
+    if one == "completed":
+        totals = [(0, "EUR", "matched", 2, 300), (1, "JPY", "exception", 1, -5)]
+        return [ev.ReconciliationCompleted(running[0], 1, totals)]
+    if one == "failed":
+        return [ev.ReconciliationFailed(running[0], "definition_changed", "It changed.")]
+    return [ev.ReconciliationCancelled(running[0], None, "command-11")]
+
+
 STEPS = (
     _accept, _accept, _accept, _accept, _match, _match, _suggest, _suggest, _suggest, _suggest,
     _suggest, _supersede, _unmatched, _unmatched, _duplicate, _reclassify, _reclassify,
-    _watermark, _confirm, _reject, _reverse, _correct, _release,
+    _watermark, _run, _confirm, _reject, _reverse, _correct, _release,
 )  # fmt: skip
