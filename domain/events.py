@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
+from domain.identity import match_id
 from domain.run_events import (
     ReconciliationCancelled,
     ReconciliationCompleted,
@@ -333,6 +334,22 @@ Upcaster = Callable[[RawEvent], RawEvent]
 
 #: format → event type → what turns one raw element of that format into the next format's.
 UPCASTERS: Mapping[int, Mapping[str, Upcaster]] = {}
+
+
+def match_id_of(
+    tenant_id: str,
+    reconciliation_id: str,
+    event: RecordMatched | MatchSuggested | MatchConfirmed,
+) -> str:
+    """Name the match or suggestion that an event of a reconciliation makes."""
+    return match_id(
+        tenant_id,
+        reconciliation_id,
+        event.rule,
+        event.source_ids,
+        event.target_ids,
+        event.newest_ms,
+    )
 
 
 def difference_of(event: RecordMatched | MatchSuggested | MatchConfirmed | MatchReversed) -> int:
