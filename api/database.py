@@ -138,7 +138,10 @@ async def _claim(session: Session, guard: Guard) -> None:
         ApiError: `already_done` or `idempotency_conflict`, when another one did: this is undone.
     """
     claimed = await session.row("claim_idempotency_key", guard.parameters)
-    if claimed is not None and claimed["is_ours"]:
+    assert claimed is not None, "it answers in any case"
+    if claimed["is_untouched"]:
+        return
+    if claimed["is_claimed"]:
         # What the same request writes further on is its own.
         CURRENT_GUARD.set(None)
         return

@@ -4,8 +4,10 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 
+from api import casework
 from api.working import MANY_MAX
 from connectors.postgres.connections import connect
 from domain.casework import EVENTS_MAX
@@ -368,3 +370,54 @@ def test_a_late_match_resolves_what_a_person_closed_and_the_story_shows_both(ser
         ("ExceptionResolved", "late_match"),
     ]  # fmt: skip
     assert refusal(client, exception, "reopen") == (409, "exception_matched")
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_one_overtaken_is_tried_again_and_claims_its_key_once(
+    served, api_settings, exception, monkeypatch, many
+):
+    """Somebody else appends between reading the case and appending to it."""
+    settings = api_settings(database_url=served.database_url, redis_url="redis://127.0.0.1:1/0")
+    read_cases, reads = casework.read_cases, []
+
+    async def overtaken(session, exception_ids):
+        cases = await read_cases(session, exception_ids)
+        reads.append(1)
+        if len(reads) == 1:
+            with served.client(served.acme) as other:
+                ask(other, exception, "comment", {"comment": "first"})
+        return cases
+
+    monkeypatch.setattr(casework, "read_cases", overtaken)
+    headers = {"Idempotency-Key": f"k-{uuid.uuid4()}"}
+    path, body = f"{API}/exceptions/{exception}/comment", {"comment": "second"}
+    if many:
+        path = f"{API}/exceptions/bulk"
+        body |= {"action": "comment", "exception_ids": [exception]}
+    with serving(settings) as url:
+        alone = type(served)(url, served.database_url, served.acme, served.globex)
+        with alone.client(served.acme) as client:
+            assert client.post(path, json=body, headers=headers).status_code == 202
+            again = client.post(path, json=body, headers=headers)
+            assert again.status_code == (409 if many else 202), again.text
+    assert len(reads) >= 3
+    assert [row[2]["comment"] for row in stream_of(served, exception)] == ["first", "second"]
+
+
+def test_one_overtaken_again_and_again_is_told_to_come_back(client, exception, monkeypatch):
+    read_cases = casework.read_cases
+
+    async def behind(session, exception_ids):
+        cases = await read_cases(session, exception_ids)
+        return {
+            one: (msgspec.structs.replace(case, version=0), of) for one, (case, of) in cases.items()
+        }
+
+    ask(client, exception, "comment", {"comment": "first"})
+    monkeypatch.setattr(casework, "read_cases", behind)
+    answer = client.post(f"{API}/exceptions/{exception}/comment", json={"comment": "x"})
+    assert (answer.status_code, answer.json()["error"]) == (409, "exception_busy")
+    assert answer.headers["retry-after"] == "1"
+    body = {"action": "comment", "comment": "x", "exception_ids": [exception]}
+    answer = client.post(f"{API}/exceptions/bulk", json=body)
+    assert (answer.status_code, answer.json()["error"]) == (409, "exception_busy")

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 
 from domain.commands import CancelRun, CannotBeDone, Pause, Resume, RetryRun, StartRun
@@ -335,3 +336,12 @@ def test_what_ended_long_ago_is_no_longer_known():
     assert refusal(world, CancelRun("run-3")) == "unknown_run"
     assert refusal(world, CancelRun("run-4")) == "run_ended"
     assert facts(world.folded()) == facts(world.state)
+
+
+def test_a_snapshot_of_before_there_were_runs_has_none():
+    world = World()
+    world.send(("s1", "A", START), ("t1", "A", START))
+    whole = msgspec.msgpack.decode(snapshot(world.state))
+    older = restore(msgspec.msgpack.encode(whole[:-2]))
+    assert facts(older) == facts(world.state)
+    assert older.runs.by_id == {}
