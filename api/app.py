@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from api import (
     account,
+    ageing,
     commands,
     dead_letters,
     decisions,
@@ -66,6 +67,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *runs.OPERATIONS,
     *matches.OPERATIONS,
     *decisions.OPERATIONS,
+    # Before /exceptions/{exception_id}, which would take its name for an id.
+    *ageing.OPERATIONS,
     *exceptions.OPERATIONS,
     *working.OPERATIONS,
     *dead_letters.OPERATIONS,

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from api.amounts import Amount, CurrencyFilter, amount_text
 from api.database import Session
@@ -106,6 +106,10 @@ class ExceptionsQuery(PageQuery):
     ] = None
     assigned: Annotated[bool | None, Field(description="Whether anybody works on it.")] = None
     commented: Annotated[bool | None, Field(description="Whether it has comments.")] = None
+    from_time: Annotated[
+        AwareDatetime | None, Field(description="When it opened at the earliest.")
+    ] = None
+    to_time: Annotated[AwareDatetime | None, Field(description="It opened before this.")] = None
     order: Annotated[Order, Field(description=ORDER_DESCRIPTION)] = "newest"
 
 
@@ -138,7 +142,7 @@ async def list_exceptions(call: Call) -> Exceptions:
     position = decode_cursor(query.cursor, [int])[0] if query.cursor else start
     names = (
         "reconciliation_id", "status", "category", "severity", "side", "currency", "rule",
-        "assignee", "assigned", "commented",
+        "assignee", "assigned", "commented", "from_time", "to_time",
     )  # fmt: skip
     async with call.services.database.tenant(call.tenant_id) as session:
         rows = await session.rows(

@@ -16,6 +16,8 @@ WHERE tenant_id = %(tenant_id)s
   AND (%(assignee)s::text IS NULL OR assignee = %(assignee)s)
   AND (%(assigned)s::boolean IS NULL OR (assignee IS NOT NULL) = %(assigned)s)
   AND (%(commented)s::boolean IS NULL OR (comments > 0) = %(commented)s)
+  AND (%(from_time)s::timestamptz IS NULL OR opened_at >= %(from_time)s)
+  AND (%(to_time)s::timestamptz IS NULL OR opened_at < %(to_time)s)
 ORDER BY position DESC
 LIMIT %(limit)s;
 
@@ -37,6 +39,8 @@ WHERE tenant_id = %(tenant_id)s
   AND (%(assignee)s::text IS NULL OR assignee = %(assignee)s)
   AND (%(assigned)s::boolean IS NULL OR (assignee IS NOT NULL) = %(assigned)s)
   AND (%(commented)s::boolean IS NULL OR (comments > 0) = %(commented)s)
+  AND (%(from_time)s::timestamptz IS NULL OR opened_at >= %(from_time)s)
+  AND (%(to_time)s::timestamptz IS NULL OR opened_at < %(to_time)s)
 ORDER BY position
 LIMIT %(limit)s;
 
@@ -62,3 +66,17 @@ WHERE tenant_id = %(tenant_id)s
   AND strpos(events, %(quoted_id)s) > 0
 ORDER BY last_position
 LIMIT %(limit)s;
+
+-- count_ageing --
+SELECT width_bucket(extract(epoch FROM now() - opened_at) / 86400, %(bounds_days)s::numeric[]) AS bucket,
+       severity, currency, count(*) AS count, count(assignee) AS assigned,
+       sum(abs(amount_minor)) AS amount_minor
+FROM exceptions
+WHERE tenant_id = %(tenant_id)s AND status IN ('open', 'in_progress')
+  AND (%(reconciliation_id)s::text IS NULL OR reconciliation_id = %(reconciliation_id)s)
+  AND (%(currency)s::text IS NULL OR currency = %(currency)s)
+  AND (%(assignee)s::text IS NULL OR assignee = %(assignee)s)
+GROUP BY bucket, severity, currency;
+
+-- read_clock --
+SELECT now() AS now;
