@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from api import (
     account,
+    ageing,
     backtests,
     commands,
     dead_letters,
@@ -32,12 +33,14 @@ from api import (
     pages,
     reconciliations,
     recovery,
+    runs,
     sessions,
     signing_in,
     stream,
     tenant,
     usage,
     users,
+    working,
 )
 from api.access_tokens import AccessTokens
 from api.caching import AnswerCache
@@ -66,10 +69,14 @@ OPERATIONS: tuple[Operation, ...] = (
     *reconciliations.OPERATIONS,
     *linting.OPERATIONS,
     *backtests.OPERATIONS,
+    *runs.OPERATIONS,
     *matches.OPERATIONS,
     *decisions.OPERATIONS,
+    # Before /exceptions/{exception_id}, which would take its name for an id.
+    *ageing.OPERATIONS,
     *exceptions.OPERATIONS,
     *explanations.OPERATIONS,
+    *working.OPERATIONS,
     *dead_letters.OPERATIONS,
     *usage.OPERATIONS,
     *events.OPERATIONS,

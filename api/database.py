@@ -80,6 +80,7 @@ class Session:
     ) -> None:
         self._connection = connection
         self._slow_seconds = slow_seconds
+        self._last: tuple[str, Mapping[str, Any]] | None = None
         self.tenant_id = tenant_id
 
     async def rows(self, name: str, parameters: Mapping[str, Any]) -> list[DictRow]:
@@ -111,6 +112,19 @@ class Session:
         rows = await self.rows(name, parameters)
         return rows[0] if rows else None
 
+    def run_last(self, name: str, parameters: Mapping[str, Any]) -> None:
+        """Run the statement `name` right before the commit: it takes a lock that others wait for.
+
+        It counts as no write by itself, for audit log and idempotency; something else has to be.
+        """
+        assert self._last is None, "one statement can be the last"
+        self._last = (name, parameters)
+
+    async def end(self) -> None:
+        """Run what was to run last."""
+        if self._last is not None:
+            await self.rows(*self._last)
+
     @property
     def connection(self) -> AsyncConnection[DictRow]:
         """The connection itself, for code of other packages that brings its own SQL."""
@@ -124,7 +138,10 @@ async def _claim(session: Session, guard: Guard) -> None:
         ApiError: `already_done` or `idempotency_conflict`, when another one did: this is undone.
     """
     claimed = await session.row("claim_idempotency_key", guard.parameters)
-    if claimed is not None and claimed["is_ours"]:
+    assert claimed is not None, "it answers in any case"
+    if claimed["is_untouched"]:
+        return
+    if claimed["is_claimed"]:
         # What the same request writes further on is its own.
         CURRENT_GUARD.set(None)
         return
@@ -202,22 +219,28 @@ class Database:
             PoolTimeout: No connection within `POOL_WAIT_SECONDS`.
             psycopg.OperationalError: The database went away.
         """
-        async with self._pool.connection() as connection, connection.transaction():
-            if snapshot:
+        guard = CURRENT_GUARD.get()
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                if snapshot:
+                    await connection.execute(
+                        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+                    )
                 await connection.execute(
-                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+                    "SELECT set_config('settler.tenant_id', %s, true)", (tenant_id,)
                 )
-            await connection.execute(
-                "SELECT set_config('settler.tenant_id', %s, true)", (tenant_id,)
-            )
-            session = Session(connection, tenant_id, self._slow_seconds)
-            yield session
-            entry = CURRENT.get()
-            if entry is not None and not snapshot:
-                await session.row("record_audit_if_written", entry.parameters(tenant_id))
-            guard = CURRENT_GUARD.get()
-            if guard is not None and not snapshot:
-                await _claim(session, guard)
+                session = Session(connection, tenant_id, self._slow_seconds)
+                yield session
+                entry = CURRENT.get()
+                if entry is not None and not snapshot:
+                    await session.row("record_audit_if_written", entry.parameters(tenant_id))
+                if guard is not None and not snapshot:
+                    await _claim(session, guard)
+                await session.end()
+        except BaseException:
+            # What was undone has claimed nothing: whoever tries again claims again.
+            CURRENT_GUARD.set(guard)
+            raise
 
     @asynccontextmanager
     async def anonymous(self) -> AsyncIterator[Session]:

@@ -72,6 +72,18 @@ ERRORS: Mapping[str, Kind] = {
     "user_exists": Kind(409, "This e-mail address is another user's of this tenant."),
     "last_owner": Kind(409, "This is the tenant's last owner; make another one first."),
     "key_ended": Kind(409, "This key has ended; make a new one."),
+    "exception_closed": Kind(409, "A person has closed this exception; reopen it first."),
+    "exception_open": Kind(409, "This exception is not closed."),
+    "exception_matched": Kind(
+        409, "The matching closed this exception; if that is wrong, reverse the match."
+    ),
+    "exception_busy": Kind(
+        409, "Others work on this exception at this very moment; try again.", {"Retry-After": "1"}
+    ),
+    "casework_full": Kind(409, "This exception has all the entries it may have; close it."),
+    "version_conflict": Kind(
+        412, "Somebody has changed this since the version in If-Match; read it again."
+    ),
     "body_too_large": Kind(413, "The body is larger than this service takes."),
     "unsupported_media_type": Kind(415, "The body's content type is not one this path takes."),
     "password_refused": Kind(422, "The password may not be set."),

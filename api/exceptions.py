@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from api.amounts import Amount, CurrencyFilter, amount_text
 from api.database import Session
@@ -23,7 +23,7 @@ from api.parameters import (
     filters,
     parse_id,
 )
-from domain.identity import stream_id
+from domain.identity import casework_stream_id, stream_id
 
 Category = Literal[
     "missing_in_target", "missing_in_source", "amount_mismatch", "currency_mismatch",
@@ -32,7 +32,8 @@ Category = Literal[
 Severity = Literal["low", "medium", "high", "critical"]
 Status = Literal["open", "in_progress", "resolved", "dismissed"]
 
-# An exception's story is a handful of events; one that flapped for weeks has some dozens.
+# What matching did with an exception is a handful of events; one that flapped for weeks has some
+# dozens. What people did is bounded by `domain.casework.EVENTS_MAX`.
 STORY_BATCHES_MAX = 100
 
 
@@ -69,6 +70,9 @@ class ExceptionCase(BaseModel):
     candidates: list[Candidate]
     match_id: uuid.UUID | None = Field(description="The match that resolved it.")
     assignee: str | None
+    resolution_reason: str | None = Field(description="What the person said who closed it.")
+    comments: int = Field(description="How many comments its story has.")
+    version: int = Field(description="Counts what people did with it; `If-Match` takes it.")
     definition_version: int
     opened_at: datetime
     updated_at: datetime
@@ -77,7 +81,9 @@ class ExceptionCase(BaseModel):
 class ExceptionDetail(ExceptionCase):
     """One exception with its story."""
 
-    story: list[StoredEvent] = Field(description="The events that concern it, oldest first.")
+    story: list[StoredEvent] = Field(
+        description="What matching and people did with it, oldest first."
+    )
     match: Match | None = Field(description="The match that resolved it.")
 
 
@@ -95,13 +101,23 @@ class ExceptionsQuery(PageQuery):
     side: Side | None = None
     currency: CurrencyFilter = None
     rule: RuleFilter = None
+    assignee: Annotated[
+        str | None, Field(min_length=1, max_length=128, description="Who works on it.")
+    ] = None
+    assigned: Annotated[bool | None, Field(description="Whether anybody works on it.")] = None
+    commented: Annotated[bool | None, Field(description="Whether it has comments.")] = None
+    from_time: Annotated[
+        AwareDatetime | None, Field(description="When it opened at the earliest.")
+    ] = None
+    to_time: Annotated[AwareDatetime | None, Field(description="It opened before this.")] = None
     order: Annotated[Order, Field(description=ORDER_DESCRIPTION)] = "newest"
 
 
 _COPIED = (
     "exception_id", "reconciliation_id", "position", "updated_position", "side", "transaction_id",
     "category", "severity", "status", "resolution", "currency", "occurred_at", "rule", "reason",
-    "match_id", "assignee", "definition_version", "opened_at", "updated_at",
+    "match_id", "assignee", "resolution_reason", "comments", "version", "definition_version",
+    "opened_at", "updated_at",
 )  # fmt: skip
 
 
@@ -124,7 +140,10 @@ async def list_exceptions(call: Call) -> Exceptions:
     query = call.query(ExceptionsQuery)
     start = POSITION_END if query.order == "newest" else -1
     position = decode_cursor(query.cursor, [int])[0] if query.cursor else start
-    names = ("reconciliation_id", "status", "category", "severity", "side", "currency", "rule")
+    names = (
+        "reconciliation_id", "status", "category", "severity", "side", "currency", "rule",
+        "assignee", "assigned", "commented", "from_time", "to_time",
+    )  # fmt: skip
     async with call.services.database.tenant(call.tenant_id) as session:
         rows = await session.rows(
             f"list_exceptions_{query.order}",
@@ -158,13 +177,22 @@ async def _read_story(
         {
             "tenant_id": tenant_id,
             "stream_id": stream_id(tenant_id, row["reconciliation_id"]),
-            "from_position": row["position"],
+            "from_position": row["first_position"],
             "to_position": max(row["updated_position"], match["position"] if match else 0),
             "quoted_id": msgspec.json.encode(transaction_id).decode(),
             "limit": STORY_BATCHES_MAX,
         },
     )
-    return [event for batch in batches for event in to_stored_events(batch, concerns)]
+    casework = await session.rows(
+        "read_casework",
+        {
+            "tenant_id": tenant_id,
+            "stream_id": casework_stream_id(tenant_id, str(row["exception_id"])),
+        },
+    )
+    events = [event for batch in batches for event in to_stored_events(batch, concerns)]
+    events += [event for batch in casework for event in to_stored_events(batch)]
+    return sorted(events, key=lambda event: event.global_position)
 
 
 async def read_exception(call: Call) -> ExceptionDetail:

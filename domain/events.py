@@ -1,4 +1,4 @@
-"""The events of a reconciliation's stream, and how a batch of them is written down.
+"""The events of reconciliations and of exceptions worked, and how a batch is written down.
 
 A batch is stored as the text of one JSON array with an element per event: `[type, field, …]`, the
 fields in the order of the classes below. That order is a storage format: fields are added at the
@@ -11,7 +11,15 @@ from typing import Any
 
 import msgspec
 
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.identity import match_id
+from domain.run_events import (
+    ReconciliationCancelled,
+    ReconciliationCompleted,
+    ReconciliationFailed,
+    ReconciliationRetried,
+    ReconciliationStarted,
+)
 
 #: Batches written now. A reader meets older ones too and raises them by `UPCASTERS`.
 FORMAT = 1
@@ -219,12 +227,16 @@ class ExceptionResolved(
 
     `superseded`: the transaction was corrected. `first_corrected`: the one whose value it had
     brought again was, so that it is no duplicate any more and pending again.
+    With a `command_id` a person closed it, and it stands in the exception's own stream; what the
+    matching closes has none.
     """
 
     side: int
     transaction_id: str
     resolution: str
     match_id: str | None
+    reason: str | None = None
+    command_id: str | None = None
 
 
 class TransactionSuperseded(
@@ -299,10 +311,18 @@ Event = (
     | RecordUnmatched
     | ExceptionReclassified
     | ExceptionResolved
+    | ExceptionAssigned
+    | ExceptionCommented
+    | ExceptionReopened
     | DuplicateDetected
     | TransactionSuperseded
     | ReconciliationPaused
     | ReconciliationResumed
+    | ReconciliationStarted
+    | ReconciliationRetried
+    | ReconciliationCancelled
+    | ReconciliationCompleted
+    | ReconciliationFailed
     | CommandRefused
 )
 

@@ -29,6 +29,13 @@ from domain.events import (
 )
 from domain.matching.legs import PERSON, Leg, Settled, Suggestion
 from domain.matching.refusals import Refusal
+from domain.run_events import (
+    ReconciliationCancelled,
+    ReconciliationCompleted,
+    ReconciliationFailed,
+    ReconciliationRetried,
+    ReconciliationStarted,
+)
 
 if TYPE_CHECKING:
     from domain.reconciliation import Reconciliation
@@ -87,9 +94,15 @@ def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - o
                 book.due.plan(leg, leg.occurred_at + book.looks[0])
         case WatermarkAdvanced():
             state.watermark_us = state.recorded_watermark_us = event.watermark_us
-            book.forget_before(event.watermark_us - state.definition.window.remember_us)
+            state.runs.released_us = None
+            state.forget(state.runs.held_us)
         case ReconciliationDefined():
             _define(state, event)
+        case ReconciliationStarted() | ReconciliationRetried() | ReconciliationCancelled():
+            state.runs.evolve(event)
+            state.remember_command(event.command_id)
+        case ReconciliationCompleted() | ReconciliationFailed():
+            state.runs.evolve(event)
         case ExceptionResolved():
             # Any other resolution is of what stands beside it, which has closed the exception.
             if event.resolution == "first_corrected":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from domain.commands import AnyCommand, CannotBeDone, Pause, Resume
+from domain.commands import AnyCommand, CannotBeDone, Pause, Resume, RunCommand
 from domain.definitions import Definition
 from domain.events import (
     CommandRefused,
@@ -29,6 +29,7 @@ from domain.matching.due import SECOND_US
 from domain.matching.legs import DUPLICATE, OPEN, Leg
 from domain.matching.people import decide
 from domain.matching.settling import Settling
+from domain.runs import Runs, earlier
 from domain.transactions import Rejection, Transaction
 
 # Event time is written down once a minute of it has passed, and whenever it decided something.
@@ -89,6 +90,7 @@ class Reconciliation:
         last_input_us: The clock at the last input; not part of what is recorded.
         paused: Records are accepted and nothing is decided.
         commands: Ids of those decided lately.
+        runs: Ranges that somebody wants to see reconciled as a whole.
     """
 
     def __init__(self, definition: Definition, definition_version: int = 1) -> None:
@@ -103,6 +105,7 @@ class Reconciliation:
         self.paused = False
         self.commands: dict[str, None] = {}
         self.book = Book(definition)
+        self.runs = Runs()
         self.recorded_watermark_us: int | None = None
 
     @property
@@ -172,6 +175,7 @@ class Reconciliation:
         first = self.version == 0
         version = 1 if first else self.definition_version + 1
         events: list[Event] = [ReconciliationDefined(version, definition.raw, command_id)]
+        events += self.runs.fail("definition_changed", "A new definition came in force; retry it.")
         for suggestion_id in sorted(self.book.suggestions):
             suggestion = self.book.suggestions[suggestion_id]
             events.append(
@@ -202,6 +206,8 @@ class Reconciliation:
         settling = self._settling(settles=False)
         if isinstance(command, Pause | Resume):
             self._pause_or_resume(settling, command, command_id)
+        elif isinstance(command, RunCommand):
+            self._decide_run(settling, command, command_id)
         else:
             decide(settling, command, command_id)
         self.remember_command(command_id)
@@ -232,6 +238,20 @@ class Reconciliation:
         if not pausing:
             self._look_at_all(settling)
 
+    def _decide_run(self, settling: Settling, command: RunCommand, command_id: str) -> None:
+        event = self.runs.decide(
+            command, command_id, self.book, self.definition_version, self._forgotten_before()
+        )
+        self.runs.evolve(event)
+        settling.events.append(event)
+        settling.events += self._complete_runs()
+
+    def _complete_runs(self) -> list[Event]:
+        """Complete the runs of whose range everything is decided."""
+        if self.paused or self.watermark_us is None or not self.runs.by_id:
+            return []
+        return self.runs.complete(self.book, self.watermark_us, self.definition_version)
+
     def remember_command(self, command_id: str) -> None:
         """Know a command as decided, be it by a refusal."""
         self.commands[command_id] = None
@@ -246,7 +266,8 @@ class Reconciliation:
 
     def wake_us(self, now_us: int) -> int | None:
         """The clock at which a tick may decide something without new input; None if never."""
-        due_us = None if self.paused else self.book.due.first_us()
+        dues = [] if self.paused else [self.book.due.first_us(), self.runs.next_look_us()]
+        due_us = min((one for one in dues if one is not None), default=None)
         if due_us is None:
             return None
         by_input = self._time_by_input()
@@ -305,13 +326,27 @@ class Reconciliation:
             return []
         settling = self._settling(settles=True)
         settling.run()
+        held_us, released_us = self.runs.held_us, self.runs.released_us
+        self.runs.released_us = None
+        settling.events += self._complete_runs()
         recorded = self.recorded_watermark_us
         moved = None if recorded is None else self.watermark_us - recorded
         if moved is None or moved >= _WATERMARK_STEP_US or (moved and settling.events):
             self.recorded_watermark_us = self.watermark_us
             settling.events.insert(0, WatermarkAdvanced(self.watermark_us))
-        self.book.forget_before(self.watermark_us - self.definition.window.remember_us)
+        else:
+            # What has ended is let go of with event time as it is recorded, so that folding the
+            # events forgets the same.
+            self.runs.release(released_us)
+            held_us = earlier(held_us, released_us)
+        self.forget(held_us)
         return settling.events
+
+    def forget(self, held_us: int | None) -> None:
+        """Forget what is older than it has to be remembered, and lies before `held_us`."""
+        before_us = self._forgotten_before()
+        assert before_us is not None, "time has passed"
+        self.book.forget_before(before_us if held_us is None else min(before_us, held_us))
 
     def open_legs(self) -> list[Leg]:
         """Every open leg, oldest first."""

@@ -38,7 +38,8 @@ FROM reconciliation_summary AS r
 CROSS JOIN LATERAL (
     SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity,
            status, resolution, amount_minor, currency, occurred_at, rule, reason, candidates,
-           match_id, assignee, definition_version, opened_at, updated_at, updated_position
+           match_id, assignee, definition_version, opened_at, updated_at, updated_position, version,
+           comments, resolution_reason
     FROM (
         (SELECT * FROM exceptions
          WHERE tenant_id = %(tenant_id)s AND reconciliation_id = r.reconciliation_id

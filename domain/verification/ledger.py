@@ -29,17 +29,19 @@ from domain.events import (
     TransactionSuperseded,
     WatermarkAdvanced,
 )
+from domain.run_events import RunEvent
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from domain.verification.accounts import Accounts
+from domain.verification.case_books import CaseBooks
 from domain.verification.difference import Where
 from domain.verification.entries import (
     OPEN,
-    Case,
     Known,
     Member,
     named,
 )
 from domain.verification.match_books import Made, MatchBooks
+from domain.verification.run_books import RUN_EVENTS, RunBooks
 from domain.verification.totals import (
     DUPLICATE,
     EXCEPTION,
@@ -64,6 +66,7 @@ class Ledger:
 
     Attributes:
         accounts: Where every transaction stands.
+        cases: The exceptions, as they stand for those who work them.
         redelivered, rejected: Records taken in to no effect, as the log counts them.
     """
 
@@ -78,7 +81,8 @@ class Ledger:
         self._watermark_us: int | None = None
         self._matches = MatchBooks(tenant_id, reconciliation_id, self.accounts)
         self._paused = False
-        self._cases: dict[Member, Case] = {}
+        self.cases = CaseBooks(self.accounts)
+        self._runs = RunBooks(self.accounts)
         # What the batch in hand still has to say: which cases close by which match, which
         # duplicates are shown as exceptions.
         self._closing: dict[Member, Made | MatchSuggested] = {}
@@ -111,6 +115,7 @@ class Ledger:
             )
         if self._showing:
             self.accounts.differs(f"{named(*self._showing)} is a duplicate that no exception shows")
+        self._runs.end_batch()
         self.accounts.end_batch()
 
     def _forgotten_before_us(self) -> int | None:
@@ -248,6 +253,9 @@ class Ledger:
             self.accounts.differs(f"it is {'paused' if pausing else 'resumed'} twice")
         self._paused = pausing
 
+    def _run_event(self, event: RunEvent) -> None:
+        self._runs.read(event, self._watermark_us)
+
     def _refused_event(self, event: CommandRefused) -> None:
         """Nothing was changed."""
 
@@ -265,18 +273,15 @@ class Ledger:
         member = (event.side, event.transaction_id)
         known = self.accounts.find(*member)
         self._check_amount(event, known)
-        case = self._cases.get(member)
-        if case is not None and case.is_open:
-            self.accounts.differs(f"an exception opened twice for {named(member)}")
         self._check_category(member, known, event.category, PENDING)
         if event.category != DUPLICATE:
             known.place = EXCEPTION
-        self._cases[member] = Case(event.category)
+        self.cases.open(member, event.category)
 
     def _reclassified_event(self, event: ExceptionReclassified) -> None:
         member = (event.side, event.transaction_id)
         known = self.accounts.find(*member)
-        case = self._open_case(member)
+        case = self.cases.find_open(member)
         self._check_category(member, known, event.category, EXCEPTION)
         case.category = event.category
 
@@ -294,7 +299,7 @@ class Ledger:
     def _resolved_event(self, event: ExceptionResolved) -> None:
         member = (event.side, event.transaction_id)
         known = self.accounts.find(*member)
-        case = self._open_case(member)
+        case = self.cases.find_open(member)
         if event.resolution in _BY_MATCH:
             by = self._closing.pop(member, None)
             if by is None or self._matches.match_id(by) != event.match_id:
@@ -310,12 +315,6 @@ class Ledger:
                 )
             known.place = PENDING
         case.is_open = False
-
-    def _open_case(self, member: Member) -> Case:
-        case = self._cases.get(member)
-        if case is None or not case.is_open:
-            self.accounts.differs(f"no exception is open for {named(member)}")
-        return case
 
     def _duplicate_event(self, event: DuplicateDetected) -> None:
         member = (event.side, event.transaction_id)
@@ -341,6 +340,7 @@ class Ledger:
                 f"definition version {event.definition_version} follows on {expected - 1}"
             )
         self._definition = event
+        self._runs.redefine()
 
     _books: ClassVar[Mapping[type[Any], Callable[..., None]]] = {
         RecordMatched: _matched_event,
@@ -353,6 +353,7 @@ class Ledger:
         ReconciliationPaused: _paused_event,
         ReconciliationResumed: _paused_event,
         CommandRefused: _refused_event,
+        **dict.fromkeys(RUN_EVENTS, _run_event),
         RecordUnmatched: _unmatched_event,
         ExceptionReclassified: _reclassified_event,
         ExceptionResolved: _resolved_event,
@@ -369,16 +370,18 @@ class Ledger:
         Raises:
             Difference: The sums do not tie out.
         """
-        cases_open = sum(case.is_open for case in self._cases.values())
+        cases_open, cases_closed, in_progress, comments = self.cases.counts()
         return Totals(
             version,
             self._definition.definition_version if self._definition else 0,
             self.redelivered,
             self.rejected,
             cases_open,
-            len(self._cases) - cases_open,
+            cases_closed,
             self.accounts.places(),
             self._matches.totals(),
+            in_progress,
+            comments,
         )
 
 

@@ -53,6 +53,8 @@ class Totals(msgspec.Struct):
         places: (side, currency) → place → tally; every place is there.
         matches: (status, currency) → tally of what the table `matches` shows.
         cases_open, cases_closed: Exceptions people see as open, and those that were closed.
+        cases_in_progress: Those of the open ones that somebody is assigned to.
+        comments: What people said about exceptions.
         redelivered, rejected: Records that were taken in to no effect.
     """
 
@@ -64,6 +66,8 @@ class Totals(msgspec.Struct):
     cases_closed: int
     places: dict[SideKey, dict[str, Tally]]
     matches: dict[tuple[str, str], MatchTally]
+    cases_in_progress: int = 0
+    comments: int = 0
 
     def accepted(self, side: int | None = None) -> int:
         """Transactions accepted, of one side or both."""

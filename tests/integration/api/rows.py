@@ -127,7 +127,13 @@ class Log:
         stream_id = f"{tenant_id}/{reconciliation_id}"
         first = self.position + 1
         self.position += len(events)
-        base = self.versions.get(stream_id, 0)
+        base = self.versions.get(stream_id)
+        if base is None:
+            (base,) = self.connection.execute(
+                "SELECT coalesce(max(base_version + event_count), 0) FROM event_store"
+                " WHERE stream_id = %s",
+                (stream_id,),
+            ).fetchone()
         self.versions[stream_id] = base + len(events)
         at = START + timedelta(seconds=self.position)
         insert(
@@ -318,6 +324,19 @@ def populate(connection: psycopg.Connection, tenant: Tenant, offset: int) -> Non
     insert(
         connection, "streams", stream_id=f"{tenant_id}/orders", tenant_id=tenant_id,
         reconciliation_id="orders", version=20,
+    )  # fmt: skip
+    ids["run"] = f"6ba7b810-9dad-11d1-80b4-{offset:012x}"
+    insert(
+        connection, "reconciliation_runs", tenant_id=tenant_id, reconciliation_id="orders",
+        run_id=ids["run"], name="March", from_at=START, to_at=START + timedelta(days=31),
+        status="completed", definition_version=1, attempts=1, started_at=START, ended_at=START,
+        totals=Jsonb([
+            {"side": "source", "currency": "EUR", "place": "matched", "count": 3,
+             "amount_minor": 300},
+            {"side": "target", "currency": "KWD", "place": "exception", "count": 1,
+             "amount_minor": -5},
+        ]),
+        position=5, updated_position=9,
     )  # fmt: skip
     ids["command"] = f"7d444840-9dc0-11d1-b245-{offset:012x}"
     insert(

@@ -23,8 +23,16 @@ BODIES = {
     "create_key": {"name": "new"},
     "rotate_key": {"overlap_seconds": 0},
     "change_tenant": {"name": "Renamed"},
+    "start_reconciliation": {"from": "2026-03-01", "to": "2026-04-01"},
+    "assign_exception": {"assignee": "ann"},
+    "comment_exception": {"comment": "hm"},
+    "resolve_exception": {"resolution": "write_off", "reason": "a fee"},
+    "work_exceptions": {
+        "action": "dismiss", "exception_ids": ["0b7c2f6e-9c0a-3a52-a4a1-5d5f0d6c1b11"],
+    },
+    "redrive_dead_letters": {"code": "invalid_amount"},
     "change_password": {"current_password": PASSWORD, "password": "another long one"},
-}
+}  # fmt: skip
 # Names that two tenants may both use: here each sees its own.
 SHARED = {"reconciliation_id"}
 ROUTES = [op for op in OPERATIONS if op.secured and not op.stream]
@@ -52,6 +60,7 @@ def ids_of(tenant) -> dict[str, list[str]]:
         "dead_letter_id": ids["dead_letters"][:1],
         "transaction_id": [ids["transaction"]],
         "command_id": [ids["command"]],
+        "run_id": [ids["run"]],
         "user_id": [ids["user"]],
         "session_id": [ids["session"]],
         "key_id": [ids["key"], tenant.key_id],
