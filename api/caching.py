@@ -1,8 +1,7 @@
 """Answers kept in Redis for a moment; correct, and as fast as before, without it.
 
-A key holds the tenant and the position that the read models were last known to have reached, so a
-kept answer is never older than what this process had been told when the request came in. A failure
-of Redis opens the circuit: for some seconds it is not asked at all.
+A key holds the tenant and the version of its read models, see `api.feed`. A failure of Redis opens
+the circuit: for some seconds it is not asked at all.
 """
 
 import time
@@ -13,7 +12,7 @@ from prometheus_client import Counter, Gauge
 
 from api.redis_circuit import RedisAway, RedisCircuit
 
-#: A backstop only; a newer position makes a new key.
+#: A backstop only; a newer version makes a new key.
 TTL_SECONDS = 5
 
 # A query for a summary takes about a millisecond. A cache that answers later than some of those
@@ -35,16 +34,16 @@ class AnswerCache:
     def __init__(self, url: str | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._circuit = RedisCircuit(url, ANSWER_SECONDS_MAX, clock)
 
-    def _key(self, tenant_id: str, name: str, position: int) -> str:
-        # Neither a tenant nor a reconciliation can hold a colon.
-        return f"settler:answer:1:{tenant_id}:{name}:{position}"
+    def _key(self, tenant_id: str, name: str, version: str) -> str:
+        # Neither a tenant nor a version can hold a colon, so no name reaches into another's.
+        return f"settler:answer:2:{tenant_id}:{name}:{version}"
 
-    async def get(self, tenant_id: str, name: str, position: int) -> bytes | None:
+    async def get(self, tenant_id: str, name: str, version: str) -> bytes | None:
         """Give the kept answer, or None, also when Redis does not answer in time."""
         if not self._circuit.is_asked:
             LOOKUPS.labels("skipped").inc()
             return None
-        key = self._key(tenant_id, name, position)
+        key = self._key(tenant_id, name, version)
         try:
             kept = await self._circuit.run(lambda redis: redis.get(key))
         except RedisAway:
@@ -55,11 +54,11 @@ class AnswerCache:
         LOOKUPS.labels("miss" if kept is None else "hit").inc()
         return kept if isinstance(kept, bytes) else None
 
-    async def put(self, tenant_id: str, name: str, position: int, answer: bytes) -> None:
-        """Keep an answer that was read at `position` or later."""
+    async def put(self, tenant_id: str, name: str, version: str, answer: bytes) -> None:
+        """Keep an answer that was read at `version` or later."""
         if not self._circuit.is_asked:
             return
-        key = self._key(tenant_id, name, position)
+        key = self._key(tenant_id, name, version)
         try:
             await self._circuit.run(lambda redis: redis.set(key, answer, ex=TTL_SECONDS))
         except RedisAway:
