@@ -1,6 +1,7 @@
 """The application: everything composed, and the process that serves it."""
 
 import asyncio
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -226,6 +227,12 @@ async def serve(settings: Settings) -> int:
     return 0 if server.started else 1
 
 
+def _allow_open_files() -> None:
+    # Each live stream is one; many systems start a process with a thousand, far below its limit.
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main(settings: Settings) -> int:
     """Serve the API in this process until SIGTERM or SIGINT; returns the exit code."""
     configure_logging(settings, "api")
@@ -236,6 +243,7 @@ def main(settings: Settings) -> int:
             " and read kept answers; set it before people sign in"
         )
     log.info("api starts", host=settings.api_host, port=settings.api_port)
+    _allow_open_files()
     # Uvicorn raises the signal again once it has shut down; by then the work is done.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: None)
