@@ -137,6 +137,7 @@ class Operation:
         scope: What the credential must be allowed; by default the tag's `read` or `write`.
         counted: Each call counts as a guess at a secret, see `count_guess`.
         stream: The answer is a stream of server-sent events instead of JSON.
+        example: Of a stream; other answers' examples are made from their models.
         kept_for: The answer follows from the tenant, the path and the query string alone, and is
             kept until the read models of the tenant, or of the reconciliation that the path names,
             have moved. A list keeps its first page.
@@ -160,6 +161,7 @@ class Operation:
     scope: str | None = None
     counted: bool = False
     stream: bool = False
+    example: str | None = None
     kept_for: Literal["tenant", "reconciliation"] | None = None
     name: str | None = None
 

@@ -139,6 +139,11 @@ OPERATIONS = (
         headers=StreamHeaders,
         answer=None,
         stream=True,
+        example=(
+            "retry: 1000\n\nid: 42\nevent: summary\n"
+            'data: {"reconciliation_id":"shopify-stripe","position":42,"lag_seconds":0.0}\n\n'
+            'event: exceptions\ndata: {"reconciliation_id":"shopify-stripe","items":[]}\n\n'
+        ),
         errors=("too_many_streams",),
     ),
 )
