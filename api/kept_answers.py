@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from prometheus_client import Counter
+from starlette.responses import Response
 
 from api.caching import TTL_SECONDS, AnswerCache
 from api.once_at_a_time import OnceAtATime
@@ -125,3 +126,22 @@ class KeptAnswers:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= len(oldest.body)
         return kept
+
+
+class KeptResponse(Response):
+    """A kept answer, its headers made once more only as far as they are its own."""
+
+    def __init__(self, kept: KeptAnswer, *, is_known: bool) -> None:
+        self.status_code = 304 if is_known else 200
+        self.body = b"" if is_known else kept.body
+        self.background = None
+        self.raw_headers = [
+            (b"etag", kept.etag.encode()),
+            (b"cache-control", b"private, no-cache"),
+            (b"vary", b"Authorization"),
+        ]
+        if not is_known:
+            self.raw_headers += [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(kept.body)),
+            ]

@@ -14,7 +14,7 @@ from api.auditing import CURRENT, AuditEntry
 from api.errors import ApiError, from_validation
 from api.idempotency import make_guard
 from api.identity import Identity
-from api.kept_answers import KeptAnswer, make_etag
+from api.kept_answers import KeptResponse, make_etag
 from api.services import Services
 
 PREFIX = "/api/v1"
@@ -319,25 +319,6 @@ async def _run(call: Call) -> Response:
     return _render(call.request, answer)
 
 
-class _KeptResponse(Response):
-    """A kept answer, its headers made once more only as far as they are its own."""
-
-    def __init__(self, kept: KeptAnswer, *, is_known: bool) -> None:
-        self.status_code = 304 if is_known else 200
-        self.body = b"" if is_known else kept.body
-        self.background = None
-        self.raw_headers = [
-            (b"etag", kept.etag.encode()),
-            (b"cache-control", b"private, no-cache"),
-            (b"vary", b"Authorization"),
-        ]
-        if not is_known:
-            self.raw_headers += [
-                (b"content-type", b"application/json"),
-                (b"content-length", b"%d" % len(kept.body)),
-            ]
-
-
 async def _run_kept(call: Call) -> Response:
     """Answer from what is kept, or run the handler and keep what it answers."""
     scope, services = call.request.scope, call.services
@@ -360,7 +341,7 @@ async def _run_kept(call: Call) -> Response:
     if kept is None:
         kept = await services.answers.read(call.tenant_id, name, version, render)
     known = call.request.headers.get("if-none-match")
-    return _KeptResponse(kept, is_known=known is not None and kept.etag in known)
+    return KeptResponse(kept, is_known=known is not None and kept.etag in known)
 
 
 def make_route(operation: Operation) -> Route:

@@ -145,6 +145,9 @@ def escape_controls(_logger: object, _method: str, event: EventDict) -> EventDic
 
 def redact_text(text: str) -> str:
     """Blank passwords in URLs, credentials, tokens and e-mail addresses within a text."""
+    if text.isalnum():
+        # Each of those has a sign in it; ids, names and levels, most of a line, have none.
+        return text
     return _SECRET_TEXT.sub(
         lambda found: REDACTED if found[1] is None else f"{found[1]}:{REDACTED}", text
     )
