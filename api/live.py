@@ -160,6 +160,7 @@ class LiveTenant:
         self._wanted = asyncio.Event()
         self._read = asyncio.Event()
         self._begun = self._done = 0
+        self._has_arrivals = False
         self._task: asyncio.Task[None] | None = None
         self.followers = 0
         self.state = LiveState((), (), is_behind=False)
@@ -182,11 +183,15 @@ class LiveTenant:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def fresh(self) -> None:
-        """Wait until `state` was read after this call."""
-        enough = self._begun + 1
+    def ask(self) -> int:
+        """Ask for a look at the database that begins after this call; returns its number."""
+        self._has_arrivals = True
         self._wanted.set()
-        while self._done < enough and not self.has_failed and not self._feed.stopping.is_set():
+        return self._begun + 1
+
+    async def until(self, look: int) -> None:
+        """Wait until `state` is of this look or a later one, or there will be none."""
+        while self._done < look and not self.has_failed and not self._feed.stopping.is_set():
             await self._read.wait()
 
     async def _run(self) -> None:
@@ -194,11 +199,12 @@ class LiveTenant:
             while not self._feed.stopping.is_set():
                 started = time.monotonic()
                 await self._look()
-                quiet = self.state.is_behind or self._feed.is_behind
+                is_behind = self.state.is_behind or self._feed.is_behind
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(BEHIND_SECONDS if quiet else QUIET_SECONDS):
+                    async with asyncio.timeout(BEHIND_SECONDS if is_behind else QUIET_SECONDS):
                         await self._wanted.wait()
-                await self._feed.pause(GAP_SECONDS - (time.monotonic() - started))
+                if not self._has_arrivals:
+                    await self._feed.pause(GAP_SECONDS - (time.monotonic() - started))
         except (psycopg.OperationalError, PoolTimeout) as error:
             # Clients keep what they show and come back; by then the database may too.
             log.warning("live streams end, the database is away", error=type(error).__name__)
@@ -208,6 +214,7 @@ class LiveTenant:
 
     async def _look(self) -> None:
         self._wanted.clear()
+        self._has_arrivals = False
         self._begun += 1
         key = {"tenant_id": self._tenant_id}
         async with (
@@ -243,8 +250,11 @@ class Live:
         self._reads = asyncio.Semaphore(READS_MAX)
 
     @asynccontextmanager
-    async def follow(self, tenant_id: str) -> AsyncIterator[LiveTenant]:
-        """Follow a tenant; the last one to go stops its reader."""
+    async def follow(self, tenant_id: str) -> AsyncIterator[tuple[LiveTenant, int]]:
+        """Follow a tenant; gives its reader, and the number of the look to begin with.
+
+        The last one to go stops the reader.
+        """
         tenant = self._tenants.get(tenant_id)
         if tenant is None or tenant.has_failed:
             tenant = LiveTenant(tenant_id, self._database, self._feed, self._reads)
@@ -252,7 +262,7 @@ class Live:
             tenant.start()
         tenant.followers += 1
         try:
-            yield tenant
+            yield tenant, tenant.ask()
         finally:
             tenant.followers -= 1
             if not tenant.followers and self._tenants.get(tenant_id) is tenant:

@@ -68,13 +68,13 @@ async def _still_allowed(request: Request, services: Services) -> bool:
 
 
 async def _events(
-    request: Request, services: Services, tenant: LiveTenant, view: LiveView
+    request: Request, services: Services, tenant: LiveTenant, look: int, view: LiveView
 ) -> AsyncIterator[bytes]:
     # The first bytes go out at once: the client knows that it is connected, and how soon to retry.
     yield b"retry: 1000\n\n"
-    await tenant.fresh()
+    await tenant.until(look)
     spoken = checked = time.monotonic()
-    while not services.feed.stopping.is_set() and not tenant.has_failed:
+    while True:
         changed = tenant.changed
         events = view.news(tenant.state)
         now = time.monotonic()
@@ -88,6 +88,8 @@ async def _events(
         elif now - spoken >= KEEPALIVE_SECONDS:
             spoken = now
             yield b": still here\n\n"
+        if services.feed.stopping.is_set() or tenant.has_failed:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(spoken, checked) + KEEPALIVE_SECONDS - now):
                 await changed.wait()
@@ -108,8 +110,8 @@ async def stream_live(call: Call) -> StreamingResponse:
         services.streams_open += 1
         STREAMS.inc()
         try:
-            async with services.live.follow(tenant_id) as tenant:
-                async for piece in _events(request, services, tenant, view):
+            async with services.live.follow(tenant_id) as (tenant, look):
+                async for piece in _events(request, services, tenant, look, view):
                     yield piece
         finally:
             services.streams_open -= 1
