@@ -12,6 +12,8 @@ bench = typer.Typer(no_args_is_help=True, help="Benchmarks, each with its peer i
 QUICK_TRANSACTIONS = 20_000
 QUICK_OPEN = 10_000
 QUICK_SECONDS = 2.0
+QUICK_CLIENTS = 20
+QUICK_CASE_SECONDS = 1.0
 BUSY = 0.5
 
 
@@ -63,6 +65,58 @@ def pipeline(
         if plan.open_transactions:
             memory = measuring.run_open()
     figures = summarize(plan, done, memory, load_average)
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(lines(figures)))
+
+
+@bench.command("api")
+def api(
+    clients: Annotated[int, typer.Option(min=1, max=1000, help="That ask at a time.")] = 100,
+    seconds: Annotated[
+        float, typer.Option(min=0.5, max=600, help="Of each case and server; a quarter warms up.")
+    ] = 8.0,
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Prints medians over them.")] = 1,
+    listeners: Annotated[
+        int, typer.Option(min=0, max=6_000, help="Live streams to hold open; 0 leaves them out.")
+    ] = 0,
+    idle_seconds: Annotated[
+        float, typer.Option(min=1, max=600, help="How long idle streams are watched.")
+    ] = 30.0,
+    quick: Annotated[bool, typer.Option(help="Small numbers: shows that it works.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the API under load: a summary, and the first page of exceptions.
+
+    Beside it, in the same run: a bare Starlette route that makes the same query. The cases: both as
+    clients ask for them again and again; a page that is never kept; and an unchanged one (304).
+
+    Example: settler bench api --runs 3 --listeners 5000
+    """
+    load_settings()
+    from deploy.bench.api import ApiBench, Plan
+    from deploy.bench.api_listeners import measure_listeners
+    from deploy.bench.api_report import lines, summarize
+
+    plan = Plan(clients, seconds)
+    if quick:
+        plan = Plan(min(clients, QUICK_CLIENTS), QUICK_CASE_SECONDS)
+        idle_seconds = QUICK_SECONDS
+    load_average = os.getloadavg()[0]
+    if load_average > BUSY:
+        say(f"bench: the machine is busy already (load {load_average:.1f}); distrust the figures")
+    measuring = ApiBench(plan)
+    done = []
+    held: dict[str, float] = {}
+    with measuring.prepared():
+        for number in range(runs):
+            say(f"bench: run {number + 1} of {runs}")
+            done.append(measuring.run())
+        if listeners:
+            say(f"bench: {listeners} live streams")
+            held = measure_listeners(measuring, listeners, idle_seconds)
+    figures = summarize(plan, done, measuring.rss_bytes_max, held, load_average)
     if as_json:
         print_json(figures)
     else:
