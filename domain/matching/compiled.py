@@ -6,9 +6,8 @@ from decimal import Decimal
 from domain.definitions import EQUALITY_OPERATORS, AmountRule, Condition, Definition, Rule
 from domain.matching.amounts import Limits, limits_of
 from domain.matching.dates import Span, spans_of
-from domain.matching.keys import Key, KeyOf, TextTest, both_sides
+from domain.matching.keys import Key, KeyOf, TextTest, both_sides, form_column, key_column
 from domain.matching.legs import Leg
-from domain.matching.texts import form_of
 from domain.matching.values import Comparison, Value
 from domain.money import currency_digits
 from domain.transaction_columns import TransactionColumns
@@ -84,6 +83,7 @@ class CompiledRule:
         self.rest_slot: int | None = None
         self._indexed_conditions = indexed
         self._indexed = both_sides(indexed)
+        self._rest_conditions = rest
         self._rest = both_sides(rest)
         if rest:
             self.rest_slot = slot
@@ -147,13 +147,21 @@ class CompiledRule:
 
     def index_column(self, records: TransactionColumns) -> list[Key]:
         """The indexed key of each; only for a unique rule, whose one unique condition makes it."""
-        (condition,) = self._indexed_conditions
-        field = condition.source_field if records.side == SOURCE else condition.target_field
-        values = records.field(field)
-        form = form_of(condition, records.side)
-        if form is None:
-            return values
-        return [None if value is None else form(value) for value in values]
+        return key_column(self._indexed_conditions, records)
+
+    def key_columns(self, records: TransactionColumns) -> list[Sequence[Key]]:
+        """`keys` of each record, one list a place."""
+        indexed = self._indexed_conditions
+        columns: list[Sequence[Key]] = [
+            key_column(indexed, records) if indexed else [""] * len(records)
+        ]
+        if self._rest is not None:
+            columns.append(key_column(self._rest_conditions, records))
+        columns += [form_column(text.condition, records) for text in self.texts]
+        if self.value_slot is not None:
+            columns.append(list(map(self._value, records)))
+        columns += [span.measure_all(records) for _, span in self.spans]
+        return columns
 
     @property
     def key_readers(self) -> tuple[KeyOf, KeyOf] | None:

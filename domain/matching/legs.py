@@ -35,6 +35,8 @@ class Leg(msgspec.Struct, gc=False, eq=False):
         due: The second of event time its next look is planned for, 0 if none; `FIRST_LOOK` while
             nobody has worked the second of its first look out.
         suggestions: Ids of the suggestions it stands in.
+        met: Something may have been decided about another leg with this one in sight, under a rule
+            without a key; a leg that was folded from events counts as met.
     """
 
     transaction_id: str
@@ -48,6 +50,7 @@ class Leg(msgspec.Struct, gc=False, eq=False):
     rule: int = OPEN
     due: int = 0
     suggestions: tuple[str, ...] = ()
+    met: bool = False
 
 
 class Settled(msgspec.Struct, gc=False, eq=False):

@@ -8,7 +8,7 @@ the one that gives least.
 """
 
 from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from domain.matching.compiled import CompiledRule
@@ -45,7 +45,9 @@ class Side:
                 index.add(leg)
         elif len(self.legs) > FEW and not self._rule.plain:
             self._indexed = True
-            self._numbers = self._filled(number_indexes(self._rule))
+            value = self._rule.value_of(leg)
+            assert value is not None, "a leg without a value is on no shelf"
+            self._numbers = self._filled(number_indexes(self._rule, value[0]))
 
     def discard(self, leg: Leg) -> None:
         """Take a leg off."""
@@ -141,9 +143,41 @@ class PairPool(KeyedPool):
         super().__init__(rule)
         self._rule = rule
         self._crowds: dict[Any, Crowd] = {}
+        # Without a key all stand in one crowd, whose indexes cost more to keep than a match by an
+        # earlier rule: a leg is put there once somebody asks, if it is still open then.
+        self._waits = not rule.has_key
+        self._crowd = Crowd(rule)
+        self._waiting: dict[Leg, None] = {}
 
     def add(self, leg: Leg) -> None:
         """See `Pool.add`."""
+        if self._waits and not leg.met:
+            self._waiting[leg] = None
+        else:
+            self._file(leg)
+
+    def add_all(self, legs: Sequence[Leg]) -> None:
+        """See `Pool.add_all`."""
+        if self._waits:
+            self._waiting.update(dict.fromkeys(legs))
+            return
+        slot, crowds = self._slot, self._crowds
+        put = self.sides[legs[0].side].setdefault
+        for leg in legs:
+            key = leg.keys[slot]
+            if key is not None and (key in crowds or put(key, leg) is not leg):
+                self._file(leg)
+
+    def _file_waiting(self) -> None:
+        if self._waiting:
+            for leg in self._waiting:
+                self._file(leg)
+            self._waiting.clear()
+
+    def _file(self, leg: Leg) -> None:
+        if self._waits:
+            self._crowd.add(leg)
+            return
         super().add(leg)
         key = leg.keys[self._slot]
         crowd = self._crowds.get(key)
@@ -159,6 +193,12 @@ class PairPool(KeyedPool):
 
     def discard(self, leg: Leg) -> None:
         """See `Pool.discard`."""
+        if leg in self._waiting:
+            del self._waiting[leg]
+            return
+        if self._waits:
+            self._crowd.discard(leg)
+            return
         super().discard(leg)
         if not self._crowds:
             return
@@ -169,12 +209,17 @@ class PairPool(KeyedPool):
             if key not in self.sides[0] and key not in self.sides[1]:
                 del self._crowds[key]
 
+    def _crowd_of(self, key: Any) -> Crowd | None:
+        return self._crowd if self._waits else self._crowds.get(key)
+
     def partners(self, leg: Leg) -> list[Leg]:
         """The legs that `leg` is a candidate with."""
+        self._file_waiting()
         return list(self._partners(leg))
 
     def _partners(self, leg: Leg) -> Iterator[Leg]:
-        crowd = self._crowds.get(leg.keys[self._slot])
+        """Its partners among those who do not wait."""
+        crowd = self._crowd_of(leg.keys[self._slot])
         if crowd is None:
             near: Iterable[Leg] = super().fellows(leg)
         else:
@@ -188,7 +233,7 @@ class PairPool(KeyedPool):
     def place(self, leg: Leg) -> Hashable:
         """See `Pool.place`."""
         key = leg.keys[self._slot]
-        if key is None:
+        if key is None or (self._waits and not leg.met):
             return None
         # All of one value pair with all, else everyone has partners of their own.
         together = self._rule.plain and not self._rule.refused
@@ -199,15 +244,21 @@ class PairPool(KeyedPool):
         key = leg.keys[self._slot]
         if key is None:
             return None
-        crowd = self._crowds.get(key)
+        self._file_waiting()
+        crowd = self._crowd_of(key)
         if crowd is None:
-            return Found(key, *self.bucket(key))
-        if not self._rule.plain:
-            return self._connected(leg, known)
-        shelf, place = crowd.shelf(leg), crowd.place_of(leg)
-        if shelf is None or not all(shelf.legs):
-            return None
-        return Found((key, place), list(shelf.legs[0]), list(shelf.legs[1]))
+            found = Found(key, *self.bucket(key))
+        elif not self._rule.plain:
+            found = self._connected(leg, known)
+        else:
+            shelf, place = crowd.shelf(leg), crowd.place_of(leg)
+            if shelf is None or not all(shelf.legs):
+                return None
+            found = Found((key, place), list(shelf.legs[0]), list(shelf.legs[1]))
+        if self._waits:
+            for one in (*found.sources, *found.targets):
+                one.met = True
+        return found
 
     def _connected(self, leg: Leg, known: Mapping[Leg, Found]) -> Found:
         """Candidates chain: a partner's partners belong to the set, and so on."""
@@ -244,10 +295,11 @@ class PairPool(KeyedPool):
         key = gone.keys[self._slot]
         if key is None:
             return ()
-        crowd = self._crowds.get(key)
+        # Nothing has been decided about those who still wait, and a look at them is planned.
+        crowd = self._crowd_of(key)
         together = self._rule.plain and not self._rule.refused
         if crowd is None or not together or self._rule.policy == "lowest_id":
-            return self.partners(gone)
+            return list(self._partners(gone))
         shelf = crowd.shelf(gone)
         # All pair with all: either two are left, who are now a match, or nothing changes.
         if shelf is None or len(shelf.legs[0]) != 1 or len(shelf.legs[1]) != 1:

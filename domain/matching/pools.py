@@ -5,7 +5,7 @@ open. A pool also keeps *rivals*: legs that a later rule has matched, which stil
 rule asks whether a set is ambiguous or a group whole (`CompiledRule.remembers_rivals`).
 """
 
-from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from domain.matching.compiled import CompiledRule
@@ -43,6 +43,9 @@ class Pool(Protocol):
 
     def add(self, leg: Leg) -> None:
         """Let `leg` be found."""
+
+    def add_all(self, legs: Sequence[Leg]) -> None:
+        """Let legs of one side be found."""
 
     def discard(self, leg: Leg) -> None:
         """Let `leg` be found no longer."""
@@ -90,6 +93,11 @@ class KeyedPool:
         else:
             assert isinstance(found, Leg)
             side[key] = {found: None, leg: None}
+
+    def add_all(self, legs: Sequence[Leg]) -> None:
+        """See `Pool.add_all`."""
+        for leg in legs:
+            self.add(leg)
 
     def discard(self, leg: Leg) -> None:
         """See `Pool.discard`."""

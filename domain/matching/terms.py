@@ -20,10 +20,12 @@ class Terms:
         rules: In order.
         pools: Where legs wait to be found, by rule.
         looks: Ages, in microseconds, at which a leg is looked at.
+        recalls: What is filed now was decided upon before: it is folded from what was recorded.
     """
 
     def __init__(self, definition: Definition) -> None:
         self.pools: list[Pool] = []
+        self.recalls = False
         self.use(definition)
 
     def use(self, definition: Definition) -> None:
@@ -54,6 +56,11 @@ class Terms:
         for rule in self.rules:
             keys += rule.keys(transaction, transaction.side)
         return tuple(keys)
+
+    def key_rows(self, records: TransactionColumns) -> list[tuple[Any, ...]]:
+        """What the rules look each of these up by, see `keys_of`."""
+        columns = [column for rule in self.rules for column in rule.key_columns(records)]
+        return list(zip(*columns, strict=True))
 
     def event_time(self, transaction: Transaction) -> int:
         """Microseconds since the epoch; a bare date is the end of its day in our zone."""
@@ -86,4 +93,5 @@ class Terms:
             self.event_time(transaction),
             self.keys_of(transaction),
             transaction.packed,
+            met=self.recalls,
         )
