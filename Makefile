@@ -9,7 +9,7 @@ CODE := domain connectors projections flows api deploy tests
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test browser-test check format lint types imports bench lock clean
+.PHONY: help install demo test browser-test check format lint types imports bench bench-match lock clean
 
 help:
 	@echo "make install        the virtual environment .venv with the settler command"
@@ -18,6 +18,7 @@ help:
 	@echo "make browser-test   the tests of the live page in headless Chromium"
 	@echo "make check          format, lint, types, imports"
 	@echo "make bench          the pipeline benchmark; ARGS=\"--json\""
+	@echo "make bench-match    the matching benchmark, beside reconcile-py and Polars, which it installs"
 	@echo "make lock           constraints.txt anew, from the versions in pyproject.toml"
 	@echo "make clean          removes .venv and every cache"
 
@@ -80,6 +81,11 @@ imports: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/settler bench pipeline $(ARGS)
+
+# The peers are no part of the environment: they are installed here, for this alone.
+bench-match: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' && \
+	$(BIN)/settler bench match $(ARGS)
 
 lock: $(STAMP)
 	@$(BIN)/python deploy/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt

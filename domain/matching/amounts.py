@@ -73,7 +73,9 @@ def _between(least: int, most: int) -> Limits:
     def reach(units: int, side: int) -> tuple[int, int]:
         return (units + least, units + most) if side == 0 else (units - most, units - least)
 
-    return Limits(lambda source, target: least <= target - source <= most, reach, max(most - least + 1, 1))
+    return Limits(
+        lambda source, target: least <= target - source <= most, reach, max(most - least + 1, 1)
+    )
 
 
 def _percent_test(rule: AmountRule, share: int, whole: int) -> AmountTest:

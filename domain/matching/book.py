@@ -365,8 +365,7 @@ class Book(Terms):
             for place, keys in enumerate(closed.spent):
                 pool = self.pools[place // 2]
                 if isinstance(pool, UniquePool):
-                    for key in keys:
-                        pool.forget(place % 2, key, self.known[place % 2])
+                    pool.forget(place % 2, keys, self.known[place % 2])
             for leg in closed.rivals:
                 for rival_pool in self._rival_pools(leg):
                     rival_pool.discard(leg)

@@ -211,12 +211,17 @@ class UniquePool(KeyedPool):
         found = self.sides[side].get(key)
         return found if isinstance(found, str) else None
 
-    def forget(self, side: int, key: Any, known: Container[str]) -> None:
-        """Let a spent value be new again, once who used it up is remembered no longer."""
-        holder = self.sides[side].get(key)
-        if type(holder) is str and holder not in known:
-            self.free(side, key, holder)
-            self._aside.pop((side, key), None)
+    def forget(self, side: int, keys: Iterable[Any], known: Container[str]) -> None:
+        """Let spent values be new again, once who used them up is remembered no longer."""
+        here = self.sides[side]
+        for key in keys:
+            holder = here.get(key)
+            if type(holder) is str and holder not in known:
+                if self._behind or self._aside:
+                    self.free(side, key, holder)
+                    self._aside.pop((side, key), None)
+                else:
+                    del here[key]
 
     def set_aside(self, side: int, key: Any, transaction_id: str) -> None:
         """Note a duplicate, which is not found here any more."""

@@ -34,12 +34,9 @@ class Terms:
         self.rules: list[CompiledRule] = compile_rules(definition)
         self.pools = [make_pool(rule) for rule in self.rules]
         self._rules_and_pools = list(zip(self.rules, self.pools, strict=True))
-        readers = [rule.key_readers for rule in self.rules]
-        # Where every rule has one place, keys are a plain sequence of reads.
-        self._readers: tuple[list[KeyOf], list[KeyOf]] | None = (
-            ([one[0] for one in readers if one], [one[1] for one in readers if one])
-            if all(readers)
-            else None
+        self._readers: tuple[list[KeyOf], list[KeyOf]] = (
+            [read for rule in self.rules for read in rule.readers(0)],
+            [read for rule in self.rules for read in rule.readers(1)],
         )
         self.calendar = Calendar(definition.time_zone)
         settles = {rule.settle_us for rule in self.rules if not rule.immediate}
@@ -47,15 +44,10 @@ class Terms:
 
     def keys_of(self, transaction: Transaction) -> tuple[Any, ...]:
         """What the rules look this transaction up by."""
-        if self._readers is not None:
-            readers = self._readers[transaction.side]
-            if len(readers) == 1:
-                return (readers[0](transaction),)
-            return tuple([read(transaction) for read in readers])
-        keys: list[Any] = []
-        for rule in self.rules:
-            keys += rule.keys(transaction, transaction.side)
-        return tuple(keys)
+        readers = self._readers[transaction.side]
+        if len(readers) == 1:
+            return (readers[0](transaction),)
+        return tuple([read(transaction) for read in readers])
 
     def key_rows(self, records: TransactionColumns) -> list[tuple[Any, ...]]:
         """What the rules look each of these up by, see `keys_of`."""
