@@ -7,14 +7,17 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := domain connectors projections flows api deploy tests
 ARGS ?=
+CASES ?= 20000
+SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test browser-test check format lint types imports bench bench-match lock clean
+.PHONY: help install demo test reference browser-test check format lint types imports bench bench-match lock clean
 
 help:
 	@echo "make install        the virtual environment .venv with the settler command"
 	@echo "make demo           the whole product on generated data; ARGS=\"--headless\" ends by itself"
 	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it"
+	@echo "make reference      the engine against the slow, obvious one; CASES=20000 SEED=0"
 	@echo "make browser-test   the tests of the live page in headless Chromium"
 	@echo "make check          format, lint, types, imports"
 	@echo "make bench          the pipeline benchmark; ARGS=\"--json\""
@@ -57,6 +60,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -m "not browser" $(ARGS)
+
+reference: $(STAMP)
+	@$(BIN)/python -m tests.unit.domain.comparison --cases $(CASES) --seed $(SEED)
 
 browser-test: $(STAMP)
 	@browser=""; for name in chromium chromium-browser google-chrome headless_shell; do \
