@@ -8,7 +8,7 @@ from domain.matching.compiled import CompiledRule, compile_rules
 from domain.matching.keys import KeyOf
 from domain.matching.legs import Leg
 from domain.matching.pair_pool import make_pool
-from domain.matching.pools import Pool
+from domain.matching.pools import Pool, UniquePool
 from domain.transaction_columns import TransactionColumns
 from domain.transactions import Transaction, unpack_transaction
 
@@ -87,3 +87,11 @@ class Terms:
             transaction.packed,
             met=self.recalls,
         )
+
+    def no_longer_aside(self, side: int, packed: bytes) -> Leg:
+        """Note a duplicate no longer, under no value it brought; its leg is not filed."""
+        leg = self.leg_of(self.unpack(packed))
+        for rule, pool in self._rules_and_pools:
+            if isinstance(pool, UniquePool):
+                pool.drop_aside(side, leg.keys[rule.slot], leg.transaction_id)
+        return leg

@@ -52,13 +52,24 @@ WIDE, THREE, FOUR = "wide", "KWD", "UYW"
 
 
 @dataclass(frozen=True)
+class Step:
+    """What arrives together, perhaps after a restart."""
+
+    chunk: tuple[Transaction, ...]
+    restart: str | None
+    caught_up: bool
+
+
+@dataclass(frozen=True)
 class World:
-    """What is given, and the seed of the ways it arrives."""
+    """What is given, and the seed of the ways it arrives; with `steps`, the one way it does."""
 
     seed: int
     definition: Definition
     transactions: tuple[Transaction, ...]
     few: int
+    order: int | None = None
+    steps: tuple[Step, ...] = ()
 
 
 class Disagreement(Exception):
@@ -191,10 +202,12 @@ def in_flavour(fields: dict[str, object], flavour: str | None) -> dict[str, obje
 # -- ways to arrive --
 
 
-def arrangement(world: World, order: int) -> list[list[Transaction]]:
-    """The chunks of one way to arrive, redeliveries included."""
+def arrangement(world: World, order: int) -> list[Step]:
+    """The steps of one way to arrive, redeliveries and restarts included."""
+    if world.steps:
+        return list(world.steps)
     if order == 0:
-        return [list(world.transactions)]
+        return [Step(world.transactions, None, caught_up=False)]
     rng = random.Random(world.seed * 4 + order)
     arriving = list(world.transactions)
     if world.definition.window.lateness_us == NEVER:
@@ -202,32 +215,34 @@ def arrangement(world: World, order: int) -> list[list[Transaction]]:
     else:
         behind = {id(one): rng.randint(0, 15) * MINUTE for one in arriving}
         arriving.sort(key=lambda one: one.occurred_at + behind[id(one)])
-    chunks: list[list[Transaction]] = []
+    steps: list[Step] = []
     while arriving:
         size = rng.randint(1, 4)
         chunk, arriving = arriving[:size], arriving[size:]
-        if chunks and rng.random() < 0.2:
-            chunk.append(rng.choice(chunks[-1]))
-        chunks.append(chunk)
-    return chunks
+        if steps and rng.random() < 0.2:
+            chunk.append(rng.choice(steps[-1].chunk))
+        restart = rng.choice([None, None, None, "from its snapshot", "from its log"])
+        steps.append(Step(tuple(chunk), restart, caught_up=rng.random() < 0.8))
+    return steps
 
 
 class Player:
     """One run of the engine, restarted now and then."""
 
-    def __init__(self, world: World, order: int) -> None:
-        self.definition = world.definition
-        self.state = Reconciliation(self.definition)
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.state = Reconciliation(definition)
         self.ledger = Ledger()
-        self._rng = random.Random(world.seed * 4 + order + 1_000_003)
-        self._restarts = order > 0
         self._log: list[tuple[list, list]] = []
 
-    def take(self, chunk: list[Transaction]) -> None:
-        if self._restarts and self._rng.random() < 0.4:
-            self._restart()
-        caught_up = self._restarts and self._rng.random() < 0.8
-        self._note(self.state.advance(Chunk(chunk, caught_up=caught_up)))
+    def take(self, step: Step) -> None:
+        if step.restart == "from its snapshot":
+            self.state = restore(snapshot(self.state))
+        elif step.restart == "from its log":
+            self.state = Reconciliation(self.definition)
+            for events, journal in self._log:
+                self.state.evolve_all(events, journal)
+        self._note(self.state.advance(Chunk(list(step.chunk), caught_up=step.caught_up)))
 
     def finish(self) -> None:
         self._note(self.state.finish())
@@ -235,15 +250,6 @@ class Player:
     def _note(self, decision) -> None:
         self._log.append((decision.events, decision.journal))
         self.ledger.read(decision.events, self.definition)
-
-    def _restart(self) -> None:
-        if self._rng.random() < 0.5:
-            self.state = restore(snapshot(self.state))
-            return
-        folded = Reconciliation(self.definition)
-        for events, journal in self._log:
-            folded.evolve_all(events, journal)
-        self.state = folded
 
     def outcome(self) -> reference.Outcome:
         return reference.Outcome(
@@ -261,12 +267,12 @@ def check(world: World, order: int) -> bool:
         Disagreement: It was, and does not.
     """
     expected = reference.run(world.definition, reference.standing(list(world.transactions)))
-    player = Player(world, order)
+    player = Player(world.definition)
     kept, arrived, made_before = True, [], set()
     try:
-        for chunk in arrangement(world, order):
-            arrived += chunk
-            player.take(chunk)
+        for step in arrangement(world, order):
+            arrived += step.chunk
+            player.take(step)
             made = player.ledger.confirmed
             # Whatever is final has to stand in what all that has come so far gives.
             if kept and (made or made_before):
@@ -301,7 +307,7 @@ def disagreement(world: World) -> tuple[int, str] | None:
     """The first way to arrive that ends otherwise than promised, and how."""
     before, pair_pool.FEW = pair_pool.FEW, world.few
     try:
-        for order in range(len(ORDERS)):
+        for order in range(len(ORDERS)) if world.order is None else (world.order,):
             try:
                 check(world, order)
             except Disagreement as problem:
@@ -316,7 +322,10 @@ def disagreement(world: World) -> tuple[int, str] | None:
 
 def shrunk(world: World) -> World:
     """The smallest world near this one that disagrees, too."""
-    smaller = next((one for one in simpler(world) if disagreement(one)), None)
+    found = disagreement(world)
+    assert found is not None, "the world agrees"
+    steps = arrangement(world, found[0])
+    smaller: World | None = replace(world, order=found[0], steps=tuple(steps))
     while smaller is not None:
         world = smaller
         smaller = next((one for one in simpler(world) if disagreement(one)), None)
@@ -324,15 +333,29 @@ def shrunk(world: World) -> World:
 
 
 def simpler(world: World) -> Iterator[World]:
-    for place in range(len(world.transactions)):
-        rest = world.transactions[:place] + world.transactions[place + 1 :]
-        yield replace(world, transactions=rest)
+    for gone in world.transactions:
+        rest = tuple(one for one in world.transactions if one is not gone)
+        steps = (
+            replace(step, chunk=tuple(one for one in step.chunk if one is not gone))
+            for step in world.steps
+        )
+        yield replace(world, transactions=rest, steps=tuple(steps))
+    for place, step in enumerate(world.steps):
+        before, after = world.steps[:place], world.steps[place + 1 :]
+        if not step.chunk:
+            yield replace(world, steps=before + after)
+        if step.restart:
+            yield replace(world, steps=(*before, replace(step, restart=None), *after))
+        if step.caught_up:
+            yield replace(world, steps=(*before, replace(step, caught_up=False), *after))
     for rules in simpler_rules(world.definition.rules):
         try:
             definition = written(replace(world.definition, rules=rules))
         except DefinitionInvalid:
             continue
-        yield replace(world, definition=definition)
+        # What parsing fills in again is not simpler.
+        if definition.rules != world.definition.rules:
+            yield replace(world, definition=definition)
 
 
 def simpler_rules(rules: tuple[Rule, ...]) -> Iterator[tuple[Rule, ...]]:
@@ -367,8 +390,11 @@ def told(world: World) -> str:
         f"window: {json.dumps(plain['window'], default=str)}, zone {world.definition.time_zone}",
         *(f"rule: {json.dumps(rule, default=str)}" for rule in plain["rules"]),
     ]
-    for number, chunk in enumerate(arrangement(world, order)):
-        lines += [f"chunk {number}: {shown(one)}" for one in chunk]
+    for number, step in enumerate(arrangement(world, order)):
+        if step.restart:
+            lines.append(f"restart {step.restart}")
+        lines.append(f"step {number}" + ", all that waits is read" * step.caught_up)
+        lines += [f"  {shown(one)}" for one in step.chunk]
     return "\n".join(lines)
 
 
