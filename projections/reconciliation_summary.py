@@ -30,8 +30,8 @@ from domain.events import (
     TransactionsAccepted,
     TransactionSuperseded,
     WatermarkAdvanced,
+    match_id_of,
 )
-from domain.identity import match_id
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from projections import suggested
 from projections.copy_text import instant, storable
@@ -174,7 +174,7 @@ def _add_event(ledger: Ledger, key: Key, summary: Summary, event: Event) -> None
         summary.name = storable(name) if isinstance(name, str) else key[1]
         summary.definition_version = event.definition_version
     elif isinstance(event, MatchSuggested):
-        identity = match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms)
+        identity = match_id_of(*key, event)
         ledger.suggestions.append(suggested.Step(*key, identity, event))
     elif isinstance(event, MatchSuperseded | MatchRejected):
         ledger.suggestions.append(suggested.Step(*key, event.match_id, event))
@@ -201,7 +201,7 @@ def _add_by_people(
         total.matched_minor += sign * sum_minor
     if isinstance(event, MatchConfirmed) and event.suggestion_id is not None:
         # It has the suggestion's id when it is all of it; else another event ends that.
-        identity = match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms)
+        identity = match_id_of(*key, event)
         ledger.suggestions.append(suggested.Step(*key, identity, event))
 
 
