@@ -90,7 +90,8 @@ bench: $(STAMP)
 
 # The peers are no part of the environment: they are installed here, for this alone.
 bench-match: $(STAMP)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' && \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[bench]' && \
 	$(BIN)/settler bench match $(ARGS)
 
 lock: $(STAMP)

@@ -192,7 +192,7 @@ def in_flavour(fields: dict[str, object], flavour: str | None) -> dict[str, obje
     """The same record with amounts near 18 digits, or in another currency."""
     amount = Decimal(str(fields["amount"]))
     if flavour == WIDE and fields["currency"] != "JPY":
-        most = Decimal(10) ** 16 - 20
+        most = Decimal(10) ** 16 - 10**6  # sums of sums stay far below a million
         fields["amount"] = str(most + amount if amount > 0 else amount - most)
     elif flavour in (THREE, FOUR) and fields["currency"] == "EUR":
         fields |= {"currency": flavour, "amount": f"{amount + Decimal('0.005')}"}
