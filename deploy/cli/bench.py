@@ -1,6 +1,7 @@
 """`settler bench NAME`: how fast, how late, how large, each beside its peers in the same run."""
 
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ QUICK_OPEN = 10_000
 QUICK_SECONDS = 2.0
 QUICK_CLIENTS = 20
 QUICK_CASE_SECONDS = 1.0
+QUICK_SEARCHES = 10
 BUSY = 0.5
 
 
@@ -52,9 +54,7 @@ def pipeline(
     plan = Plan(transactions, open_transactions, latency_seconds)
     if quick:
         plan = Plan(QUICK_TRANSACTIONS, min(open_transactions, QUICK_OPEN), QUICK_SECONDS)
-    load_average = os.getloadavg()[0]
-    if load_average > BUSY:
-        say(f"bench: the machine is busy already (load {load_average:.1f}); distrust the figures")
+    load_average = _load_average()
     measuring = PipelineBench(plan, lambda text: say(f"bench: {text}"))
     done = []
     memory: dict[str, float] = {}
@@ -103,9 +103,7 @@ def api(
     if quick:
         plan = Plan(min(clients, QUICK_CLIENTS), QUICK_CASE_SECONDS)
         idle_seconds = QUICK_SECONDS
-    load_average = os.getloadavg()[0]
-    if load_average > BUSY:
-        say(f"bench: the machine is busy already (load {load_average:.1f}); distrust the figures")
+    load_average = _load_average()
     measuring = ApiBench(plan)
     done = []
     held: dict[str, float] = {}
@@ -121,6 +119,54 @@ def api(
         print_json(figures)
     else:
         print("\n".join(lines(figures)))
+
+
+@bench.command("match")
+def match(
+    transactions: Annotated[int, typer.Option(min=2, help="Records of each case.")] = 400_000,
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Prints medians over them.")] = 3,
+    searches: Annotated[int, typer.Option(min=1, help="Subset searches of each kind.")] = 200,
+    quick: Annotated[bool, typer.Option(help="Small numbers: shows that it works.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the matching engine by itself, on one core, without Kafka and Postgres.
+
+    Beside it, on the same records: reconcile-py, and a join of Polars as what the machine can do.
+    They are optional, and a line says how to install them where they are missing.
+
+    Example: settler bench match --json
+    """
+    from deploy.bench import match_peers
+    from deploy.bench.match import measure, one_core, peak_mib
+    from deploy.bench.match_report import lines, summarize
+
+    missing = match_peers.missing()
+    if missing:
+        command = f"{sys.executable} -m pip install {' '.join(missing)}"
+        say(f"bench: without peers, which are not installed; to have them: {command}")
+    if quick:
+        transactions, runs, searches = QUICK_TRANSACTIONS, 1, QUICK_SEARCHES
+    pairs = transactions // 2
+    load_average = _load_average()
+    done = []
+    with one_core():
+        for number in range(runs):
+            say(f"bench: run {number + 1} of {runs}")
+            done.append(
+                measure(pairs, searches, lambda text: say(f"bench: {text}"), with_peers=not missing)
+            )
+    figures = summarize(pairs, done, peak_mib(), load_average)
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(lines(figures)))
+
+
+def _load_average() -> float:
+    load_average = os.getloadavg()[0]
+    if load_average > BUSY:
+        say(f"bench: the machine is busy already (load {load_average:.1f}); distrust the figures")
+    return load_average
 
 
 def register(app: typer.Typer) -> None:

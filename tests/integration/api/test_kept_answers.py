@@ -164,7 +164,7 @@ def test_one_read_in_one_message_sees_one_tenant_and_leaves_nothing_set(served):
             "commented",
             "from_time",
             "to_time",
-        )  # fmt: skip
+        )
     ) | {"position": POSITION_END, "limit": 10}
 
     async def body():
