@@ -14,6 +14,12 @@ _PIECES = ((DAY_US, "day"), (HOUR_US, "hour"), (MINUTE_US, "minute"), (SECOND_US
 _NAMED_MAX = 5
 
 
+def whom(command_id: str | None, user_id: str | None) -> str:
+    """Who did something, as far as it is on record: their credential, and their command."""
+    user = "" if user_id is None else f"{user_id}, "
+    return f"({user}command {command_id})"
+
+
 def plain(value: Fraction) -> str:
     """A fraction whose decimals end, written out; percentages of minor units do."""
     with localcontext(prec=100):
