@@ -35,8 +35,8 @@ from domain.explaining.shown import (
 )
 from domain.explaining.standing import Standing, concerns
 from domain.explaining.transactions import Outlook, explain_transaction
-from domain.explaining.wording import instant_text
 from domain.identity import casework_stream_id, exception_id, stream_id
+from domain.instants import instant_text
 from domain.transactions import SIDE_NAMES, Transaction, unpack_transaction
 from projections.queries import load_queries
 

@@ -16,7 +16,7 @@ from domain.explaining.members import Contents, not_found
 from domain.explaining.shown import CandidateExplanation, Evidence, ExceptionExplanation
 from domain.explaining.wording import duration_text
 from domain.matching.near_misses import CANDIDATES_MAX, FELLOWS_MAX, severity
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.money import amount_text
 from domain.transactions import SIDE_NAMES
 
 #: What every reason says where a bound, not the rules, ended the search.
@@ -92,7 +92,7 @@ def explain_exception(
         exception_id=told.exception_id,
         side=SIDE_NAMES[opening.side],
         transaction_id=opening.transaction_id,
-        amount=format_minor(opening.amount_minor, CURRENCY_DIGITS[opening.currency]),
+        amount=amount_text(opening.amount_minor, opening.currency),
         currency=opening.currency,
         category=what.category,
         severity=opening.severity,
@@ -121,7 +121,7 @@ def _why_so_severe(opening: RecordUnmatched, scene: Scene | None) -> str | None:
         return None
     thresholds = scene.definition.severity
     by_amount = severity(thresholds, opening.amount_minor, opening.currency, 0)
-    amount = format_minor(abs(opening.amount_minor), CURRENCY_DIGITS[opening.currency])
+    amount = amount_text(abs(opening.amount_minor), opening.currency)
     limits = (
         f"medium from {thresholds.medium:f}, high from {thresholds.high:f}, critical from "
         f"{thresholds.critical:f} {opening.currency}"
@@ -150,7 +150,7 @@ def _explain_candidate(
     return CandidateExplanation(
         transaction_id=candidate.transaction_id,
         side=SIDE_NAMES[candidate.side],
-        amount=format_minor(candidate.amount_minor, CURRENCY_DIGITS[candidate.currency]),
+        amount=amount_text(candidate.amount_minor, candidate.currency),
         currency=candidate.currency,
         rule=candidate.rule,
         failed=candidate.failed,

@@ -21,7 +21,7 @@ from domain.explaining.members import Contents, not_found, places_of, show_membe
 from domain.explaining.shown import DecisionShown, Evidence, MatchExplanation, PossibleMatch
 from domain.explaining.wording import counted, listed, whom
 from domain.matching.compiled import CompiledRule
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.money import CURRENCY_DIGITS, amount_text, format_minor
 from domain.transactions import SIDE_NAMES, Transaction
 
 #: Possible matches of a suggestion that are told one by one.
@@ -100,7 +100,7 @@ def explain_match(told: MatchTold, scene: Scene | None, contents: Contents) -> M
         members=[show_member(place, contents, scene, rule) for place in places[:MEMBERS_MAX]],
         source_amount=format_minor(event.source_minor, digits),
         target_amount=format_minor(event.target_minor, digits),
-        difference=format_minor(difference_of(event), CURRENCY_DIGITS[compared]),
+        difference=amount_text(difference_of(event), compared),
         currency=event.currency,
         evidence=evidence,
         possible=possible,

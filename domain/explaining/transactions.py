@@ -19,8 +19,8 @@ from domain.explaining.standing import (
     duplicate_sentence,
     story_line,
 )
-from domain.explaining.wording import duration_text, instant_text, listed
-from domain.instants import SECOND_US
+from domain.explaining.wording import duration_text, listed
+from domain.instants import SECOND_US, instant_text
 from domain.money import format_money
 from domain.transactions import SIDE_NAMES, Transaction
 
