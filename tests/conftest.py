@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 from connectors.settings import PREFIX, Settings
@@ -21,6 +22,10 @@ from deploy.embedded_postgres_server import PostgresServer
 
 TEMPLATE = "settler_template"
 NUMBERS = itertools.count(1)
+
+# How long an example takes says how busy the machine is, not whether it holds.
+hypothesis_settings.register_profile("settler", deadline=None)
+hypothesis_settings.load_profile("settler")
 
 
 @dataclass(frozen=True)
