@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from api.amounts import Amount, amount_text
 from api.errors import not_found
-from api.operations import Answer, Call, Operation
+from api.operations import Call, Operation
 from api.parameters import Side
 
 _PLACES = ("pending", "matched", "suggested", "exception", "duplicate", "superseded")
@@ -116,29 +116,17 @@ def _to_totals(row: dict[str, Any]) -> Totals:
     return Totals(side=row["side"], currency=row["currency"], **places)
 
 
-async def _show_summary(call: Call) -> Answer:
+async def _show_summary(call: Call) -> SummaryWithTotals:
     reconciliation_id = call.path("reconciliation_id")
-    services = call.services
-    # Taken before the database is read: what is then kept under it is at least as new as it says.
-    position = services.feed.position
-    name = f"summary:{reconciliation_id}"
-    if position is not None:
-        kept = await services.cache.get(call.tenant_id, name, position)
-        if kept is not None:
-            return Answer(kept)
     key = {"tenant_id": call.tenant_id, "reconciliation_id": reconciliation_id}
     if "\x00" in reconciliation_id:
         raise not_found("reconciliation", "…")
-    async with services.database.tenant(call.tenant_id, snapshot=True) as session:
+    async with call.services.database.tenant(call.tenant_id, snapshot=True) as session:
         row = await session.row("read_reconciliation", key)
         totals = await session.rows("read_totals", key)
     if row is None:
         raise not_found("reconciliation", reconciliation_id)
-    summary = SummaryWithTotals(**to_summary(row), totals=[_to_totals(total) for total in totals])
-    rendered = summary.model_dump_json().encode()
-    if position is not None:
-        await services.cache.put(call.tenant_id, name, position, rendered)
-    return Answer(rendered)
+    return SummaryWithTotals(**to_summary(row), totals=[_to_totals(total) for total in totals])
 
 
 read_summary = Operation(
@@ -151,4 +139,5 @@ read_summary = Operation(
     description="Kept for some seconds at most, and never once newer figures are known.",
     answer=SummaryWithTotals,
     errors=("not_found",),
+    kept_for="reconciliation",
 )

@@ -358,6 +358,7 @@ class Reconciliation:
     def evolve_all(self, events: list[Event], journal: list[bytes]) -> None:
         """Fold one recorded batch, whose journal holds the transactions it accepted."""
         place = 0
+        self.book.recalls = True
         for event in events:
             if isinstance(event, TransactionsAccepted):
                 count = sum(entry[2] for entry in event.counts)
@@ -366,3 +367,4 @@ class Reconciliation:
             else:
                 fold_event(self, event)
             self.version += 1
+        self.book.recalls = False

@@ -195,8 +195,10 @@ def restore(data: bytes) -> Reconciliation:
     for rule, source_ids, target_ids in stored.refusals:
         state.book.refuse(Refusal(rule, tuple(source_ids), tuple(target_ids)))
     # What is closed comes first: a value it has used up is then not filed for an open leg.
+    state.book.recalls = True
     _restore_closed(state, stored)
     _restore_open(state, stored)
+    state.book.recalls = False
     return state
 
 

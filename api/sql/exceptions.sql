@@ -2,7 +2,7 @@
 SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity, status,
        resolution, amount_minor, currency, occurred_at, rule, reason, candidates, match_id,
        assignee, definition_version, opened_at, updated_at, updated_position, version, comments,
-       resolution_reason, coalesce(first_position, position) AS first_position
+       resolution_reason
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s
   AND position < %(position)s
@@ -25,7 +25,7 @@ LIMIT %(limit)s;
 SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity, status,
        resolution, amount_minor, currency, occurred_at, rule, reason, candidates, match_id,
        assignee, definition_version, opened_at, updated_at, updated_position, version, comments,
-       resolution_reason, coalesce(first_position, position) AS first_position
+       resolution_reason
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s
   AND position > %(position)s

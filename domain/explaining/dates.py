@@ -8,7 +8,7 @@ from domain.explaining.shown import SpanShown
 from domain.explaining.wording import counted, day_text, listed
 from domain.instants import SECOND_US, instant_text
 from domain.matching.compiled import CompiledRule
-from domain.matching.dates import Span, days_of
+from domain.matching.dates import LocalDays, Span
 from domain.matching.legs import Leg
 from domain.transactions import Transaction
 
@@ -102,7 +102,7 @@ def _measured(
         sides = [_ends([instant_text(one.occurred_at) for one in side])
                  for side in (sources, targets)]  # fmt: skip
     else:
-        day = days_of(window.time_zone)
+        day = LocalDays(window.time_zone).of
         unit = "business days" if window.business else "days"
         sides = [_ends([day_text(day(one)) for one in side]) for side in (sources, targets)]
     apart = shown[0] if shown[0] == shown[1] else f"{shown[0]} to {shown[1]}"

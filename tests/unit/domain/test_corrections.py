@@ -262,6 +262,18 @@ def test_a_value_used_again_after_a_correction_is_remembered_with_its_new_day():
     assert not again.rejections
 
 
+@pytest.mark.parametrize("reference", ["A", "C"])
+def test_a_corrected_duplicate_is_a_duplicate_of_what_it_says_now_alone(reference):
+    """Its first record stays aside no more, so the value it left does not bring it back."""
+    older, first = record(0, "s1", "A"), record(0, "s2", "A", minute=1)
+    holder = record(0, "s0", "C")
+    duplicate = record(0, "s2", reference, amount="11.00", supersedes="s2", minute=2)
+    away = record(0, "s3", "B", supersedes="s1")
+    ledger, _ = run(UNIQUE, [holder], [older], [first], [duplicate, away])
+    assert ledger.duplicates == ({(0, "s2")} if reference == "C" else set())
+    assert ledger.open_cases >= {(0, "s0"), (0, "s3"), (0, "s2")}
+
+
 def _plain(one: Transaction) -> dict[str, object]:
     return {
         "tenant_id": one.tenant_id,
