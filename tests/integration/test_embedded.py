@@ -15,8 +15,8 @@ from confluent_kafka import Consumer, Producer
 
 from deploy import embedded_postgres_server
 from deploy.embedded import EmbeddedStack
+from deploy.proxy import TcpProxy
 from deploy.service import EmbeddedError, answers
-from tests.proxy import TcpProxy
 
 
 def send(bootstrap_servers: str, topic: str, *values: bytes) -> None:

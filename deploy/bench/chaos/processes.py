@@ -1,0 +1,157 @@
+"""Roles as processes that are killed, frozen and woken, and start again when they end."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from connectors.settings import PREFIX
+from deploy.children import ChildProcesses
+
+AGAIN_SECONDS = 0.2
+STOP_SECONDS = 30.0
+RUN = (sys.executable, "-m", "deploy.cli.main", "run")
+
+
+class KeptProcess:
+    """One role: whenever its process ends, another starts, as under a supervisor.
+
+    Args:
+        name: What it is called here, such as `flow-a`.
+        command: Program and arguments.
+        environment: The SETTLER_* variables it gets, and no others.
+        folder: Where its log goes.
+
+    Attributes:
+        ends: How its processes ended by themselves or by us: exit code (negative: the signal) →
+            how often.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        children: ChildProcesses,
+        folder: Path,
+    ) -> None:
+        self.name = name
+        self.ends: Counter[int] = Counter()
+        self._command = list(command)
+        plain = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        self._environment = plain | dict(environment)
+        self._children = children
+        self._log_path = folder / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._start_at = 0.0
+        self._frozen = False
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return None if self._process is None else self._process.pid
+
+    def step(self) -> None:
+        """Start it where it is due, and note that it has ended."""
+        if self._process is None:
+            if time.monotonic() >= self._start_at:
+                self._start()
+            return
+        code = self._process.poll()
+        if code is not None:
+            self._note_end(code)
+
+    def kill(self) -> None:
+        """SIGKILL; does nothing while it is down."""
+        if self._process is not None:
+            self._process.kill()
+            self._note_end(self._process.wait())
+
+    def freeze(self) -> None:
+        """SIGSTOP; does nothing while it is down."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGSTOP)
+            self._frozen = True
+
+    def wake(self) -> None:
+        """SIGCONT, if it is frozen."""
+        if self._frozen and self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+        self._frozen = False
+
+    def stop(self) -> int | None:
+        """SIGTERM and wait; returns the exit code, None when it was down."""
+        if self._process is None:
+            return None
+        self.wake()
+        self._process.terminate()
+        try:
+            code = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._note_end(code)
+        return code
+
+    def log(self) -> str:
+        """All that its processes have said."""
+        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+
+    def keep_log(self, folder: Path) -> None:
+        """Copy the log to where it outlives the run."""
+        if self._log_path.exists():
+            shutil.copy(self._log_path, folder)
+
+    def _start(self) -> None:
+        with self._log_path.open("ab") as output:
+            self._process = self._children.start(
+                self._command,
+                environment=self._environment,
+                output=output,
+            )
+
+    def _note_end(self, code: int) -> None:
+        assert self._process is not None, "only what ran can end"
+        self._children.ended(self._process)
+        self._process = None
+        self._frozen = False
+        self.ends[code] += 1
+        self._start_at = time.monotonic() + AGAIN_SECONDS
+
+
+class Keeper:
+    """Starts what ends, from a thread of its own, while others kill and freeze under its lock."""
+
+    def __init__(self, processes: Sequence[KeptProcess]) -> None:
+        self.processes = {one.name: one for one in processes}
+        self.lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def retire(self, names: Sequence[str]) -> list[int | None]:
+        """End some in order, not to start again; returns their exit codes."""
+        with self.lock:
+            retired = [self.processes.pop(name) for name in names]
+        return [one.stop() for one in retired]
+
+    def stop(self) -> list[int | None]:
+        """Let nothing start any more and end all in order; returns the exit codes."""
+        self._stopping.set()
+        self._thread.join()
+        return self.retire(list(self.processes))
+
+    def _run(self) -> None:
+        while not self._stopping.wait(0.02):
+            with self.lock:
+                for one in self.processes.values():
+                    one.step()
