@@ -55,9 +55,11 @@ def line(result: RunResult) -> str:
 
 def lines(figures: dict[str, Any]) -> list[str]:
     """Return the sums as lines for a person, and what is wrong."""
+    injections = sum(figures["injections"].values())
+    records, seconds = figures["records"], figures["seconds"]
     shown = [
-        f"{figures['seeds']} seeds, {figures['records']:,} records, "
-        f"{sum(figures['injections'].values()):,} injections, {figures['seconds']:,.0f} s",
+        f"{figures['seeds']} seeds, {records:,} records, {injections:,} injections",
+        f"{seconds:,.0f} s in all",
         "",
         *(f"{name:<18}{count:>8,}" for name, count in figures["injections"].items()),
         "",
@@ -84,8 +86,9 @@ def document(figures: dict[str, Any]) -> str:
             _HEAD,
             "## What was run",
             "",
-            f"{period}, on the embedded broker, {figures['seeds']} seeds of "
-            f"{first['seconds']:g} s at {first['records_per_second']} records a second. {verdict}",
+            f"{period}, on the embedded broker: {figures['seeds']} seeds,",
+            f"{first['seconds']:g} s each",
+            f"at {first['records_per_second']} records a second. {verdict}",
             "",
             *_table(("figure", "value"), _figures(figures)),
             "",
