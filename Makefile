@@ -9,13 +9,14 @@ CODE := domain connectors projections flows api deploy tests
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test browser-test check format lint types imports bench lock clean
+.PHONY: help install demo test browser-test chaos check format lint types imports bench lock clean
 
 help:
 	@echo "make install        the virtual environment .venv with the settler command"
 	@echo "make demo           the whole product on generated data; ARGS=\"--headless\" ends by itself"
 	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it"
 	@echo "make browser-test   the tests of the live page in headless Chromium"
+	@echo "make chaos          the real system broken on purpose; SEEDS=1-100, ARGS=\"--seconds 20\""
 	@echo "make check          format, lint, types, imports"
 	@echo "make bench          the pipeline benchmark; ARGS=\"--json\""
 	@echo "make lock           constraints.txt anew, from the versions in pyproject.toml"
@@ -63,6 +64,12 @@ browser-test: $(STAMP)
 	if [ -z "$$browser" ]; then \
 		echo "browser-test: skipped, no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)"; \
 	else $(BIN)/python -m pytest -m browser $(ARGS); fi
+
+# A long series: what data/chaos.jsonl has is not run again, and the figures go into the documentation.
+SEEDS ?= 1-20
+chaos: $(STAMP)
+	@mkdir -p data; $(BIN)/settler bench chaos --seeds $(SEEDS) --state data/chaos.jsonl --logs data/chaos-logs \
+		--document docs/chaos.md $(ARGS)
 
 check: format lint types imports
 

@@ -161,7 +161,7 @@ class Rig:
         self.now_us = NOON_US
         self.seconds = 0.0
         self.fault: Callable[[str], None] = lambda _point: None
-        self.store = MemoryStore(lambda: self.now_us, lambda point: self.fault(point))
+        self.store = MemoryStore(lambda: self.now_us, self._fault)
         self.broker = MemoryBroker(dict.fromkeys(TOPICS, 1))
         self.progress = Progress(self._ends, self._committed, HOLD_SECONDS, lambda: self.seconds)
         self.sent = 0
@@ -229,6 +229,9 @@ class Rig:
             for batch in self.store.read_batches(0, 100_000)
             for event in decode_events(batch.events, batch.format)
         ]
+
+    def _fault(self, point: str) -> None:
+        self.fault(point)
 
     def _part(self, side: int) -> MemoryPart:
         saved = self.store.load_offsets(TOPICS[side], "memory", "1").get(0)

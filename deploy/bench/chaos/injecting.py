@@ -74,6 +74,7 @@ class Injector:
             "reorder": self._load_differently,
             "rewind": self._rewind,
         }
+        assert injection.kind in ways, f"unknown kind of injection {injection.kind}"
         return lambda: ways[injection.kind](injection)
 
     def _process(self, name: str) -> KeptProcess:
@@ -83,7 +84,7 @@ class Injector:
         with self._system.keeper.lock:
             one = self._process(injection.target)
             self.done[injection.kind] += one.pid is not None
-            one.kill()
+            one.kill(injection.amount)
 
     def _freeze(self, injection: Injection) -> None:
         with self._system.keeper.lock:

@@ -34,7 +34,8 @@ WEIGHTS: Mapping[str, int] = {
 }
 #: What each kind is, for people.
 MEANINGS: Mapping[str, str] = {
-    "kill": "SIGKILL of a flow, the projector or the publisher; it starts again",
+    "kill": "SIGKILL of a flow (of a cluster also of one process), the projector or the publisher; "
+    "it starts again",
     "freeze": "SIGSTOP of one of them, SIGCONT up to 1.5 s later",
     "zombie": "SIGSTOP of the flow that holds the lease until the standby has taken over and "
     "written, then SIGCONT",
@@ -59,7 +60,8 @@ class Injection(msgspec.Struct, frozen=True):
         kind: One of `WEIGHTS`.
         target: A process, a link, a service, a table, or `flows` and `load`.
         seconds: How long it lasts at most; 0 for what is done at once.
-        amount: Seconds of delay for `slow`, records for `duplicates`, a share for `rewind`.
+        amount: Seconds of delay for `slow`, records for `duplicates`, a share for `rewind`; for
+            `kill` it picks one process of a cluster, 1 stands for all.
     """
 
     at_seconds: float
@@ -67,6 +69,11 @@ class Injection(msgspec.Struct, frozen=True):
     target: str
     seconds: float = 0.0
     amount: float = 0.0
+
+
+def flow_processes(seed: int) -> int:
+    """How many processes each flow has: every fourth seed runs clusters of two."""
+    return 2 if seed % 4 == 0 else 1
 
 
 def make_plan(
@@ -100,7 +107,7 @@ def make_plan(
 def _draw(chance: random.Random, kind: str, at: float) -> Injection:
     lasts = round(chance.uniform(0.2, OUTAGE_SECONDS_MAX), 3)
     if kind == "kill":
-        return Injection(at, kind, chance.choice(ROLES))
+        return Injection(at, kind, chance.choice(ROLES), amount=chance.choice((0.0, 0.4, 0.8, 1.0)))
     if kind == "freeze":
         return Injection(at, kind, chance.choice(ROLES), lasts)
     if kind in ("cut", "stall"):

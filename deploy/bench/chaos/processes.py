@@ -1,5 +1,6 @@
 """Roles as processes that are killed, frozen and woken, and start again when they end."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,6 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
 
 from connectors.settings import PREFIX
 from deploy.children import ChildProcesses
@@ -50,7 +53,7 @@ class KeptProcess:
         self._log_path = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._start_at = 0.0
-        self._frozen = False
+        self._stopped: list[psutil.Process] = []
 
     @property
     def pid(self) -> int | None:
@@ -67,23 +70,35 @@ class KeptProcess:
         if code is not None:
             self._note_end(code)
 
-    def kill(self) -> None:
-        """SIGKILL; does nothing while it is down."""
-        if self._process is not None:
-            self._process.kill()
+    def kill(self, share: float = 1.0) -> None:
+        """SIGKILL; does nothing while it is down.
+
+        Args:
+            share: Of a process with children, such as a cluster's supervisor: 1 kills all of them,
+                less the one that far down the list of them.
+        """
+        if self._process is None:
+            return
+        tree = self._tree()
+        victims = tree if share >= 1 else [tree[int(share * len(tree))]] if tree else []
+        # The parent first, or it would start again what is killed.
+        for one in victims:
+            _send(one, signal.SIGKILL)
+        if self._process.pid in [one.pid for one in victims]:
             self._note_end(self._process.wait())
 
     def freeze(self) -> None:
-        """SIGSTOP; does nothing while it is down."""
+        """SIGSTOP, children included; does nothing while it is down."""
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGSTOP)
-            self._frozen = True
+            self._stopped = self._tree()
+            for one in self._stopped:
+                _send(one, signal.SIGSTOP)
 
     def wake(self) -> None:
-        """SIGCONT, if it is frozen."""
-        if self._frozen and self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-        self._frozen = False
+        """SIGCONT to what is frozen."""
+        for one in self._stopped:
+            _send(one, signal.SIGCONT)
+        self._stopped = []
 
     def stop(self) -> int | None:
         """SIGTERM and wait; returns the exit code, None when it was down."""
@@ -108,6 +123,14 @@ class KeptProcess:
         if self._log_path.exists():
             shutil.copy(self._log_path, folder)
 
+    def _tree(self) -> list[psutil.Process]:
+        """The process and all it started, itself first; empty when it has just ended."""
+        try:
+            parent = psutil.Process(self._process.pid if self._process is not None else -1)
+            return [parent, *parent.children(recursive=True)]
+        except (psutil.NoSuchProcess, ValueError):
+            return []
+
     def _start(self) -> None:
         with self._log_path.open("ab") as output:
             self._process = self._children.start(
@@ -120,9 +143,15 @@ class KeptProcess:
         assert self._process is not None, "only what ran can end"
         self._children.ended(self._process)
         self._process = None
-        self._frozen = False
+        self.wake()
         self.ends[code] += 1
         self._start_at = time.monotonic() + AGAIN_SECONDS
+
+
+def _send(process: psutil.Process, signal_number: signal.Signals) -> None:
+    # By psutil's own handle, which knows a process apart from a later one with its number.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(signal_number)
 
 
 class Keeper:

@@ -105,7 +105,16 @@ def document(figures: dict[str, Any]) -> str:
             "## Each seed",
             "",
             *_table(
-                ("seed", "records", "injections", "killed", "fenced", "recovery s", "wrong"),
+                (
+                    "seed",
+                    "flow processes",
+                    "records",
+                    "injections",
+                    "killed",
+                    "fenced",
+                    "recovery s",
+                    "wrong",
+                ),
                 [_row(one) for one in runs],
             ),
             "",
@@ -160,6 +169,7 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
     wrong = "; ".join(run["verdict"]["words"]) or ("" if run["holds"] else "did not end in order")
     return (
         str(run["seed"]),
+        str(run["flow_processes"]),
         f"{run['landed']:,}",
         str(sum(run["injections"].values())),
         str(run["ends"].get("killed", 0)),

@@ -13,9 +13,10 @@ from connectors.synthetic.facts import Facts
 from deploy.bench.chaos.injecting import Injector, plain
 from deploy.bench.chaos.judging import Verdict, events_behind, judge, landed
 from deploy.bench.chaos.load import ChaosLoad
-from deploy.bench.chaos.plan import FLOWS, Injection, make_plan
+from deploy.bench.chaos.plan import FLOWS, Injection, flow_processes, make_plan
 from deploy.bench.chaos.processes import KeptProcess
-from deploy.bench.chaos.system import COMMANDS, ChaosSystem, Commands
+from deploy.bench.chaos.system import ChaosSystem, Commands
+from deploy.bench.chaos.system import commands as settler_commands
 from deploy.verdict import differences
 
 SETTLE_SECONDS = 240.0
@@ -52,6 +53,7 @@ class RunResult(msgspec.Struct):
 
     seed: int
     settings: RunSettings
+    flow_processes: int
     began_at: str
     records: int
     sent_again: int
@@ -77,7 +79,7 @@ def run_seed(
     say: Say,
     *,
     plan: Sequence[Injection] | None = None,
-    commands: Commands = COMMANDS,
+    commands: Commands | None = None,
     logs: Path | None = None,
     settle_seconds: float = SETTLE_SECONDS,
 ) -> RunResult:
@@ -86,7 +88,7 @@ def run_seed(
     Args:
         say: Told what is being done.
         plan: What to inject; default what the seed says.
-        commands: What runs each role.
+        commands: What runs each role; default `settler run`, in as many processes as the seed says.
         logs: Where the logs go if it does not hold; None: nowhere.
         settle_seconds: How long the system may take to come to the truth.
 
@@ -96,7 +98,8 @@ def run_seed(
     if plan is None:
         plan = make_plan(seed, settings.seconds)
     began, began_at = time.monotonic(), datetime.now(UTC)
-    system = ChaosSystem(commands)
+    processes = flow_processes(seed)
+    system = ChaosSystem(commands or settler_commands(processes))
     with system.running():
         load = ChaosLoad(seed, settings.records_per_second, settings.seconds, system.kafka_config)
         system.define(load.definitions())
@@ -115,8 +118,8 @@ def run_seed(
         truth = load.expected(topics)
         _settle(system, truth, healed + settle_seconds)
         recovered = time.monotonic() - healed
-        processes = list(system.keeper.processes.values())
-        ends = _ends(processes)
+        roles = list(system.keeper.processes.values())
+        ends = _ends(roles)
         codes = system.keeper.retire(FLOWS)
         # What the flows wrote when they ended is to be shown and published too.
         _settle(system, truth, time.monotonic() + min(settle_seconds, _SHOWN_SECONDS))
@@ -127,6 +130,7 @@ def run_seed(
         result = RunResult(
             seed=seed,
             settings=settings,
+            flow_processes=processes,
             began_at=began_at.isoformat(timespec="seconds"),
             records=load.records,
             sent_again=load.sent_again,
@@ -141,7 +145,7 @@ def run_seed(
             plan=plain(plan),
         )
         if logs is not None and not result.holds:
-            _keep_logs(processes, logs / f"seed-{seed}")
+            _keep_logs(roles, logs / f"seed-{seed}")
     return result
 
 

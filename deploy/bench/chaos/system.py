@@ -27,7 +27,12 @@ _POLL_SECONDS = 0.05
 
 #: Role (`flow`, `projections`, `publish`) → the command that runs it.
 Commands = Mapping[str, Sequence[str]]
-COMMANDS: Commands = {role: (*RUN, role) for role in ("flow", "projections", "publish")}
+
+
+def commands(flow_processes: int = 1) -> Commands:
+    """The commands of `settler run`, with a flow that is a cluster of so many processes."""
+    own = {role: (*RUN, role) for role in ("flow", "projections", "publish")}
+    return own | {"flow": (*own["flow"], "--processes", str(flow_processes))}
 
 
 class ChaosFailed(SettlerError):
@@ -47,7 +52,7 @@ class ChaosSystem:
         links: Every line between two parts, by name; `kafka` is that of all to the broker.
     """
 
-    def __init__(self, commands: Commands = COMMANDS) -> None:
+    def __init__(self, commands: Commands) -> None:
         # Its topics come once the broker's proxy knows the port behind it.
         self.stack = EmbeddedStack(valkey=False, topic_prefix=None, partitions=PARTITIONS)
         self.topic_prefix = "settler"
