@@ -20,6 +20,7 @@ from connectors.postgres.store_memory import MemoryStore
 from domain.definition_plain import definition_to_plain
 from domain.events import CommandRefused, TransactionsAccepted, decode_events
 from domain.transactions import unpack_transaction
+from flows import windows
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.storing import Snapshot
 from flows.surroundings import Surroundings
@@ -254,6 +255,21 @@ def events_of(world):
 @pytest.mark.parametrize("block", range(20))
 def test_any_weather_ends_in_the_same_result(block):
     play_seeds(range(block * 15, block * 15 + 15))
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_it_does_with_a_snapshot_after_every_other_record(block, monkeypatch):
+    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_MIN", 2)
+    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_SIZES", 0)
+    taken = Counter()
+    save = MemoryStore.save_snapshot
+
+    def counted(store, *arguments):
+        taken[save(store, *arguments)] += 1
+
+    monkeypatch.setattr(MemoryStore, "save_snapshot", counted)
+    play_seeds(range(block * 15, block * 15 + 15))
+    assert taken[True] > 15
 
 
 def play_seeds(seeds):
