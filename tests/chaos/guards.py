@@ -6,9 +6,9 @@ import pytest
 
 from connectors.postgres import lease, store_writer, writing
 from connectors.postgres.store_memory import MemoryStore
+from flows import windows
 from flows.progress import Progress
 from flows.storing import Writer
-from flows.windows import MatchWindow
 
 Remove = Callable[[pytest.MonkeyPatch], None]
 
@@ -52,14 +52,14 @@ def no_version_check(patch: pytest.MonkeyPatch) -> None:
 
 def no_offset_filter(patch: pytest.MonkeyPatch) -> None:
     """A stream takes in what it has taken in before."""
-    hold = MatchWindow._hold
+    hold = windows.MatchWindow._hold
 
     def forgetting(window, **options):
         state = hold(window, **options)
         window._next_offset = Forgetful()
         return state
 
-    patch.setattr(MatchWindow, "_hold", forgetting)
+    patch.setattr(windows.MatchWindow, "_hold", forgetting)
 
 
 def checkpoint_before_commit(patch: pytest.MonkeyPatch) -> None:
@@ -83,6 +83,12 @@ def no_hold_while_behind(patch: pytest.MonkeyPatch) -> None:
     """The flow believes that it has caught up."""
     patch.setattr(Progress, "caught_up", lambda _: True)
     patch.setattr(Progress, "behind_us", lambda _: 0)
+
+
+def snapshots_all_the_time(patch: pytest.MonkeyPatch) -> None:
+    """No guard: a flow that recovers from snapshots after a hundred records, not after 200,000."""
+    patch.setattr(windows, "_SNAPSHOT_AFTER_MIN", 100)
+    patch.setattr(windows, "_SNAPSHOT_AFTER_SIZES", 0)
 
 
 def _without(patch: pytest.MonkeyPatch, condition: bytes) -> None:

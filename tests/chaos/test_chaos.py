@@ -19,9 +19,21 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
 pytestmark = pytest.mark.chaos
 
 
+def changed(how):
+    """The command of a flow changed as `guards` says."""
+    return (sys.executable, "-m", "tests.chaos.mutant", how, "flow")
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_seed_ends_in_the_truth(seed, tmp_path):
-    result = run_seed(seed, RunSettings(SECONDS, 300), print, logs=tmp_path)
+    flow = changed("snapshots_all_the_time")
+    result = run_seed(
+        seed,
+        RunSettings(SECONDS, 300),
+        print,
+        commands=commands() | {"flow": flow},
+        logs=tmp_path,
+    )
     assert result.verdict.holds, result.verdict.words
     assert result.stopped_in_order, f"a role did not end with 0; logs in {tmp_path}"
     assert sum(result.injections.values()) > 0
@@ -29,13 +41,12 @@ def test_a_seed_ends_in_the_truth(seed, tmp_path):
 
 
 def test_a_system_without_its_offset_filter_is_found_out():
-    mutant = (sys.executable, "-m", "tests.chaos.mutant", "no_offset_filter", "flow")
     result = run_seed(
         1,
         RunSettings(4.0, 200),
         print,
         plan=[Injection(2.0, "rewind", "flows", amount=0.2)],
-        commands=commands() | {"flow": mutant},
+        commands=commands() | {"flow": changed("no_offset_filter")},
         settle_seconds=5.0,
     )
     assert result.injections == {"rewind": 1}

@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from connectors.postgres.reading import read_head
 from connectors.synthetic.facts import Facts
 from deploy.bench.chaos.injecting import Injector, plain
 from deploy.bench.chaos.judging import Verdict, events_behind, judge, landed
@@ -104,29 +105,9 @@ def run_seed(
         load = ChaosLoad(seed, settings.records_per_second, settings.seconds, system.kafka_config)
         system.define(load.definitions())
         say(f"seed {seed}: {load.records:,} records, {len(plan)} injections")
-        injector = Injector(system, load)
-        load.start(system.topic_prefix)
-        try:
-            injector.run(plan)
-            system.heal()
-            load.finish()
-        finally:
-            load.stop()
-        healed = time.monotonic()
-        system.define(load.definitions(after=True))
-        topics = landed(system.kafka_config, system.topic_prefix)
-        truth = load.expected(topics)
-        _settle(system, truth, healed + settle_seconds)
-        recovered = time.monotonic() - healed
+        injections = _break_under_load(system, load, plan)
         roles = list(system.keeper.processes.values())
-        ends = _ends(roles)
-        codes = system.keeper.retire(FLOWS)
-        # What the flows wrote when they ended is to be shown and published too.
-        _settle(system, truth, time.monotonic() + min(settle_seconds, _SHOWN_SECONDS))
-        codes += system.keeper.stop()
-        with system.operator() as conn:
-            verdict = judge(conn, truth, system.kafka_config, system.topic_prefix)
-            head = conn.execute("SELECT position FROM log_head").fetchone()
+        ended = _end(system, load, settle_seconds)
         result = RunResult(
             seed=seed,
             settings=settings,
@@ -134,19 +115,63 @@ def run_seed(
             began_at=began_at.isoformat(timespec="seconds"),
             records=load.records,
             sent_again=load.sent_again,
-            landed=topics.total(),
-            events=int(head[0]) if head is not None else 0,
-            injections=dict(sorted(injector.done.items())),
-            ends=ends,
-            recovery_seconds=round(recovered, 1),
+            landed=ended.landed,
+            events=ended.events,
+            injections=dict(sorted(injections.items())),
+            ends=ended.ends,
+            recovery_seconds=round(ended.recovery_seconds, 1),
             seconds=round(time.monotonic() - began, 1),
-            stopped_in_order=all(code in (0, None) for code in codes),
-            verdict=verdict,
+            stopped_in_order=ended.stopped_in_order,
+            verdict=ended.verdict,
             plan=plain(plan),
         )
         if logs is not None and not result.holds:
             _keep_logs(roles, logs / f"seed-{seed}")
     return result
+
+
+def _break_under_load(
+    system: ChaosSystem, load: ChaosLoad, plan: Sequence[Injection]
+) -> Counter[str]:
+    """Send the load while the plan is carried out; returns what took effect, all of it healed."""
+    injector = Injector(system, load)
+    load.start(system.topic_prefix)
+    try:
+        injector.run(plan)
+        system.heal()
+        load.finish()
+    finally:
+        load.stop()
+    return injector.done
+
+
+class _End(NamedTuple):
+    landed: int
+    events: int
+    ends: dict[str, int]
+    recovery_seconds: float
+    stopped_in_order: bool
+    verdict: Verdict
+
+
+def _end(system: ChaosSystem, load: ChaosLoad, settle_seconds: float) -> _End:
+    """Let all waits run out, wait for the truth, end the roles in order, and judge."""
+    healed = time.monotonic()
+    system.define(load.definitions(after=True))
+    topics = landed(system.kafka_config, system.topic_prefix)
+    truth = load.expected(topics)
+    _settle(system, truth, healed + settle_seconds)
+    recovered = time.monotonic() - healed
+    ends = _ends(list(system.keeper.processes.values()))
+    codes = system.keeper.retire(FLOWS)
+    # What the flows wrote when they ended is to be shown and published too.
+    _settle(system, truth, time.monotonic() + min(settle_seconds, _SHOWN_SECONDS))
+    codes += system.keeper.stop()
+    with system.operator() as conn:
+        verdict = judge(conn, truth, system.kafka_config, system.topic_prefix)
+        head = read_head(conn)
+    in_order = all(code in (0, None) for code in codes)
+    return _End(topics.total(), head, ends, recovered, in_order, verdict)
 
 
 def _settle(system: ChaosSystem, truth: Facts, deadline: float) -> None:
