@@ -1,12 +1,16 @@
 """Seeds as they are given, results as they are remembered, figures as they are shown."""
 
+import json
+
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from deploy.bench.chaos import report, series
 from deploy.bench.chaos.judging import Verdict
 from deploy.bench.chaos.run import RunResult, RunSettings
 from deploy.bench.chaos.series import SeedsInvalid, parse_seeds, read_state, run_series
+from deploy.cli.main import app
 
 SETTINGS = RunSettings(20.0, 300)
 
@@ -114,3 +118,19 @@ def test_the_figures_say_what_held_and_what_did_not(runs, tmp_path):
     assert "Not everything held" in page
     assert "missing match: a\\|b |" in page
     assert msgspec.json.decode(msgspec.json.encode(figures)) == figures
+
+
+def test_the_command_writes_its_document_and_says_by_its_exit_code_what_came_of_it(runs, tmp_path):
+    def run(*seeds_and_more):
+        document = tmp_path / "chaos.md"
+        arguments = ["bench", "chaos", "--json", "--document", str(document), "--seeds"]
+        done = CliRunner().invoke(app, [*arguments, *seeds_and_more])
+        return done.exit_code, json.loads(done.stdout), document.read_text()
+
+    code, figures, page = run("1-2")
+    assert (code, figures["seeds"], figures["holds"]) == (0, 2, True)
+    assert "Everything held." in page
+    code, figures, page = run("1-3", "--state", str(tmp_path / "state.jsonl"))
+    assert (code, figures["seeds_that_do_not_hold"]) == (1, [3])
+    assert "Not everything held" in page
+    assert len(read_state(tmp_path / "state.jsonl")) == 3

@@ -31,7 +31,8 @@ class Injector:
     """Carries out the injections of one plan, in the calling thread.
 
     Attributes:
-        done: Injections that took effect, by kind; a zombie counts once its successor has written.
+        done: Injections that took effect, by kind; a zombie counts once its successor has claimed a
+            stream.
     """
 
     def __init__(self, system: ChaosSystem, load: ChaosLoad) -> None:
@@ -91,21 +92,21 @@ class Injector:
             one = self._process(injection.target)
             self.done[injection.kind] += one.pid is not None
             one.freeze()
-        self._at(self._now() + injection.seconds, lambda: self._wake(one))
+        self._at(_end_of(injection), lambda: self._wake(one))
 
     def _wake(self, one: KeptProcess) -> None:
         with self._system.keeper.lock:
             one.wake()
 
     def _zombie(self, injection: Injection) -> None:
-        """Freeze the leader; what follows looks again and again for its successor's writing."""
+        """Freeze the leader; what follows looks again and again for its successor's claim."""
         leader = self._system.leading_flow()
         if leader is None:
             return
         with self._system.keeper.lock:
             leader.freeze()
         fences = self._fences()
-        until = self._now() + injection.seconds
+        until = _end_of(injection)
         self._at(self._now(), lambda: self._await_successor(leader, fences, until))
 
     def _await_successor(self, leader: KeptProcess, fences: int, until: float) -> None:
@@ -137,7 +138,7 @@ class Injector:
         else:
             link.slow(injection.amount)
         self.done[injection.kind] += 1
-        self._at(self._now() + injection.seconds, link.restore)
+        self._at(_end_of(injection), link.restore)
 
     def _postgres(self, injection: Injection) -> None:
         postgres = self._system.stack.postgres
@@ -152,16 +153,13 @@ class Injector:
         broker = self._system.stack.broker
         broker.pause()
         self.done[injection.kind] += 1
-        self._at(self._now() + injection.seconds, broker.resume)
+        self._at(_end_of(injection), broker.resume)
 
     def _disk_full(self, injection: Injection) -> None:
         table = sql.Identifier(injection.target)
         self._as_owner(_SQL["refuse_inserts"], table)
         self.done[injection.kind] += 1
-        self._at(
-            self._now() + injection.seconds,
-            lambda: self._as_owner(_SQL["accept_inserts"], table),
-        )
+        self._at(_end_of(injection), lambda: self._as_owner(_SQL["accept_inserts"], table))
 
     def _load_differently(self, injection: Injection) -> None:
         if injection.kind == "duplicates":
@@ -181,6 +179,12 @@ class Injector:
     def _as_owner(self, query: bytes, table: sql.Identifier) -> None:
         with connect_as_owner(self._system.url) as connection:
             connection.execute(sql.SQL(query.decode()).format(table=table))
+
+
+def _end_of(injection: Injection) -> float:
+    # As planned, not counted from now: on a machine that stands still for a while everything is
+    # late, and still an injection ends before the next one of its target begins.
+    return injection.at_seconds + injection.seconds
 
 
 def plain(plan: Sequence[Injection]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from connectors.synthetic.scenarios import Message
 from connectors.synthetic.topics import LoadProducer
 from connectors.synthetic.workload import BLOCK_US, Workload, ending_before
 from deploy.bench.chaos.plan import OUTAGE_SECONDS_MAX
+from domain.errors import SettlerError
 
 HOLD_SECONDS = 1.5
 """SETTLER_HOLD_SECONDS of the flows: how far partitions may be read apart without a hold."""
@@ -188,8 +189,10 @@ class ChaosLoad:
                 self._producer.wait(min(left, 0.05))
 
 
-class RecordsLost(AssertionError):
+class RecordsLost(SettlerError):
     """The topics do not hold what was sent, so nothing can be said about who reads them."""
+
+    code = "chaos.records_lost"
 
 
 def _mixed(messages: list[Message], chance: random.Random) -> list[Message]:

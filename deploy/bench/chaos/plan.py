@@ -37,8 +37,8 @@ MEANINGS: Mapping[str, str] = {
     "kill": "SIGKILL of a flow (of a cluster also of one process), the projector or the publisher; "
     "it starts again",
     "freeze": "SIGSTOP of one of them, SIGCONT up to 1.5 s later",
-    "zombie": "SIGSTOP of the flow that holds the lease until the standby has taken over and "
-    "written, then SIGCONT",
+    "zombie": "SIGSTOP of the flow that holds the lease until the standby has taken a "
+    "stream over, then SIGCONT",
     "cut": "a connection to Postgres or Kafka dropped and refused for up to 1.5 s",
     "stall": "the same connection kept open with nothing coming through",
     "slow": "every piece of data on it held back for 5 to 100 ms, each way",
