@@ -35,7 +35,7 @@ def test_a_seed_ends_in_the_truth(seed, tmp_path):
         logs=tmp_path,
     )
     assert result.verdict.holds, result.verdict.words
-    assert result.stopped_in_order, f"a role did not end with 0; logs in {tmp_path}"
+    assert result.stopped_in_order, f"a role did not end in order; logs in {tmp_path}"
     assert sum(result.injections.values()) > 0
     assert result.landed >= result.records > 0
 

@@ -101,10 +101,14 @@ class KeptProcess:
         self._stopped = []
 
     def stop(self) -> int | None:
-        """SIGTERM and wait; returns the exit code, None when it was down."""
+        """SIGTERM and wait; returns the exit code, None when it was down already."""
         if self._process is None:
             return None
         self.wake()
+        ended_by_itself = self._process.poll()
+        if ended_by_itself is not None:
+            self._note_end(ended_by_itself)
+            return None
         self._process.terminate()
         try:
             code = self._process.wait(STOP_SECONDS)

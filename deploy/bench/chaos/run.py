@@ -26,6 +26,8 @@ _SHOWN_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
 _FENCED_EXIT = 3
 _KILLED = -9
+# Told to end while it finds out that another has its lease, or before it could listen to that.
+_IN_ORDER = (0, None, _FENCED_EXIT, -15)
 
 Say = Callable[[str], None]
 
@@ -49,7 +51,8 @@ class RunResult(msgspec.Struct):
             lease or a stream), `other`.
         recovery_seconds: From the last record and the last injection to the truth.
         seconds: Of the whole run, with starting and judging.
-        stopped_in_order: Whether every role ended with 0 when told to.
+        stopped_in_order: Whether every role ended as it should, and in time, when told to; no part
+            of the verdict.
     """
 
     seed: int
@@ -71,7 +74,7 @@ class RunResult(msgspec.Struct):
     @property
     def holds(self) -> bool:
         """Whether nothing was found wrong."""
-        return self.verdict.holds and self.stopped_in_order
+        return self.verdict.holds
 
 
 def run_seed(
@@ -125,7 +128,7 @@ def run_seed(
             verdict=ended.verdict,
             plan=plain(plan),
         )
-        if logs is not None and not result.holds:
+        if logs is not None and not (result.holds and result.stopped_in_order):
             _keep_logs(roles, logs / f"seed-{seed}")
     return result
 
@@ -170,7 +173,7 @@ def _end(system: ChaosSystem, load: ChaosLoad, settle_seconds: float) -> _End:
     with system.operator() as conn:
         verdict = judge(conn, truth, system.kafka_config, system.topic_prefix)
         head = read_head(conn)
-    in_order = all(code in (0, None) for code in codes)
+    in_order = all(code in _IN_ORDER for code in codes)
     return _End(topics.total(), head, ends, recovered, in_order, verdict)
 
 
