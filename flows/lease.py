@@ -63,8 +63,9 @@ class Lease:
                 self._lost(RuntimeError(f"the lease {self._name} is another's by now"))
 
     def release(self) -> None:
-        """Let a standby take over at once."""
+        """Let a standby take over at once; for good."""
         self._released.set()
         if self._keeper is not None:
             self._keeper.join()
         self._store.release_lease(self._name, self._holder)
+        self._store.close()

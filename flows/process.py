@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors.kafka import TopicIdentity, TopicPart, describe_topic
 from connectors.postgres.checkpoints import SourceCheckpoint
-from connectors.postgres.connections import connect, url_of
+from connectors.postgres.connections import WaitInterrupted, connect, url_of
 from connectors.postgres.store import PostgresStore
 from connectors.postgres.streams import due_streams
 from connectors.settings import Settings
@@ -110,9 +110,14 @@ class FlowProcess:
 
     # -- lease --
 
-    def hold_lease(self) -> None:
-        """Stand by until the lease is ours, then keep it from a thread of its own."""
-        self._lease.hold()
+    def hold_lease(self) -> bool:
+        """Stand by until the lease is ours, then keep it; False when told to stop before."""
+        try:
+            self._lease.hold()
+        except WaitInterrupted as exc:
+            log.info("flow.stopped", problem=str(exc))
+            return False
+        return True
 
     def release_lease(self) -> None:
         """Let a standby take over at once."""

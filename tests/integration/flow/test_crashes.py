@@ -82,3 +82,15 @@ def test_a_second_flow_stands_by_and_takes_over(database, environment, settings,
             eventually(60, "the truth", lambda: not differences(conn, load.facts))
             assert gaps_of(conn) == []
     holds(environment)
+
+
+def test_told_to_stop_while_it_stands_by_a_flow_ends_in_order(database, environment, tmp_path):
+    with database.connect(autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO leases (name, holder, acquired_at, expires_at) "
+            "VALUES ('flow', 'another', now(), now() + interval '1 hour')"
+        )
+    standby = Role(environment, tmp_path / "standby.log", "flow")
+    with standby.running():
+        eventually(20, "it stands by", lambda: "lease.standby" in standby.log())
+        assert standby.stop() == 0, standby.log()[-2000:]
