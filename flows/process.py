@@ -110,10 +110,18 @@ class FlowProcess:
 
     # -- lease --
 
-    def hold_lease(self) -> bool:
-        """Stand by until the lease is ours, then keep it; False when told to stop before."""
+    def hold_lease(self, index: int) -> bool:
+        """Stand by until the lease is ours, then keep it; False when told to stop before.
+
+        Args:
+            index: Process 0 of a cluster holds the lease for all. The others wait for that before
+                they look for their peers: connecting to them cannot be interrupted.
+        """
         try:
-            self._lease.hold()
+            if index == 0:
+                self._lease.hold()
+            elif self._settings.lease_holder is not None:
+                self._lease.await_holder()
         except WaitInterrupted as exc:
             log.info("flow.stopped", problem=str(exc))
             return False
