@@ -361,7 +361,7 @@ class Reconciliation:
         self.book.recalls = True
         for event in events:
             if isinstance(event, TransactionsAccepted):
-                count = sum(entry[2] for entry in event.counts)
+                count = event.count
                 fold_accepted(self, journal[place : place + count])
                 place += count
             else:

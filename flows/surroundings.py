@@ -80,9 +80,4 @@ def rebuild(claim: Claim) -> Reconciliation | None:
 
 def _accepted_by(events: list[Event]) -> int:
     """How many transactions of the journal these events speak of."""
-    return sum(
-        count
-        for event in events
-        if isinstance(event, TransactionsAccepted)
-        for _side, _currency, count, _sum_minor in event.counts
-    )
+    return sum(event.count for event in events if isinstance(event, TransactionsAccepted))

@@ -114,7 +114,7 @@ class Backtest:
             match event:
                 case TransactionsAccepted():
                     self._settle()
-                    count = sum(entry[2] for entry in event.counts)
+                    count = event.count
                     self._accept(journal[place : place + count])
                     place += count
                 case WatermarkAdvanced():

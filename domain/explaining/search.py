@@ -43,7 +43,7 @@ class ReadBatch(NamedTuple):
             if position >= until_position:
                 return
             if isinstance(event, TransactionsAccepted):
-                count = sum(entry[2] for entry in event.counts)
+                count = event.count
                 for packed in self.journal[place : place + count]:
                     yield position, packed
                 place += count

@@ -210,7 +210,7 @@ class StreamAudit:
         self, event: TransactionsAccepted, transactions: list[Transaction], place: int
     ) -> int:
         """Read a chunk's entry; returns how far into the batch's journal that leads."""
-        stop = place + sum(count for _, _, count, _ in event.counts)
+        stop = place + event.count
         chunk = transactions[place:stop]
         sums = self._ledger.accounts.accept(chunk)
         self._check_counts(event, sums)
