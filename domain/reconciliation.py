@@ -21,6 +21,7 @@ from domain.events import (
     WatermarkAdvanced,
 )
 from domain.folding import fold_accepted, fold_event
+from domain.freezing.frozen import Frozen
 from domain.identity import stream_id
 from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book
@@ -91,6 +92,7 @@ class Reconciliation:
         paused: Records are accepted and nothing is decided.
         commands: Ids of those decided lately.
         runs: Ranges that somebody wants to see reconciled as a whole.
+        frozen: What is not in memory; whoever freezes thaws what an input may touch before it.
     """
 
     def __init__(self, definition: Definition, definition_version: int = 1) -> None:
@@ -106,6 +108,7 @@ class Reconciliation:
         self.commands: dict[str, None] = {}
         self.book = Book(definition)
         self.runs = Runs()
+        self.frozen = Frozen()
         self.recorded_watermark_us: int | None = None
 
     @property
@@ -159,12 +162,7 @@ class Reconciliation:
             self.last_input_us = tick.now_us
         if not tick.caught_up:
             return Decision([])
-        instant = self._time_by_input()
-        window = self.definition.window
-        if tick.now_us - self.last_input_us >= window.idle_us:
-            by_clock = tick.now_us - window.lateness_us
-            instant = by_clock if instant is None else max(instant, by_clock)
-        events = self._let_time_pass(instant)
+        events = self._let_time_pass(self.time_by_clock(tick))
         self.version += len(events)
         return Decision(events)
 
@@ -266,7 +264,14 @@ class Reconciliation:
 
     def wake_us(self, now_us: int) -> int | None:
         """The clock at which a tick may decide something without new input; None if never."""
-        dues = [] if self.paused else [self.book.due.first_us(), self.runs.next_look_us()]
+        frozen = self.frozen.first_due()
+        dues = [
+            self.book.due.first_us(),
+            None if frozen is None else frozen * SECOND_US,
+            self.runs.next_look_us(),
+        ]
+        if self.paused:
+            return None
         due_us = min((one for one in dues if one is not None), default=None)
         if due_us is None:
             return None
@@ -286,6 +291,7 @@ class Reconciliation:
 
     def _look_at_all(self, settling: Settling) -> None:
         """Look at every open leg, for rules that do not wait now and for the others in time."""
+        assert not self.frozen.has_legs, "every open leg is thawed before all are looked at"
         immediate = any(rule.immediate for rule in self.book.rules)
         for leg in self.open_legs():
             # A look at one leg may match others or set them aside as duplicates.
@@ -310,10 +316,24 @@ class Reconciliation:
                 self.newest[side] = instant
 
     def _time_by_input(self) -> int | None:
-        source, target = self.newest
+        return self.time_by(self.newest)
+
+    def time_by(self, newest: list[int | None]) -> int | None:
+        """Event time once these are the newest of each side."""
+        source, target = newest
         if source is None or target is None:
             return None
         return min(source, target) - self.definition.window.lateness_us
+
+    def time_by_clock(self, tick: Tick) -> int | None:
+        """Event time at a tick."""
+        instant = self._time_by_input()
+        window = self.definition.window
+        since = tick.now_us if self.last_input_us is None else self.last_input_us
+        if tick.now_us - since < window.idle_us:
+            return instant
+        by_clock = tick.now_us - window.lateness_us
+        return by_clock if instant is None else max(instant, by_clock)
 
     def _let_time_pass(self, instant_us: int | None) -> list[Event]:
         """Move event time to `instant_us`, if that is ahead, and decide what is due."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from domain.commands import CancelRun, CannotBeDone, RetryRun, StartRun
+from domain.commands import CancelRun, CannotBeDone, RetryRun, RunCommand, StartRun
 from domain.events import Event
 from domain.instants import DAY_US, SECOND_US, InstantInvalid, parse_occurred_at
 from domain.matching.book import Book
@@ -83,6 +83,27 @@ class Runs:
     def release(self, from_us: int | None) -> None:
         """Let go of a range from there on when event time is recorded next."""
         self.released_us = earlier(self.released_us, from_us)
+
+    def held_days(self) -> list[tuple[int, int]]:
+        """First and last days of event time that the running ones may count."""
+        return [days_between(run.from_us, run.to_us) for run in self.running.values()]
+
+    def days_of(self, run_id: str) -> list[tuple[int, int]]:
+        """The days a run may count; none of one that is not known."""
+        run = self.by_id.get(run_id)
+        return [] if run is None else [days_between(run.from_us, run.to_us)]
+
+    def days_asked(self, command: RunCommand, book: Book) -> list[tuple[int, int]]:
+        """The days that the run may count which a command begins, if it begins one."""
+        if isinstance(command, RetryRun):
+            return self.days_of(command.run_id)
+        if isinstance(command, StartRun):
+            try:
+                begin, end = _bound(command.from_, "from", book), _bound(command.to, "to", book)
+            except CannotBeDone:
+                return []
+            return [days_between(begin, end)]
+        return []
 
     def next_look_us(self) -> int | None:
         """The event time at which a run may be complete; None: none is running."""
@@ -199,6 +220,14 @@ class Runs:
         return [ReconciliationFailed(run_id, code, message) for run_id in self.running]
 
 
+def days_between(from_us: int, to_us: int) -> tuple[int, int]:
+    """First and last day of event time, from the epoch, that a range may count.
+
+    What was closed under another time zone stands a day beside where it would now.
+    """
+    return from_us // DAY_US - 2, to_us // DAY_US + 2
+
+
 def _bound(text: str, name: str, book: Book) -> int:
     """Read a bound of a range; a bare date is the begin of that day in the definition's zone."""
     try:
@@ -252,8 +281,8 @@ def _ids_of(book: Book, run: Run, side: int) -> set[str]:
     """Ids of what is open, and of what was closed on a day that may be of the range."""
     ids = {one for one, known in book.known[side].items() if type(known) is Leg}
     book.closed.spread(book.pools[0])
-    # What was closed under another time zone stands a day beside where it would now.
-    for day in range(run.from_us // DAY_US - 2, run.to_us // DAY_US + 3):
+    first, last = days_between(run.from_us, run.to_us)
+    for day in range(first, last + 1):
         closed = book.closed.days.get(day)
         if closed is not None:
             ids.update(closed.ids[side])

@@ -3,7 +3,8 @@
 Format 2 is a MessagePack array in the order of `_Snapshot`. Open legs and the members of matches
 are their packed transactions and what matching has made of them; everything that follows from
 these is built again. Format 1 kept too little of what was closed to undo it; such a snapshot is
-passed over, and the stream folded from its start.
+passed over, and the stream folded from its start. Format 3 is format 2 of a state part of which is
+frozen: it names the blocks that are to be read beside it.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import msgspec
 
 from domain.definition_parsing import parse_definition
 from domain.events import Compared
+from domain.freezing.frozen import Block
 from domain.matching.due import SECOND_US
 from domain.matching.legs import Leg, Settled, Suggestion, Superseded
 from domain.matching.pools import UniquePool
@@ -20,8 +22,12 @@ from domain.matching.refusals import Refusal
 from domain.reconciliation import Reconciliation
 from domain.runs import Run
 
-#: Written now; `restore` reads this one and says so of any other.
+#: Written of a state that is all in memory, and of one that is not: a release that knows of no
+#: blocks must not take the one for the other.
 FORMAT = 2
+FORMAT_FROZEN = 3
+#: What `restore` reads; it says so of any other.
+READABLE = (FORMAT, FORMAT_FROZEN)
 
 # A closed transaction: the place of its match in `_Snapshot.matches`; its packed content when it
 # is a duplicate; who corrected it and what had come under its id.
@@ -60,6 +66,9 @@ class _Snapshot(msgspec.Struct, array_like=True):
     # run id and run; and where the ranges begin that are to be let go of
     runs: list[tuple[str, Run]] = []
     released_us: int | None = None
+    # the day ids are kept from, and what is frozen
+    kept_from: int | None = None
+    blocks: list[Block] = []
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -71,14 +80,19 @@ _decoder = msgspec.msgpack.Decoder(_Snapshot)
 _head_decoder = msgspec.msgpack.Decoder(_Head)
 
 
+def format_of(state: Reconciliation) -> int:
+    """The format that `snapshot` writes a state in."""
+    return FORMAT_FROZEN if state.frozen.blocks else FORMAT
+
+
 def snapshot(state: Reconciliation) -> bytes:
-    """Write the state down; costs time in proportion to what is open and remembered."""
+    """Write the state down; costs time in proportion to what of it is in memory."""
     book = state.book
     legs = [leg for known in book.known for leg in known.values() if isinstance(leg, Leg)]
     matches, closed = _write_closed(state)
     return _encoder.encode(
         _Snapshot(
-            FORMAT,
+            format_of(state),
             state.definition.raw,
             state.definition_version,
             state.version,
@@ -120,6 +134,8 @@ def snapshot(state: Reconciliation) -> bytes:
             [{one: list(contents) for one, contents in side.items()} for side in book.replaced],
             list(state.runs.by_id.items()),
             state.runs.released_us,
+            book.kept_from,
+            list(state.frozen.blocks.values()),
         )
     )
 
@@ -174,13 +190,15 @@ def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
 def restore(data: bytes) -> Reconciliation:
     """Build the state back that `snapshot` wrote.
 
+    What is frozen stays so: `Frozen.index` still lacks the fingerprints of `Frozen.blocks`.
+
     Raises:
         ValueError: A format this release does not know.
     """
     written = _head_decoder.decode(data).format
-    if written != FORMAT:
+    if written not in READABLE:
         raise ValueError(
-            f"snapshot has format {written}, this release reads {FORMAT}; "
+            f"snapshot has format {written}, this release reads {FORMAT} and {FORMAT_FROZEN}; "
             "delete it to fold the stream from its start, or run the release that wrote it"
         )
     stored = _decoder.decode(data)
@@ -199,6 +217,9 @@ def restore(data: bytes) -> Reconciliation:
     _restore_closed(state, stored)
     _restore_open(state, stored)
     state.book.recalls = False
+    if stored.kept_from is not None:
+        state.book.kept_from = stored.kept_from
+    state.frozen.restore(stored.blocks)
     return state
 
 

@@ -163,3 +163,23 @@ def decode_redriven(letters: Iterable[StoredDeadLetter]) -> list[tuple[str, Arri
         )
         decoded.append((arrivals.stream_id, arrivals))
     return decoded
+
+
+def from_offset(arrivals: Arrivals, first: int) -> Arrivals:
+    """What of these records the stream has not taken in yet."""
+    kept = [
+        (one, raw)
+        for one, raw in zip(arrivals.transactions, arrivals.raws, strict=True)
+        if one.offset >= first
+    ]
+    return Arrivals(
+        arrivals.stream_id,
+        arrivals.topic,
+        arrivals.partition,
+        first,
+        arrivals.next_offset,
+        [one for one, _ in kept],
+        [raw for _, raw in kept],
+        [one for one in arrivals.rejections if one.offset >= first],
+        arrivals.traceparent,
+    )

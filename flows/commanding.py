@@ -6,6 +6,8 @@ from connectors.postgres.inbox import Command
 from connectors.postgres.records import CommandOutcome
 from domain.commands import CannotBeDone, parse_command
 from domain.events import Event, MatchConfirmed, MatchRejected, MatchReversed, match_id_of
+from domain.freezing.frozen import Touched
+from domain.freezing.touching import by_command
 from domain.reconciliation import Decision, Reconciliation
 from domain.run_events import ReconciliationCancelled, ReconciliationRetried, ReconciliationStarted
 
@@ -19,6 +21,14 @@ def decide_command(state: Reconciliation, command: Command) -> tuple[Decision, C
         return refuse(state, command, refusal)
     outcome = _place(state) | _named(state, decision.events)
     return decision, CommandOutcome(command.command_id, "done", outcome)
+
+
+def touched_by(state: Reconciliation, command: Command) -> Touched:
+    """What of a state's frozen part a command may touch; nothing if it means nothing."""
+    try:
+        return by_command(state, parse_command(command.command_type, command.payload))
+    except CannotBeDone:
+        return Touched()
 
 
 def refuse(

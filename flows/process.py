@@ -217,7 +217,12 @@ class FlowProcess:
         around: Surroundings | None = getattr(self._local, "around", None)
         if around is None:
             around = self._local.around = Surroundings(
-                self.store(), self.caught_up, clock_us, time.monotonic, self._behind_us
+                self.store(),
+                self.caught_up,
+                clock_us,
+                time.monotonic,
+                self._behind_us,
+                self._settings.hot_transactions,
             )
         return around
 

@@ -27,13 +27,18 @@ QUEUED = Gauge("settler_flow_write_queue_batches", "Batches decided and not yet 
 
 
 class Snapshot(msgspec.Struct, gc=False):
-    """A snapshot to be stored after the commits decided before it."""
+    """A snapshot to be stored after the commits decided before it.
+
+    `blocks` has the numbers of those its state has frozen, `newest_block` that of the newest made.
+    """
 
     stream_id: str
     version: int
     format: int
     state: bytes
     fence: int
+    blocks: list[int] = []
+    newest_block: int = 0
 
 
 #: What a window sends down: commits, letters that belong to no stream, snapshots.
@@ -173,6 +178,8 @@ class Writer:
                 snapshot.format,
                 snapshot.state,
                 snapshot.fence,
+                snapshot.blocks,
+                snapshot.newest_block,
             )
         for barrier in barriers:
             barrier.reached.set()

@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 
+from connectors.fingerprints import SortedIndex
 from connectors.postgres.journal import decode_journal
 from connectors.postgres.records import Claim
 from connectors.postgres.store import Store
 from domain.definition_parsing import parse_definition
 from domain.events import Event, ReconciliationDefined, TransactionsAccepted, decode_events
+from domain.freezing.touching import by_batch
 from domain.reconciliation import Reconciliation
 from domain.snapshots import restore
+from flows.freezing import HotLimit, freeze_excess, load_index, thaw_for
+
+#: Transactions a worker's windows hold in memory unless told: about 700 MiB of them.
+HOT_TRANSACTIONS = 1_000_000
 
 _UNKNOWN_SECONDS = 2.0
 _UNKNOWN_MAX = 10_000
@@ -23,6 +29,7 @@ class Surroundings:
         clock_us: The clock, microseconds since the epoch.
         clock: Seconds, monotonic.
         behind_us: How long ago the moment is that the flow is known to have caught up with.
+        hot_transactions: How many transactions the windows hold in memory together.
     """
 
     def __init__(
@@ -32,12 +39,14 @@ class Surroundings:
         clock_us: Callable[[], int],
         clock: Callable[[], float],
         behind_us: Callable[[], int] = lambda: 0,
+        hot_transactions: int = HOT_TRANSACTIONS,
     ) -> None:
         self.store = store
         self.caught_up = caught_up
         self.clock_us = clock_us
         self._clock = clock
         self.behind_us = behind_us
+        self.hot = HotLimit(hot_transactions)
         self._unknown: dict[str, float] = {}
 
     def is_unknown(self, stream: str) -> bool:
@@ -56,11 +65,13 @@ class Surroundings:
         self._unknown.pop(stream, None)
 
 
-def rebuild(claim: Claim) -> Reconciliation | None:
+def rebuild(claim: Claim, around: Surroundings) -> Reconciliation | None:
     """Fold a claimed stream to its state; None for a stream without any event."""
     state: Reconciliation | None = None
     if claim.snapshot is not None:
         state = restore(claim.snapshot)
+        state.frozen.index = SortedIndex()
+        load_index(state, around.store)
     for batch in claim.batches:
         events = decode_events(batch.events, batch.format)
         journal = [] if batch.journal is None else decode_journal(batch.journal)
@@ -68,12 +79,16 @@ def rebuild(claim: Claim) -> Reconciliation | None:
             first = events[0]
             assert isinstance(first, ReconciliationDefined), "a stream starts with its definition"
             state = Reconciliation(parse_definition(first.definition))
+            state.frozen.index = SortedIndex()
         elif state.version > batch.base_version:
             # The commits of a flush share a row, and the snapshot was taken between two of them.
             known = events[: state.version - batch.base_version]
             events = events[len(known) :]
             journal = journal[_accepted_by(known) :]
+        if state.frozen.blocks:
+            thaw_for(state, by_batch(state, events, journal), around.store)
         state.evolve_all(events, journal)
+        freeze_excess(state, claim.fence, around.hot, around.store)
     assert state is None or state.version == claim.version, "the fold ends at the stream's version"
     return state
 

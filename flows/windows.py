@@ -5,8 +5,8 @@ decision to `domain.reconciliation`, and words what was decided as a commit. Byt
 of ours (see docs/decisions): a window that starts again reads its stream.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -15,27 +15,33 @@ from opentelemetry import trace
 from prometheus_client import Counter, Gauge
 from typing_extensions import override
 
+from connectors.fingerprints import SortedIndex
 from connectors.postgres.inbox import Command
 from connectors.postgres.records import CommandOutcome, DeadLetter, StreamCommit
 from connectors.telemetry import context_from_metadata, trace_metadata
 from domain.commands import CannotBeDone
 from domain.definition_parsing import parse_definition
 from domain.errors import DefinitionInvalid
+from domain.freezing.frozen import Touched
+from domain.freezing.touching import by_chunk, by_definition, by_tick
 from domain.identity import stream_id
 from domain.reconciliation import Chunk, Decision, Reconciliation, Tick
-from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
-from domain.snapshots import snapshot
+from domain.snapshots import format_of, snapshot
 from domain.transactions import Rejection
-from flows.arrivals import UNKEYED, Arrivals
+from flows.arrivals import UNKEYED, Arrivals, from_offset
 from flows.commanding import (
     decide_command,
     metadata_of,
     refuse,
     refused,
+    touched_by,
     unknown_reconciliation,
 )
+from flows.freezing import freeze_excess, thaw_for
 from flows.storing import Outgoing, Snapshot
 from flows.surroundings import Surroundings, rebuild
+
+Input = TypeVar("Input")
 
 log = structlog.get_logger(__name__)
 tracer = trace.get_tracer("settler.flow")
@@ -114,7 +120,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             return None
         self._fence = claim.fence
         self._next_offset = dict(claim.next_offset)
-        self._state = rebuild(claim)
+        self._state = rebuild(claim, self._around)
         if self._state is not None:
             self._around.note_known(self._stream_id)
             log.info(
@@ -147,22 +153,22 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             if arrivals.next_offset <= seen:
                 return
             if arrivals.first_offset < seen:
-                arrivals = _from_offset(arrivals, seen)
+                arrivals = from_offset(arrivals, seen)
         now_us, caught_up = self._around.clock_us(), self._around.caught_up()
         offsets = (
             {} if arrivals.redriven else {place: (arrivals.first_offset, arrivals.next_offset)}
         )
-        base = state.version
-        decision = state.advance(
-            Chunk(
-                arrivals.transactions,
-                arrivals.raws,
-                offsets,
-                len(arrivals.rejections),
-                now_us,
-                caught_up,
-            )
+        chunk = Chunk(
+            arrivals.transactions,
+            arrivals.raws,
+            offsets,
+            len(arrivals.rejections),
+            now_us,
+            caught_up,
         )
+        self._thaw(state, by_chunk, chunk)
+        base = state.version
+        decision = state.advance(chunk)
         if not arrivals.redriven:
             self._next_offset[place] = arrivals.next_offset
         commit = self._commit(state, base, decision, now_us)
@@ -178,6 +184,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         RECORDS.labels("rejected").inc(len(commit.rejections))
         self._observe(state, now_us)
         self._since_snapshot += len(decision.journal)
+        freeze_excess(state, self._fence, self._around.hot, self._around.store)
         self._maybe_snapshot(state, out)
 
     def _unknown_reconciliation(self, arrivals: Arrivals) -> list[Outgoing]:
@@ -219,6 +226,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             return
         if command.command_id in state.commands:
             return  # decided before, and its outcome with it
+        self._thaw(state, touched_by, command)
         base = state.version
         decision, outcome = decide_command(state, command)
         out.append(self._commanded(state, base, decision, command, outcome))
@@ -234,7 +242,9 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         state = self._hold(create=(command.tenant_id, command.reconciliation_id))
         if state is None:
             state = self._state = Reconciliation(definition)
+            state.frozen.index = SortedIndex()
             self._around.note_known(self._stream_id)
+        self._thaw(state, by_definition, definition)
         base = state.version
         decision = state.define(definition, command.command_id)
         outcome = CommandOutcome(
@@ -284,10 +294,12 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         if state is None:
             return
         caught_up = self._around.caught_up()
-        base = state.version
         # Silence and the clock count only up to the moment we know to have caught up with: a
         # broker that cannot be asked may hold what ends the silence.
-        decision = state.tick(Tick(tick.now_us - self._around.behind_us(), caught_up))
+        passed = Tick(tick.now_us - self._around.behind_us(), caught_up)
+        self._thaw(state, by_tick, passed)
+        base = state.version
+        decision = state.tick(passed)
         self._observe(state, tick.now_us)
         commit = self._commit(state, base, decision, tick.now_us)
         commit.metadata = {"correlation_id": f"tick@{tick.now_us}"}
@@ -340,13 +352,31 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             EVENT_TIME_DELAY.labels(*labels).set((now_us - state.watermark_us) / 1e6)
         OPEN.labels(*labels).set(sum(map(len, state.book.known)))
 
+    def _thaw(
+        self,
+        state: Reconciliation,
+        touches: Callable[[Reconciliation, Input], Touched],
+        given: Input,
+    ) -> None:
+        """Have in memory what an input may touch, before it is decided."""
+        if state.frozen.blocks:
+            thaw_for(state, touches(state, given), self._around.store)
+
     def _maybe_snapshot(self, state: Reconciliation, out: list[Outgoing]) -> None:
         size = sum(map(len, state.book.known))
         if self._since_snapshot < max(_SNAPSHOT_AFTER_MIN, _SNAPSHOT_AFTER_SIZES * size):
             return
         self._since_snapshot = 0
         out.append(
-            Snapshot(self._stream_id, state.version, SNAPSHOT_FORMAT, snapshot(state), self._fence)
+            Snapshot(
+                self._stream_id,
+                state.version,
+                format_of(state),
+                snapshot(state),
+                self._fence,
+                state.frozen.numbers,
+                state.frozen.number(self._fence),
+            )
         )
 
 
@@ -367,24 +397,4 @@ def _letter(arrivals: Arrivals, rejection: Rejection) -> DeadLetter:
         rejection.raw,
         rejection.code,
         rejection.message,
-    )
-
-
-def _from_offset(arrivals: Arrivals, first: int) -> Arrivals:
-    """What of these records the stream has not taken in yet."""
-    kept = [
-        (one, raw)
-        for one, raw in zip(arrivals.transactions, arrivals.raws, strict=True)
-        if one.offset >= first
-    ]
-    return Arrivals(
-        arrivals.stream_id,
-        arrivals.topic,
-        arrivals.partition,
-        first,
-        arrivals.next_offset,
-        [one for one, _ in kept],
-        [raw for _, raw in kept],
-        [one for one in arrivals.rejections if one.offset >= first],
-        arrivals.traceparent,
     )

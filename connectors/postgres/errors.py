@@ -23,6 +23,19 @@ class Fenced(StoreError):
         )
 
 
+class BlocksMissing(StoreError):
+    """Part of a stream's state is neither in memory nor in the store."""
+
+    code = "store.blocks_missing"
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(
+            f"the store lacks a block of state that {stream_id} has frozen. Another flow has taken "
+            "the stream over, or rows of frozen_blocks or frozen_pages were deleted by hand: in "
+            "that case delete the stream's rows of snapshots, and it is folded from its events."
+        )
+
+
 class NotReady(StoreError):
     """The database cannot be used yet; waiting may help."""
 

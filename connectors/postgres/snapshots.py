@@ -1,5 +1,6 @@
 """Snapshots of a stream's state, so that recovery folds a tail and not a history."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg import Connection
@@ -8,6 +9,7 @@ from connectors.postgres.metrics import SNAPSHOT_BYTES
 from connectors.postgres.queries import load_queries
 
 _SQL = load_queries("snapshots")
+_FREEZING = load_queries("freezing")
 
 
 def save_snapshot(
@@ -17,8 +19,23 @@ def save_snapshot(
     snapshot_format: int,
     state: bytes,
     fence: int,
+    blocks: Sequence[int] = (),
+    newest_block: int = 0,
 ) -> bool:
     """Keep the state of a stream as of a committed version; the two newest are kept.
+
+    Blocks of frozen state that none of the stream's snapshots names go with what is dropped.
+
+    Args:
+        conn: A connection of role settler_flow, no transaction open.
+        stream_id: The stream.
+        version: The version whose state it is.
+        snapshot_format: See `domain.snapshots.format_of`.
+        state: What `domain.snapshots.snapshot` wrote.
+        fence: What this process holds the stream by.
+        blocks: Numbers of the blocks the state has frozen.
+        newest_block: Only blocks up to this number may be dropped; later ones are newer than the
+            state.
 
     Returns:
         False when it was not kept: the stream is not at that version yet, or another process has
@@ -33,9 +50,15 @@ def save_snapshot(
                 "format": snapshot_format,
                 "state": state,
                 "fence": fence,
+                "blocks": list(blocks),
             },
         )
         conn.execute(_SQL["drop_old_snapshots"], {"stream_id": stream_id})
+        if saved.rowcount:
+            conn.execute(
+                _FREEZING["drop_unnamed_blocks"],
+                {"stream_id": stream_id, "newest_block": newest_block},
+            )
     if saved.rowcount:
         SNAPSHOT_BYTES.observe(len(state))
     return saved.rowcount == 1

@@ -10,13 +10,23 @@ from typing import Any, Protocol, TypeVar
 
 from psycopg import Connection
 
-from connectors.postgres import checkpoints, dead_letters, inbox, lease, reading, snapshots, streams
+from connectors.postgres import (
+    checkpoints,
+    dead_letters,
+    freezing,
+    inbox,
+    lease,
+    reading,
+    snapshots,
+    streams,
+)
 from connectors.postgres.checkpoints import SourceCheckpoint
 from connectors.postgres.connections import TRANSIENT, keep_trying
 from connectors.postgres.dead_letters import StoredDeadLetter
 from connectors.postgres.inbox import Command, CommandState
 from connectors.postgres.records import Batch, Claim, DeadLetter, StreamCommit
 from connectors.postgres.store_writer import StoreWriter
+from domain.freezing.frozen import NewBlock
 
 T = TypeVar("T")
 
@@ -33,9 +43,27 @@ class Store(Protocol):
         """See `writing.commit_flush`; returns only once it is stored, raises `Fenced`."""
 
     def save_snapshot(
-        self, stream_id: str, version: int, snapshot_format: int, state: bytes, fence: int
+        self,
+        stream_id: str,
+        version: int,
+        snapshot_format: int,
+        state: bytes,
+        fence: int,
+        blocks: Sequence[int] = (),
+        newest_block: int = 0,
     ) -> bool:
         """See `snapshots.save_snapshot`."""
+
+    def write_blocks(self, stream_id: str, blocks: Sequence[NewBlock]) -> None:
+        """See `freezing.write_blocks`."""
+
+    def read_fingerprints(self, stream_id: str, numbers: Sequence[int]) -> dict[int, bytes]:
+        """See `freezing.read_fingerprints`."""
+
+    def read_pages(
+        self, stream_id: str, places: Sequence[tuple[int, int]]
+    ) -> dict[tuple[int, int], bytes]:
+        """See `freezing.read_pages`."""
 
     def read_batches(self, after_position: int, limit: int) -> list[Batch]:
         """See `reading.read_batches`."""
@@ -106,15 +134,39 @@ class PostgresStore:
         return self._writer.write(commits, letters)
 
     def save_snapshot(
-        self, stream_id: str, version: int, snapshot_format: int, state: bytes, fence: int
+        self,
+        stream_id: str,
+        version: int,
+        snapshot_format: int,
+        state: bytes,
+        fence: int,
+        blocks: Sequence[int] = (),
+        newest_block: int = 0,
     ) -> bool:
         """See `snapshots.save_snapshot`."""
         return self._run(
             "save a snapshot",
             lambda conn: snapshots.save_snapshot(
-                conn, stream_id, version, snapshot_format, state, fence
+                conn, stream_id, version, snapshot_format, state, fence, blocks, newest_block
             ),
         )
+
+    def write_blocks(self, stream_id: str, blocks: Sequence[NewBlock]) -> None:
+        """See `freezing.write_blocks`."""
+        self._run("freeze state", lambda conn: freezing.write_blocks(conn, stream_id, blocks))
+
+    def read_fingerprints(self, stream_id: str, numbers: Sequence[int]) -> dict[int, bytes]:
+        """See `freezing.read_fingerprints`."""
+        return self._run(
+            "read fingerprints",
+            lambda conn: freezing.read_fingerprints(conn, stream_id, numbers),
+        )
+
+    def read_pages(
+        self, stream_id: str, places: Sequence[tuple[int, int]]
+    ) -> dict[tuple[int, int], bytes]:
+        """See `freezing.read_pages`."""
+        return self._run("thaw state", lambda conn: freezing.read_pages(conn, stream_id, places))
 
     def read_batches(self, after_position: int, limit: int) -> list[Batch]:
         """See `reading.read_batches`."""

@@ -24,7 +24,8 @@ from connectors.postgres.records import (
 )
 from connectors.postgres.writing import BatchRow, StreamStep, prepare_flush
 from domain.events import FORMAT
-from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
+from domain.freezing.frozen import NewBlock
+from domain.snapshots import READABLE
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,7 +38,8 @@ class _Stream(msgspec.Struct):
     next_offset: dict[str, int] = {}
     wake_at_us: int | None = None
     definition_version: int = 0
-    snapshots: dict[int, tuple[int, bytes]] = {}
+    snapshots: dict[int, tuple[int, bytes, list[int]]] = {}
+    blocks: dict[int, NewBlock] = {}
 
 
 class MemoryStore:
@@ -47,7 +49,7 @@ class MemoryStore:
         now_us: The database's clock, microseconds since the epoch.
         fault: Called at every point where a process can die or lose its answer, with the point's
             name: `NAME:before` has changed nothing, `NAME:after` everything, with NAME one of
-            claim, write, snapshot, offsets, submit, lease. It may raise what it likes.
+            claim, write, snapshot, blocks, offsets, submit, lease. It may raise what it likes.
     """
 
     def __init__(
@@ -76,9 +78,9 @@ class MemoryStore:
         stream = self.streams[stream_id]
         stream.fence += 1
         self._fault("claim:after")
-        readable = (at for at, (of, _) in stream.snapshots.items() if of == SNAPSHOT_FORMAT)
+        readable = (at for at, (of, *_) in stream.snapshots.items() if of in READABLE)
         newest = max(readable, default=0)
-        snapshot_format, state = stream.snapshots.get(newest, (0, None))
+        snapshot_format, state, _ = stream.snapshots.get(newest, (0, None, None))
         return Claim(
             stream.version,
             stream.fence,
@@ -116,7 +118,14 @@ class MemoryStore:
         return self._head()
 
     def save_snapshot(
-        self, stream_id: str, version: int, snapshot_format: int, state: bytes, fence: int
+        self,
+        stream_id: str,
+        version: int,
+        snapshot_format: int,
+        state: bytes,
+        fence: int,
+        blocks: Sequence[int] = (),
+        newest_block: int = 0,
     ) -> bool:
         """See `snapshots.save_snapshot`."""
         self._fault("snapshot:before")
@@ -126,10 +135,37 @@ class MemoryStore:
         if version in stream.snapshots:
             return False
         kept = sorted([*stream.snapshots, version])[-2:]
-        every = stream.snapshots | {version: (snapshot_format, state)}
+        every = stream.snapshots | {version: (snapshot_format, state, list(blocks))}
         stream.snapshots = {of: every[of] for of in kept}
+        named = {number for _, _, numbers in stream.snapshots.values() for number in numbers}
+        stream.blocks = {
+            number: block
+            for number, block in stream.blocks.items()
+            if number in named or number > newest_block
+        }
         self._fault("snapshot:after")
         return True
+
+    def write_blocks(self, stream_id: str, blocks: Sequence[NewBlock]) -> None:
+        """See `freezing.write_blocks`."""
+        self._fault("blocks:before")
+        stream = self.streams[stream_id]
+        stream.blocks = {block.number: block for block in blocks} | stream.blocks
+        self._fault("blocks:after")
+
+    def read_fingerprints(self, stream_id: str, numbers: Sequence[int]) -> dict[int, bytes]:
+        """See `freezing.read_fingerprints`."""
+        blocks = self.streams[stream_id].blocks
+        return {one: blocks[one].fingerprints for one in numbers if one in blocks}
+
+    def read_pages(
+        self, stream_id: str, places: Sequence[tuple[int, int]]
+    ) -> dict[tuple[int, int], bytes]:
+        """See `freezing.read_pages`."""
+        blocks = self.streams[stream_id].blocks
+        return {
+            (block, page): blocks[block].pages[page] for block, page in places if block in blocks
+        }
 
     def read_batches(self, after_position: int, limit: int) -> list[Batch]:
         """See `reading.read_batches`."""

@@ -10,7 +10,7 @@ from connectors.postgres.metrics import CLAIM_SECONDS
 from connectors.postgres.queries import load_queries
 from connectors.postgres.reading import read_stream
 from connectors.postgres.records import Claim
-from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
+from domain.snapshots import READABLE
 
 _SQL = load_queries("streams")
 
@@ -44,7 +44,7 @@ def claim_stream(
         if held is None:
             return None
         version, fence, next_offset, definition_version = held
-        asked = key | {"version": version, "format": SNAPSHOT_FORMAT}
+        asked = key | {"version": version, "formats": list(READABLE)}
         snapshot = conn.execute(_SQL["newest_snapshot"], asked).fetchone()
         snapshot_version, snapshot_format, state = snapshot or (0, 0, None)
         batches = read_stream(conn, stream_id, snapshot_version)

@@ -26,6 +26,7 @@ from domain.matching.legs import (
     Settled,
     Suggestion,
     Superseded,
+    by_time,
     packed_members,
 )
 from domain.matching.pools import Pool, UniquePool
@@ -45,6 +46,7 @@ class Book(Terms):
         replaced: Per side: what came under an id before it was corrected under the same id.
         again: Legs whose surroundings changed, to be looked at in the same step.
         gone: (rule's number, place in its pool) → a leg that is found there no longer.
+        kept_from: Ids closed on days before this one, from the epoch, have been forgotten.
     """
 
     def __init__(self, definition: Definition) -> None:
@@ -57,7 +59,7 @@ class Book(Terms):
         self.gone: dict[tuple[int, Hashable], Leg] = {}
         self.replaced: tuple[dict[str, tuple[bytes, ...]], dict[str, tuple[bytes, ...]]] = ({}, {})
         self.closed = ClosedDays()
-        self._kept_from = -1 << 62
+        self.kept_from = -1 << 62
         super().__init__(definition)
 
     def use(self, definition: Definition) -> None:
@@ -70,14 +72,13 @@ class Book(Terms):
         super().use(definition)
         self.refusals.tell(self.rules)
         self.closed.use(len(self.rules))
-        for side in self.known:
-            for leg in side.values():
-                if isinstance(leg, Leg):
-                    transaction = self.unpack(leg.packed)
-                    leg.keys = self.keys_of(transaction)
-                    leg.occurred_at = self.event_time(transaction)
-                    for pool in self.pools:
-                        pool.add(leg)
+        legs = [leg for side in self.known for leg in side.values() if isinstance(leg, Leg)]
+        # In an order that says nothing of what was in memory, and that a snapshot keeps.
+        for leg in sorted(legs, key=by_time):
+            transaction = self.unpack(leg.packed)
+            leg.keys = self.keys_of(transaction)
+            leg.occurred_at = self.event_time(transaction)
+            self.file(leg)
 
     def take(self, transaction: Transaction) -> Leg | None:
         """File what was accepted; None for a record whose correction had come before it."""
@@ -106,7 +107,8 @@ class Book(Terms):
             self.closed.on(self.event_time(correction)).ids[correction.side].append(transaction_id)
 
     def file(self, leg: Leg) -> None:
-        """File an open leg, without planning a look."""
+        """File an open leg, without planning a look; ids stand in the order of filing."""
+        self.known[leg.side].pop(leg.transaction_id, None)
         self.known[leg.side][leg.transaction_id] = leg
         for pool in self.pools:
             pool.add(leg)
@@ -349,9 +351,9 @@ class Book(Terms):
     def forget_before(self, instant_us: int) -> None:
         """Forget ids, spent values and rivals of days that ended before `instant_us`."""
         last_day = instant_us // DAY_US
-        if not self.closed.days or last_day <= self._kept_from:
+        if not self.closed.days or last_day <= self.kept_from:
             return
-        self._kept_from = last_day
+        self.kept_from = last_day
         for closed in self.closed.take_before(last_day):
             closed.spread(self.pools[0])
             for side, ids in enumerate(closed.ids):

@@ -89,3 +89,13 @@ class GroupPool:
         """See `Pool.fellows`."""
         sides = self._sides.get(self._key(leg)) if self._rule.has_key else None
         return () if sides is None else sides[1 - leg.side]
+
+    def is_alone(self, leg: Leg) -> bool:
+        """See `Pool.is_alone`."""
+        if not self._rule.has_key:
+            return False
+        key = self._key(leg)
+        if key is None:
+            return True
+        sources, targets = self._sides[key]
+        return len(sources) + len(targets) == 1

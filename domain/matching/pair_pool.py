@@ -308,6 +308,12 @@ class PairPool(KeyedPool):
         """See `Pool.fellows`."""
         return super().fellows(leg) if self._rule.has_key else ()
 
+    def is_alone(self, leg: Leg) -> bool:
+        """See `Pool.is_alone`."""
+        if self._waits:
+            return False
+        return super().is_alone(leg) and leg.keys[self._slot] not in self.crowds
+
 
 def make_pool(rule: CompiledRule) -> Pool:
     """The pool that finds this rule's candidates."""

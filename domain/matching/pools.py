@@ -70,6 +70,12 @@ class Pool(Protocol):
     def fellows(self, leg: Leg) -> Collection[Leg]:
         """Legs of the other side with an equal key, whatever else sets them apart."""
 
+    def is_alone(self, leg: Leg) -> bool:
+        """Whether an open leg would be found by nobody but who comes with its key.
+
+        It then is the only one with its key, on both sides, or has none.
+        """
+
 
 class KeyedPool:
     """Legs by the value of a rule's equality conditions."""
@@ -135,6 +141,13 @@ class KeyedPool:
         """See `Pool.fellows`."""
         key = leg.keys[self._slot]
         return () if key is None else _entries(self.sides[1 - leg.side].get(key))
+
+    def is_alone(self, leg: Leg) -> bool:
+        """See `Pool.is_alone`."""
+        key = leg.keys[self._slot]
+        if key is None:
+            return True
+        return self.sides[leg.side].get(key) is leg and key not in self.sides[1 - leg.side]
 
     def bucket(self, key: Any) -> Bucket:
         """Both sides of one key."""
@@ -241,3 +254,16 @@ class UniquePool(KeyedPool):
     def aside(self) -> list[tuple[int, str]]:
         """Side and id of every duplicate noted."""
         return [(side, one) for (side, _), ids in self._aside.items() for one in ids]
+
+    def is_alone(self, leg: Leg) -> bool:
+        """See `Pool.is_alone`."""
+        return super().is_alone(leg) and not self.is_contested(leg.keys[self._slot])
+
+    def is_contested(self, key: Any) -> bool:
+        """Whether anybody has brought a value that was used up."""
+        places = (0, key), (1, key)
+        return any(one in self._behind or one in self._aside for one in places)
+
+    def noted_aside(self, side: int, key: Any) -> Sequence[str]:
+        """The duplicates of a value."""
+        return self._aside.get((side, key), ())

@@ -15,6 +15,7 @@ from connectors.postgres.records import CommandOutcome, dead_letter_id
 from connectors.postgres.store import PostgresStore, Store
 from connectors.postgres.store_memory import MemoryStore
 from domain.events import decode_events
+from domain.freezing.frozen import NewBlock
 from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
 from tests.integration.postgres.commits import commit_of, letter, matched
 
@@ -251,3 +252,47 @@ def test_the_twin_dies_where_it_is_told(point):
     stored = point == "write:after"
     assert claim(store).version == (2 if stored else 0)
     assert len(store.read_batches(0, 9)) == len(store.letters) == (1 if stored else 0)
+
+
+def block(number: int, pages: int = 2) -> NewBlock:
+    contents = [f"block {number} page {page}".encode() for page in range(pages)]
+    return NewBlock(number, f"prints {number}".encode(), contents)
+
+
+def test_what_is_frozen_is_read_by_the_page(store):
+    claim(store)
+    store.write_blocks("acme/shop", [block(7), block(8, 3)])
+    store.write_blocks("acme/shop", [block(8, 3), block(9)])  # an answer was lost
+    found = store.read_pages("acme/shop", [(7, 1), (8, 2), (9, 0), (10, 0)])
+    assert found == {
+        (7, 1): b"block 7 page 1",
+        (8, 2): b"block 8 page 2",
+        (9, 0): b"block 9 page 0",
+    }
+    prints = {7: b"prints 7", 9: b"prints 9"}
+    assert store.read_fingerprints("acme/shop", [7, 9, 10]) == prints
+
+
+def test_a_block_goes_with_the_last_snapshot_that_names_it(store):
+    held = claim(store)
+    store.write([commit_of(0, 8, held.fence)], [])
+    store.write_blocks("acme/shop", [block(number) for number in range(1, 6)])
+    places = [(number, 0) for number in range(1, 6)]
+
+    def kept():
+        return [number for number, _ in sorted(store.read_pages("acme/shop", places))]
+
+    def save(version, fence, *named):
+        state = snapshot(version, fence)
+        return store.save_snapshot(*state, named, max(named))
+
+    assert save(2, held.fence, 1, 3)
+    assert kept() == [1, 3, 4, 5], "later ones may be of the state as it is now"
+    assert save(4, held.fence, 3, 4)
+    assert kept() == [1, 3, 4, 5], "the snapshot before is kept, and what it names"
+    assert sorted(store.read_fingerprints("acme/shop", [1, 2, 3, 4, 5])) == [1, 3, 4, 5]
+    assert save(6, held.fence, 5)
+    assert kept() == [3, 4, 5]
+    claim(store)
+    assert not save(8, held.fence, 9), "taken over"
+    assert kept() == [3, 4, 5], "who has lost the stream drops nothing"

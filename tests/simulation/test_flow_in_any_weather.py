@@ -70,7 +70,11 @@ class Flow:
                     world.broker, topic, number, side, saved.get(number), self.passed, lambda: False
                 )
         self.around = Surroundings(
-            world.store, lambda: world.caught_up, lambda: world.now_us, lambda: world.now_us / 1e6
+            world.store,
+            lambda: world.caught_up,
+            lambda: world.now_us,
+            lambda: world.now_us / 1e6,
+            hot_transactions=world.hot_transactions,
         )
 
     def feed(self, key, item):
@@ -96,7 +100,13 @@ class Flow:
         for one in taken:
             if isinstance(one, Snapshot):
                 self.world.store.save_snapshot(
-                    one.stream_id, one.version, one.format, one.state, one.fence
+                    one.stream_id,
+                    one.version,
+                    one.format,
+                    one.state,
+                    one.fence,
+                    one.blocks,
+                    one.newest_block,
                 )
             elif isinstance(one, SourceCheckpoint):
                 self.world.store.save_offsets([one])
@@ -115,8 +125,9 @@ class Flow:
 
 
 class World:
-    def __init__(self, seed):
+    def __init__(self, seed, hot_transactions=1_000_000):
         self.rng = random.Random(seed)
+        self.hot_transactions = hot_transactions
         self.now_us = 1_767_650_000_000_000
         self.caught_up = False
         self.deadly = 0.0
@@ -272,9 +283,34 @@ def test_it_does_with_a_snapshot_after_every_other_record(block, monkeypatch):
     assert taken[True] > 15
 
 
-def play_seeds(seeds):
+@pytest.mark.parametrize("block", range(10))
+def test_it_does_with_next_to_nothing_in_memory(block, monkeypatch):
+    """State goes to the store after every step, and snapshots name what of it lies there."""
+    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_MIN", 2)
+    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_SIZES", 0)
+    moved = Counter()
+    for method in ("write_blocks", "read_pages", "read_fingerprints"):
+        monkeypatch.setattr(MemoryStore, method, counting(moved, method))
+    for limit in (0, 3):
+        play_seeds(range(block * 15, block * 15 + 15), limit)
+    assert moved["write_blocks"] > 50
+    assert moved["read_pages"] > 50
+    assert moved["read_fingerprints"] > 15, "a restart goes on with what is frozen"
+
+
+def counting(calls, name):
+    method = getattr(MemoryStore, name)
+
+    def counted(*arguments):
+        calls[name] += 1
+        return method(*arguments)
+
+    return counted
+
+
+def play_seeds(seeds, hot_transactions=1_000_000):
     for seed in seeds:
-        world = World(seed)
+        world = World(seed, hot_transactions)
         world.run(steps=60)
         world.settle()
         check(world, seed)

@@ -1,8 +1,8 @@
 -- save_snapshot --
 -- Only of a version this process has committed itself and still holds: a state that ran ahead of
 -- its commit, or a zombie's, must never become what others recover from.
-INSERT INTO snapshots (stream_id, version, format, state)
-SELECT stream_id, %(version)s, %(format)s, %(state)s FROM streams
+INSERT INTO snapshots (stream_id, version, format, state, blocks)
+SELECT stream_id, %(version)s, %(format)s, %(state)s, %(blocks)s::bigint[] FROM streams
 WHERE stream_id = %(stream_id)s AND fence = %(fence)s AND version >= %(version)s
 ON CONFLICT ON CONSTRAINT snapshots_pkey DO NOTHING;
 

@@ -12,7 +12,7 @@ RETURNING version, fence, next_offset, definition_version;
 -- newest_snapshot --
 -- One of another release's format is passed over: the batches hold all that it was made from.
 SELECT version, format, state FROM snapshots
-WHERE stream_id = %(stream_id)s AND version <= %(version)s AND format = %(format)s
+WHERE stream_id = %(stream_id)s AND version <= %(version)s AND format = ANY (%(formats)s::smallint[])
 ORDER BY version DESC LIMIT 1;
 
 -- due_streams --

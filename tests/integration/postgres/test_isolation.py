@@ -25,7 +25,7 @@ NO_TENANT = {
     "signing_keys",
 }
 # Protected, but without a policy: no role that obeys row-level security sees any row.
-CLOSED = {"snapshots"}
+CLOSED = {"snapshots", "frozen_blocks", "frozen_pages"}
 
 ALL_TABLES = """
 SELECT n.nspname, c.relname, c.relrowsecurity AND c.relforcerowsecurity AS is_forced,

@@ -30,8 +30,20 @@ HOT = [
     (
         "streams",
         "newest_snapshot",
-        {"stream_id": "a/b", "version": 3, "format": 2},
+        {"stream_id": "a/b", "version": 3, "formats": [2, 3]},
         "snapshots_pkey",
+    ),
+    (
+        "freezing",
+        "read_pages",
+        {"stream_id": "a/b", "blocks": [1, 2], "pages": [3, 4]},
+        "frozen_pages_pkey",
+    ),
+    (
+        "freezing",
+        "read_fingerprints",
+        {"stream_id": "a/b", "numbers": [1, 2]},
+        "frozen_blocks_pkey",
     ),
     ("inbox", "read_pending", {"exclude": [], "limit": 10}, "inbox_pending_idx"),
     (

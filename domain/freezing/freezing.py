@@ -1,0 +1,138 @@
+"""Freezing: taking what is old out of memory, and putting back what an input may touch.
+
+Both change nothing that anybody can tell: a step decides the same with everything in memory.
+"""
+
+from typing import TYPE_CHECKING
+
+from domain.freezing.fingerprints import BLOCK_ENTRIES, packed
+from domain.freezing.frozen import (
+    NEVER,
+    Block,
+    Entries,
+    FrozenLeg,
+    FrozenMatch,
+    NewBlock,
+    decode_entries,
+    encode_pages,
+)
+from domain.freezing.selecting import Chosen, Matches, is_held, take_legs, take_pairs
+from domain.matching.book import Book
+from domain.matching.due import SECOND_US
+from domain.matching.legs import Settled
+from domain.matching.pools import UniquePool
+
+if TYPE_CHECKING:
+    from domain.reconciliation import Reconciliation
+
+
+def freeze(state: "Reconciliation", fence: int, count: int) -> list[NewBlock]:
+    """Take about so many transactions out of memory, matched ones first, then the oldest open.
+
+    Fewer where fewer may go; nothing while a step has left something to be looked at.
+
+    Args:
+        fence: What this process holds the stream by; it numbers the blocks.
+
+    Returns:
+        What has to be in the store before any of it can be thawed.
+    """
+    book, frozen = state.book, state.frozen
+    if book.again or book.gone:
+        return []
+    frozen.drop_before(book.kept_from)
+    held = state.runs.held_days()
+    before = sum(map(len, book.known))
+    blocks: list[NewBlock] = []
+
+    def gone() -> int:
+        return before - sum(map(len, book.known))
+
+    for day in sorted(book.closed.days):
+        closed = book.closed.days[day]
+        if closed.pairs and day >= book.kept_from and not is_held(day, held) and gone() < count:
+            pairs = take_pairs(book, day, closed, (count - gone() + 1) // 2)
+            blocks += _write(state, fence, pairs, of_legs=False)
+    if gone() < count and any(one.ids[0] for one in book.closed.days.values()):
+        matches = Matches(book, held).take((count - gone() + 1) // 2)
+        blocks += _write(state, fence, matches, of_legs=False)
+    if gone() < count:
+        legs = take_legs(book, held, count - gone())
+        blocks += _write(state, fence, legs, of_legs=True)
+    return blocks
+
+
+def _write(state: "Reconciliation", fence: int, chosen: Chosen, *, of_legs: bool) -> list[NewBlock]:
+    written = []
+    for begin in range(0, len(chosen.entries), BLOCK_ENTRIES):
+        part = chosen.between(begin, begin + BLOCK_ENTRIES)
+        frozen = state.frozen
+        slot = frozen.free_slot()
+        assert slot is not None, "whoever freezes asks for room first"
+        frozen.written += 1
+        number = frozen.number(fence)
+        dues = [due for due in part.dues if due]
+        block = Block(
+            number,
+            slot,
+            of_legs,
+            len(part.entries),
+            True,
+            min(dues, default=NEVER),
+            *part.days,
+        )
+        new = NewBlock(number, packed(part.fingerprints), encode_pages(part.entries))
+        frozen.add(block, new.fingerprints)
+        written.append(new)
+    return written
+
+
+def thaw(state: "Reconciliation", entries: Entries, pages: dict[tuple[int, int], bytes]) -> None:
+    """Put entries back where they were.
+
+    Args:
+        pages: By block number and page number, at least those `pages_of` names.
+    """
+    for slot, numbers in entries.items():
+        block = state.frozen.blocks[slot]
+        for entry, one in zip(numbers, decode_entries(block, numbers, pages), strict=True):
+            block.bury(entry)
+            if isinstance(one, FrozenLeg):
+                _put_leg_back(state.book, one)
+            else:
+                _put_match_back(state.book, one, with_spent=block.current)
+        if not block.alive:
+            state.frozen.drop(slot)
+
+
+def _put_leg_back(book: Book, one: FrozenLeg) -> None:
+    leg = book.leg_of(book.unpack(one.packed))
+    leg.met = one.met
+    book.file(leg)
+    if one.category is not None:
+        book.open_exception(leg, one.category, ())
+    if one.due:
+        book.due.plan(leg, (one.due - 1) * SECOND_US)
+
+
+def _put_match_back(book: Book, one: FrozenMatch, *, with_spent: bool) -> None:
+    members = [(book.unpack(member.packed), member) for member in one.members]
+    contents: tuple[list[bytes], list[bytes]] = ([], [])
+    for transaction, member in members:
+        contents[transaction.side].append(member.packed)
+    sources, targets = (side[0] if len(side) == 1 else tuple(side) for side in contents)
+    settled = Settled(one.rule, one.newest_ms, sources, targets, (), one.compared)
+    for transaction, member in members:
+        if member.day < book.kept_from:
+            continue  # forgotten meanwhile
+        side, named = transaction.side, transaction.transaction_id
+        assert named not in book.known[side], f"{named} is in memory and frozen"
+        book.known[side][named] = settled
+        closed = book.closed.of_day(member.day)
+        closed.ids[side].append(named)
+        for index, key in member.spent if with_spent else ():
+            pool = book.pools[index]
+            assert isinstance(pool, UniquePool)
+            assert key not in pool.sides[side], f"{key} is in memory and frozen"
+            pool.sides[side][key] = named
+            closed.spent[2 * index + side].append(key)

@@ -1,0 +1,309 @@
+"""Choosing what to freeze: what stands by itself, so that nothing else has to be asked about it.
+
+A match is frozen when nobody has brought a value again that it used up; an open leg when it is
+alone under every key it has, in a book whose rules all find by keys. What comes later finds either
+by its own id or by its own key, or changes nothing about it. Everything else, which is rare, stays.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from domain.freezing.fingerprints import of_ids, of_keys
+from domain.matching.book import Book
+from domain.matching.closed import DAY_US, Closed
+from domain.matching.legs import EXCEPTION, OPEN, PENDING, Leg, Settled
+from domain.matching.pools import UniquePool
+
+#: Days of event time, first and last, that nothing may be frozen of.
+Held = Sequence[tuple[int, int]]
+
+
+class Chosen(NamedTuple):
+    """What was taken out of the book.
+
+    Attributes:
+        entries: As `FrozenMatch` or `FrozenLeg` are written.
+        fingerprints: Of each entry.
+        days: First and last day of event time.
+        dues: Of legs: the second each is due in, 0 for never.
+    """
+
+    entries: list[Any]
+    fingerprints: list[tuple[int, ...]]
+    days: tuple[int, int]
+    dues: list[int]
+
+    def between(self, begin: int, end: int) -> "Chosen":
+        """Some of them."""
+        return Chosen(
+            self.entries[begin:end],
+            self.fingerprints[begin:end],
+            self.days,
+            self.dues[begin:end],
+        )
+
+
+def pinned_ids(book: Book) -> tuple[set[str], set[str]]:
+    """Ids, by side, that something else in the book speaks of."""
+    pinned = set(book.replaced[0]), set(book.replaced[1])
+    for refusal in book.refusals:
+        pinned[0].update(refusal.source_ids)
+        pinned[1].update(refusal.target_ids)
+    return pinned
+
+
+def is_held(day: int, held: Held) -> bool:
+    """Whether nothing of a day may be frozen."""
+    return any(first <= day <= last for first, last in held)
+
+
+# -- pairs by a unique first rule --
+
+
+def take_pairs(book: Book, day: int, closed: Closed, count: int) -> Chosen:
+    """Take out pairs that were closed together, those closed first of them first.
+
+    Args:
+        count: Pairs to look at, at most.
+    """
+    pool, known, pinned = book.pools[0], book.known, pinned_ids(book)
+    assert isinstance(pool, UniquePool), "only a unique rule pairs off"
+    sources, targets = pool.sides
+    keys = closed.pairs[:count]
+    entries: list[Any] = []
+    taken: tuple[list[str], list[str], list[Any]] = ([], [], [])
+    left = []
+    for key in keys:
+        source_id, target_id = sources.get(key), targets.get(key)
+        if type(source_id) is not str or type(target_id) is not str:
+            left.append(key)
+            continue
+        settled = known[0].get(source_id)
+        if (
+            type(settled) is not Settled
+            or settled.rivals
+            or known[1].get(target_id) is not settled
+            or source_id in pinned[0]
+            or target_id in pinned[1]
+            or pool.is_contested(key)
+        ):
+            left.append(key)
+            continue
+        spent = ((0, key),)
+        members = (settled.sources, day, spent), (settled.targets, day, spent)
+        entries.append((settled.rule, settled.newest_ms, settled.compared, members))
+        taken[0].append(source_id)
+        taken[1].append(target_id)
+        taken[2].append(key)
+        del known[0][source_id], known[1][target_id], sources[key], targets[key]
+    closed.pairs[: len(keys)] = left
+    rows = zip(of_ids(0, taken[0]), of_ids(1, taken[1]), of_keys(0, taken[2]), strict=True)
+    return Chosen(entries, list(rows), (day, day), [])
+
+
+# -- other matches --
+
+
+class _Member(NamedTuple):
+    side: int
+    transaction_id: str
+    day: int
+    packed: bytes
+    spent: list[tuple[int, Any]]
+
+
+class Matches:
+    """Takes closed matches out of a book, whatever their shape.
+
+    Args:
+        held: Days that nothing may be frozen of.
+    """
+
+    def __init__(self, book: Book, held: Held) -> None:
+        self._book = book
+        self._held = held
+        self._pinned = pinned_ids(book)
+        self._unique = [
+            (rule, pool)
+            for rule, pool in zip(book.rules, book.pools, strict=True)
+            if isinstance(pool, UniquePool)
+        ]
+        # The first day an id stands under is the one it is forgotten with.
+        self._day_of: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        for day in sorted(book.closed.days, reverse=True):
+            for side, ids in enumerate(book.closed.days[day].ids):
+                self._day_of[side].update(dict.fromkeys(ids, day))
+        self._ids: tuple[set[str], set[str]] = (set(), set())
+        self._spent: set[tuple[int, int, Any]] = set()
+
+    def take(self, count: int) -> Chosen:
+        """Take out up to so many matches, of the oldest days first."""
+        entries, rows, days = [], [], [0, 0]
+        for settled, members in islice(self._found(), count):
+            entries.append(
+                (
+                    settled.rule,
+                    settled.newest_ms,
+                    settled.compared,
+                    [(one.packed, one.day, one.spent) for one in members],
+                )
+            )
+            rows.append(self._fingerprints(members))
+            of_members = [one.day for one in members]
+            if not days[0]:
+                days = [min(of_members), max(of_members)]
+            days = [min(days[0], *of_members), max(days[1], *of_members)]
+            self._take_out(members)
+        self._forget_listed()
+        return Chosen(entries, rows, (days[0], days[1]), [])
+
+    def _found(self) -> Iterator[tuple[Settled, list[_Member]]]:
+        for day in sorted(self._book.closed.days):
+            if day < self._book.kept_from or is_held(day, self._held):
+                continue
+            for source_id in list(self._book.closed.days[day].ids[0]):
+                settled = self._book.known[0].get(source_id)
+                if type(settled) is Settled and not settled.rivals:
+                    members = self._members(settled)
+                    if members is not None:
+                        yield settled, members
+
+    def _members(self, settled: Settled) -> list[_Member] | None:
+        """The members of a match; None if it has to stay."""
+        book = self._book
+        members = []
+        for side in (0, 1):
+            for packed in settled.packed(side):
+                transaction = book.unpack(packed)
+                named = transaction.transaction_id
+                day = self._day_of[side].get(named)
+                if (
+                    book.known[side].get(named) is not settled
+                    or named in self._pinned[side]
+                    or day is None
+                    or day < book.kept_from
+                    or is_held(day, self._held)
+                ):
+                    return None
+                spent = []
+                if self._unique:
+                    keys = book.keys_of(transaction)
+                    for rule, pool in self._unique:
+                        key = keys[rule.slot]
+                        if key is not None and pool.spent_by(side, key) == named:
+                            spent.append((rule.index, key))
+                members.append(_Member(side, named, day, packed, spent))
+        return members if self._stands_alone(members) else None
+
+    def _stands_alone(self, members: list[_Member]) -> bool:
+        """Whether nobody else has a value that these used up."""
+        own = {(one.side, one.transaction_id) for one in members}
+        for member in members:
+            for index, key in member.spent:
+                pool = self._book.pools[index]
+                assert isinstance(pool, UniquePool)
+                if pool.is_contested(key):
+                    return False
+                for side in (0, 1):
+                    holder = pool.sides[side].get(key)
+                    if holder is not None and (
+                        not isinstance(holder, str) or (side, holder) not in own
+                    ):
+                        return False
+        return True
+
+    def _fingerprints(self, members: list[_Member]) -> tuple[int, ...]:
+        found: list[int] = []
+        for one in members:
+            found += of_ids(one.side, (one.transaction_id,))
+            for index, key in one.spent:
+                found += of_keys(index, (key,))
+        return tuple(found)
+
+    def _take_out(self, members: list[_Member]) -> None:
+        for one in members:
+            del self._book.known[one.side][one.transaction_id]
+            self._ids[one.side].add(one.transaction_id)
+            for index, key in one.spent:
+                pool = self._book.pools[index]
+                assert isinstance(pool, UniquePool)
+                del pool.sides[one.side][key]
+                self._spent.add((index, one.side, key))
+
+    def _forget_listed(self) -> None:
+        """Take what was taken out off the lists of its days."""
+        if not self._ids[0]:
+            return
+        for closed in self._book.closed.days.values():
+            for side, ids in enumerate(closed.ids):
+                ids[:] = [one for one in ids if one not in self._ids[side]]
+            for place, keys in enumerate(closed.spent):
+                index, side = divmod(place, 2)
+                keys[:] = [key for key in keys if (index, side, key) not in self._spent]
+
+
+# -- open legs --
+
+
+def take_legs(book: Book, held: Held, count: int) -> Chosen:
+    """Take out up to so many open legs that are alone, those that came first of each side."""
+    chosen: list[Leg] = []
+    if all(rule.has_key for rule in book.rules):
+        pinned = pinned_ids(book)
+        for side in (0, 1):
+            wanted = count - len(chosen) if side else (count + 1) // 2
+            lone = (leg for leg in _legs(book, side) if _may_freeze(book, leg, pinned, held))
+            chosen += islice(lone, wanted)
+    chosen.sort(key=lambda leg: book.due_second(leg) or 1 << 62)
+    dues = list(map(book.due_second, chosen))
+    entries = [
+        (leg.packed, due, book.exceptions[leg][0] if leg in book.exceptions else None, leg.met)
+        for leg, due in zip(chosen, dues, strict=True)
+    ]
+    rows = _leg_fingerprints(book, chosen)
+    days = [leg.occurred_at // DAY_US for leg in chosen]
+    for leg in chosen:
+        del book.known[leg.side][leg.transaction_id]
+        book.exceptions.pop(leg, None)
+        book.due.forget(leg)
+        for pool in book.pools:
+            pool.discard(leg)
+        leg.packed = b""  # plans that are stale go on to know the leg for a while
+    return Chosen(entries, rows, (min(days, default=0), max(days, default=0)), dues)
+
+
+def _legs(book: Book, side: int) -> Iterable[Leg]:
+    return (leg for leg in book.known[side].values() if type(leg) is Leg)
+
+
+def _may_freeze(book: Book, leg: Leg, pinned: tuple[set[str], set[str]], held: Held) -> bool:
+    if leg.rule != OPEN or leg.suggestions or leg.transaction_id in pinned[leg.side]:
+        return False
+    if leg.disposition == EXCEPTION:
+        if book.exceptions[leg][1]:
+            return False
+    elif leg.disposition != PENDING:
+        return False
+    if held and is_held(leg.occurred_at // DAY_US, held):
+        return False
+    return all(pool.is_alone(leg) for pool in book.pools)
+
+
+def _leg_fingerprints(book: Book, legs: list[Leg]) -> list[tuple[int, ...]]:
+    columns: list[list[int | None]] = []
+    ids: list[int | None] = [0] * len(legs)
+    for side in (0, 1):
+        places = [place for place, leg in enumerate(legs) if leg.side == side]
+        found = of_ids(side, [legs[place].transaction_id for place in places])
+        for place, one in zip(places, found, strict=True):
+            ids[place] = one
+    columns.append(ids)
+    for rule in book.rules:
+        keyed = [place for place, leg in enumerate(legs) if leg.keys[rule.slot] is not None]
+        column: list[int | None] = [None] * len(legs)
+        found = of_keys(rule.index, [legs[place].keys[rule.slot] for place in keyed])
+        for place, one in zip(keyed, found, strict=True):
+            column[place] = one
+        columns.append(column)
+    return [tuple(one for one in row if one is not None) for row in zip(*columns, strict=True)]

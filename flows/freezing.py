@@ -1,0 +1,128 @@
+"""State bigger than memory: blocks go to the store, and come back before an input needs them.
+
+Everything here happens between two steps of a window, on its own store. A block is stored before
+memory lets go of it; only a snapshot that names it makes others depend on it.
+"""
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from connectors.postgres.errors import BlocksMissing
+from connectors.postgres.store import Store
+from domain.freezing.freezing import freeze, thaw
+from domain.freezing.frozen import Entries, Touched, pages_of
+from domain.freezing.touching import beside
+from domain.reconciliation import Reconciliation
+
+log = structlog.get_logger(__name__)
+
+# Pages read by one query: they are held in memory until their entries are put back.
+_PAGES_AT_ONCE = 4_096
+# Freezing costs little more for many than for few, and a block for every few would be many blocks.
+_SHARE = 8
+_AT_ONCE_MIN, _AT_ONCE_MAX = 2, 65_536
+
+FROZEN = Gauge(
+    "settler_flow_frozen_entries",
+    "Matches and open transactions that are in the store and not in memory",
+    ["tenant_id", "reconciliation_id"],
+)
+BLOCKS = Gauge(
+    "settler_flow_frozen_blocks",
+    "Blocks they lie in",
+    ["tenant_id", "reconciliation_id"],
+)
+THAWED = Counter("settler_flow_thawed_entries_total", "Entries that were put back in memory")
+PAGES = Counter("settler_flow_thawing_pages_total", "Pages read to put entries back in memory")
+
+
+class HotLimit:
+    """How many transactions the windows of a worker hold in memory together.
+
+    Args:
+        limit: Transactions at most, before those that cannot be frozen.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._sizes: dict[str, int] = {}
+        self._total = 0
+
+    def excess(self, stream_id: str, size: int) -> int:
+        """How many transactions a window is to freeze, now that it holds so many; 0 for none.
+
+        A window that holds less than its equal share freezes nothing: others hold too much.
+        """
+        self._total += size - self._sizes.get(stream_id, 0)
+        self._sizes[stream_id] = size
+        if self._total <= self.limit or size * len(self._sizes) <= self.limit:
+            return 0
+        at_once = min(max(self.limit // _SHARE, _AT_ONCE_MIN), _AT_ONCE_MAX)
+        return min(max(self._total - self.limit, at_once), size)
+
+
+def load_index(state: Reconciliation, store: Store) -> None:
+    """Read the fingerprints of what a restored state has frozen.
+
+    Raises:
+        BlocksMissing: The store lacks a block that the state's snapshot names.
+    """
+    blocks = list(state.frozen.blocks.values())
+    for begin in range(0, len(blocks), _PAGES_AT_ONCE // 64):
+        part = blocks[begin : begin + _PAGES_AT_ONCE // 64]
+        numbers = [block.number for block in part]
+        found = store.read_fingerprints(state.stream_id, numbers)
+        if len(found) < len(numbers):
+            raise BlocksMissing(state.stream_id)
+        for block in part:
+            state.frozen.index.add(block.slot, found[block.number])
+
+
+def thaw_for(state: Reconciliation, touched: Touched, store: Store) -> None:
+    """Put back in memory what an input may touch.
+
+    Raises:
+        BlocksMissing: The store lacks a block of this state: another process has taken over.
+    """
+    _thaw(state, state.frozen.found(touched), store)
+    if touched.named:
+        _thaw(state, state.frozen.found(beside(state, touched.named)), store)
+
+
+def _thaw(state: Reconciliation, entries: Entries, store: Store) -> None:
+    some: Entries = {}
+    pages = 0
+    for slot, numbers in entries.items():
+        some[slot] = numbers
+        pages += len(numbers)
+        if pages >= _PAGES_AT_ONCE:
+            _put_back(state, some, store)
+            some, pages = {}, 0
+    if some:
+        _put_back(state, some, store)
+
+
+def _put_back(state: Reconciliation, entries: Entries, store: Store) -> None:
+    places = pages_of(state.frozen, entries)
+    pages = store.read_pages(state.stream_id, places)
+    if len(pages) < len(places):
+        raise BlocksMissing(state.stream_id)
+    thaw(state, entries, pages)
+    PAGES.inc(len(places))
+    THAWED.inc(sum(map(len, entries.values())))
+
+
+def freeze_excess(state: Reconciliation, fence: int, limit: HotLimit, store: Store) -> None:
+    """Put in the store what a window holds too much of."""
+    size = sum(map(len, state.book.known))
+    count = limit.excess(state.stream_id, size)
+    if not count or not state.frozen.has_room:
+        return
+    _thaw(state, state.frozen.sparse(), store)
+    blocks = freeze(state, fence, count)
+    if blocks:
+        store.write_blocks(state.stream_id, blocks)
+    limit.excess(state.stream_id, sum(map(len, state.book.known)))
+    labels = (state.tenant_id, state.reconciliation_id)
+    FROZEN.labels(*labels).set(state.frozen.entries)
+    BLOCKS.labels(*labels).set(len(state.frozen.blocks))
