@@ -47,6 +47,8 @@ class HotLimit:
         self.limit = limit
         self._sizes: dict[str, int] = {}
         self._total = 0
+        # Windows that could not freeze what they should, and what size they are left alone below.
+        self._stuck: dict[str, int] = {}
 
     def excess(self, stream_id: str, size: int) -> int:
         """How many transactions a window is to freeze, now that it holds so many; 0 for none.
@@ -57,8 +59,24 @@ class HotLimit:
         self._sizes[stream_id] = size
         if self._total <= self.limit or size * len(self._sizes) <= self.limit:
             return 0
+        if size < self._stuck.get(stream_id, 0):
+            return 0
         at_once = min(max(self.limit // _SHARE, _AT_ONCE_MIN), _AT_ONCE_MAX)
         return min(max(self._total - self.limit, at_once), size)
+
+    def froze(self, stream_id: str, asked: int, size: int) -> None:
+        """Note what size a window has after it was to freeze so many.
+
+        One that cannot freeze half of that is asked again once it has grown by an eighth: to look
+        through all it holds at every chunk would cost more than it holds.
+        """
+        freed = self._sizes[stream_id] - size
+        self._total -= freed
+        self._sizes[stream_id] = size
+        if 2 * freed < asked:
+            self._stuck[stream_id] = size + max(self.limit, size) // _SHARE
+        else:
+            self._stuck.pop(stream_id, None)
 
 
 def load_index(state: Reconciliation, store: Store) -> None:
@@ -122,7 +140,7 @@ def freeze_excess(state: Reconciliation, fence: int, limit: HotLimit, store: Sto
     blocks = freeze(state, fence, count)
     if blocks:
         store.write_blocks(state.stream_id, blocks)
-    limit.excess(state.stream_id, sum(map(len, state.book.known)))
+    limit.froze(state.stream_id, count, sum(map(len, state.book.known)))
     labels = (state.tenant_id, state.reconciliation_id)
     FROZEN.labels(*labels).set(state.frozen.entries)
     BLOCKS.labels(*labels).set(len(state.frozen.blocks))

@@ -122,6 +122,36 @@ def api(
         print("\n".join(lines(figures)))
 
 
+@bench.command("cold")
+def cold(
+    open_transactions: Annotated[
+        int, typer.Option("--open", min=1_000, help="Open ones to fill in first.")
+    ] = 1_000_000,
+    hot: Annotated[int, typer.Option(min=1_000, help="Transactions held in memory.")] = 100_000,
+    sample: Annotated[int, typer.Option(min=1_000, help="Of each measurement.")] = 100_000,
+    quick: Annotated[bool, typer.Option(help="Small numbers: shows that it works.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a window most of whose open transactions lie in Postgres and not in memory.
+
+    Beside it, in the same run: the same window while it is empty.
+
+    Example: settler bench cold --open 10000000 --hot 500000
+    """
+    load_settings()
+    from deploy.bench.cold import ColdBench, Plan, lines
+
+    plan = Plan(open_transactions, hot, sample)
+    if quick:
+        plan = Plan(QUICK_OPEN, QUICK_OPEN // 10, QUICK_OPEN // 4)
+    _load_average()
+    figures = ColdBench(plan, lambda text: say(f"bench: {text}")).run()
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(lines(figures)))
+
+
 @bench.command("match")
 def match(
     transactions: Annotated[int, typer.Option(min=2, help="Records of each case.")] = 400_000,

@@ -49,11 +49,7 @@ def packed(rows: Iterable[Iterable[int]]) -> bytes:
     """
     values = array(
         "Q",
-        [
-            one & ~ENTRY_MASK | number
-            for number, row in enumerate(rows)
-            for one in dict.fromkeys(row)
-        ],
+        [one & ~ENTRY_MASK | number for number, row in enumerate(rows) for one in row],
     )
     return values.tobytes()
 

@@ -5,15 +5,24 @@ alone under every key it has, in a book whose rules all find by keys. What comes
 by its own id or by its own key, or changes nothing about it. Everything else, which is rare, stays.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from operator import attrgetter, is_
+from typing import Any, Final, NamedTuple
 
 from domain.freezing.fingerprints import of_ids, of_keys
 from domain.matching.book import Book
 from domain.matching.closed import DAY_US, Closed
+from domain.matching.due import FIRST_LOOK, SECOND_US
 from domain.matching.legs import EXCEPTION, OPEN, PENDING, Leg, Settled
 from domain.matching.pools import UniquePool
+
+#: The due second that sorts what is never due behind everything.
+NEVER: Final = 1 << 62
+# Legs looked at together, at least.
+_PORTION_MIN = 1_024
+
+_rivals_of = attrgetter("rivals")
 
 #: Days of event time, first and last, that nothing may be frozen of.
 Held = Sequence[tuple[int, int]]
@@ -67,39 +76,61 @@ def take_pairs(book: Book, day: int, closed: Closed, count: int) -> Chosen:
     Args:
         count: Pairs to look at, at most.
     """
-    pool, known, pinned = book.pools[0], book.known, pinned_ids(book)
+    pool, known = book.pools[0], book.known
     assert isinstance(pool, UniquePool), "only a unique rule pairs off"
     sources, targets = pool.sides
-    keys = closed.pairs[:count]
-    entries: list[Any] = []
-    taken: tuple[list[str], list[str], list[Any]] = ([], [], [])
-    left = []
-    for key in keys:
-        source_id, target_id = sources.get(key), targets.get(key)
-        if type(source_id) is not str or type(target_id) is not str:
-            left.append(key)
-            continue
-        settled = known[0].get(source_id)
-        if (
-            type(settled) is not Settled
-            or settled.rivals
-            or known[1].get(target_id) is not settled
-            or source_id in pinned[0]
-            or target_id in pinned[1]
-            or pool.is_contested(key)
-        ):
-            left.append(key)
-            continue
-        spent = ((0, key),)
-        members = (settled.sources, day, spent), (settled.targets, day, spent)
-        entries.append((settled.rule, settled.newest_ms, settled.compared, members))
-        taken[0].append(source_id)
-        taken[1].append(target_id)
-        taken[2].append(key)
-        del known[0][source_id], known[1][target_id], sources[key], targets[key]
-    closed.pairs[: len(keys)] = left
-    rows = zip(of_ids(0, taken[0]), of_ids(1, taken[1]), of_keys(0, taken[2]), strict=True)
+    looked_at = closed.pairs[:count]
+    keys, left = _that_stand_alone(book, pool, looked_at)
+    closed.pairs[: len(looked_at)] = left
+    source_ids: list[Any] = [sources.pop(key) for key in keys]
+    target_ids: list[Any] = [targets.pop(key) for key in keys]
+    settled: list[Any] = [known[0].pop(one) for one in source_ids]
+    for one in target_ids:
+        del known[1][one]
+    entries = [
+        (
+            one.rule,
+            one.newest_ms,
+            one.compared,
+            ((one.sources, day, spent), (one.targets, day, spent)),
+        )
+        for one, spent in zip(settled, [((0, key),) for key in keys], strict=True)
+    ]
+    rows = zip(of_ids(0, source_ids), of_ids(1, target_ids), of_keys(0, keys), strict=True)
     return Chosen(entries, list(rows), (day, day), [])
+
+
+def _that_stand_alone(book: Book, pool: UniquePool, keys: list[Any]) -> tuple[list[Any], list[Any]]:
+    """The values of pairs that may be frozen, and those of the others."""
+    pinned = pinned_ids(book)
+    source_ids: list[Any] = list(map(pool.sides[0].get, keys))
+    target_ids: list[Any] = list(map(pool.sides[1].get, keys))
+    if set(map(type, source_ids)) == set(map(type, target_ids)) == {str}:
+        settled: list[Any] = list(map(book.known[0].get, source_ids))
+        if (
+            set(map(type, settled)) == {Settled}
+            and all(map(is_, settled, map(book.known[1].get, target_ids)))
+            and not any(map(_rivals_of, settled))
+            and pinned[0].isdisjoint(source_ids)
+            and pinned[1].isdisjoint(target_ids)
+            and not pool.contests
+        ):
+            return keys, []
+    alone, left = [], []
+    for key, source_id, target_id in zip(keys, source_ids, target_ids, strict=True):
+        stands = type(source_id) is type(target_id) is str and not pool.is_contested(key)
+        one = book.known[0].get(source_id) if stands else None
+        if (
+            type(one) is Settled
+            and not one.rivals
+            and book.known[1].get(target_id) is one
+            and source_id not in pinned[0]
+            and target_id not in pinned[1]
+        ):
+            alone.append(key)
+        else:
+            left.append(key)
+    return alone, left
 
 
 # -- other matches --
@@ -203,7 +234,7 @@ class Matches:
             for index, key in member.spent:
                 pool = self._book.pools[index]
                 assert isinstance(pool, UniquePool)
-                if pool.is_contested(key):
+                if pool.contests and pool.is_contested(key):
                     return False
                 for side in (0, 1):
                     holder = pool.sides[side].get(key)
@@ -247,63 +278,84 @@ class Matches:
 
 
 def take_legs(book: Book, held: Held, count: int) -> Chosen:
-    """Take out up to so many open legs that are alone, those that came first of each side."""
+    """Take out up to so many open legs that are alone, those filed first of each side."""
     chosen: list[Leg] = []
     if all(rule.has_key for rule in book.rules):
         pinned = pinned_ids(book)
         for side in (0, 1):
             wanted = count - len(chosen) if side else (count + 1) // 2
-            lone = (leg for leg in _legs(book, side) if _may_freeze(book, leg, pinned, held))
-            chosen += islice(lone, wanted)
-    chosen.sort(key=lambda leg: book.due_second(leg) or 1 << 62)
-    dues = list(map(book.due_second, chosen))
+            chosen += _lone_legs(book, held, side, pinned[side], wanted)
+    first_look = book.looks[0]
+    due_of = [
+        (leg.occurred_at + first_look) // SECOND_US + 1 if leg.due == FIRST_LOOK else leg.due
+        for leg in chosen
+    ]
+    order = sorted(range(len(chosen)), key=[due or NEVER for due in due_of].__getitem__)
+    chosen, dues = [chosen[place] for place in order], [due_of[place] for place in order]
+    noted = book.exceptions
     entries = [
-        (leg.packed, due, book.exceptions[leg][0] if leg in book.exceptions else None, leg.met)
+        (leg.packed, due, noted[leg][0] if leg in noted else None, leg.met)
         for leg, due in zip(chosen, dues, strict=True)
     ]
     rows = _leg_fingerprints(book, chosen)
     days = [leg.occurred_at // DAY_US for leg in chosen]
-    for leg in chosen:
-        del book.known[leg.side][leg.transaction_id]
-        book.exceptions.pop(leg, None)
-        book.due.forget(leg)
-        for pool in book.pools:
-            pool.discard(leg)
-        leg.packed = b""  # plans that are stale go on to know the leg for a while
+    _forget(book, chosen)
     return Chosen(entries, rows, (min(days, default=0), max(days, default=0)), dues)
 
 
-def _legs(book: Book, side: int) -> Iterable[Leg]:
-    return (leg for leg in book.known[side].values() if type(leg) is Leg)
+def _lone_legs(book: Book, held: Held, side: int, pinned: set[str], count: int) -> list[Leg]:
+    legs = (leg for leg in book.known[side].values() if type(leg) is Leg)
+    lone: list[Leg] = []
+    # By the portion: what has been found already is not looked through again.
+    while len(lone) < count:
+        portion = list(islice(legs, max(count - len(lone), _PORTION_MIN)))
+        if not portion:
+            break
+        some = [
+            leg
+            for leg in portion
+            if leg.disposition == PENDING
+            or (leg.disposition == EXCEPTION and not book.exceptions[leg][1])
+        ]
+        some = [leg for leg in some if leg.rule == OPEN and not leg.suggestions]
+        if pinned:
+            some = [leg for leg in some if leg.transaction_id not in pinned]
+        if held:
+            some = [leg for leg in some if not is_held(leg.occurred_at // DAY_US, held)]
+        for pool in book.pools:
+            some = pool.alone(some)
+        lone += some[: count - len(lone)]
+    return lone
 
 
-def _may_freeze(book: Book, leg: Leg, pinned: tuple[set[str], set[str]], held: Held) -> bool:
-    if leg.rule != OPEN or leg.suggestions or leg.transaction_id in pinned[leg.side]:
-        return False
-    if leg.disposition == EXCEPTION:
-        if book.exceptions[leg][1]:
-            return False
-    elif leg.disposition != PENDING:
-        return False
-    if held and is_held(leg.occurred_at // DAY_US, held):
-        return False
-    return all(pool.is_alone(leg) for pool in book.pools)
+def _forget(book: Book, legs: list[Leg]) -> None:
+    """Let open legs be known no longer."""
+    planned = 0
+    for pool in book.pools:
+        for leg in legs:
+            pool.discard(leg)
+    for leg in legs:
+        del book.known[leg.side][leg.transaction_id]
+        if leg.disposition == EXCEPTION:
+            del book.exceptions[leg]
+        if leg.due:
+            leg.due = 0
+            planned += 1
+        leg.packed = b""  # plans that are stale go on to know the leg for a while
+    book.due.forgotten(planned)
 
 
 def _leg_fingerprints(book: Book, legs: list[Leg]) -> list[tuple[int, ...]]:
-    columns: list[list[int | None]] = []
-    ids: list[int | None] = [0] * len(legs)
+    found: list[list[int]] = [[] for _ in legs]
     for side in (0, 1):
         places = [place for place, leg in enumerate(legs) if leg.side == side]
-        found = of_ids(side, [legs[place].transaction_id for place in places])
-        for place, one in zip(places, found, strict=True):
-            ids[place] = one
-    columns.append(ids)
+        prints = of_ids(side, [legs[place].transaction_id for place in places])
+        for place, one in zip(places, prints, strict=True):
+            found[place].append(one)
     for rule in book.rules:
-        keyed = [place for place, leg in enumerate(legs) if leg.keys[rule.slot] is not None]
-        column: list[int | None] = [None] * len(legs)
-        found = of_keys(rule.index, [legs[place].keys[rule.slot] for place in keyed])
-        for place, one in zip(keyed, found, strict=True):
-            column[place] = one
-        columns.append(column)
-    return [tuple(one for one in row if one is not None) for row in zip(*columns, strict=True)]
+        slot = rule.slot
+        places = [place for place, leg in enumerate(legs) if leg.keys[slot] is not None]
+        prints = of_keys(rule.index, [legs[place].keys[slot] for place in places])
+        for place, one in zip(places, prints, strict=True):
+            found[place].append(one)
+    return list(map(tuple, found))

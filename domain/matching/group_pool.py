@@ -90,12 +90,10 @@ class GroupPool:
         sides = self._sides.get(self._key(leg)) if self._rule.has_key else None
         return () if sides is None else sides[1 - leg.side]
 
-    def is_alone(self, leg: Leg) -> bool:
-        """See `Pool.is_alone`."""
-        if not self._rule.has_key:
-            return False
+    def alone(self, legs: list[Leg]) -> list[Leg]:
+        """See `Pool.alone`."""
+        return [leg for leg in legs if self._is_alone(leg)] if self._rule.has_key else []
+
+    def _is_alone(self, leg: Leg) -> bool:
         key = self._key(leg)
-        if key is None:
-            return True
-        sources, targets = self._sides[key]
-        return len(sources) + len(targets) == 1
+        return key is None or sum(map(len, self._sides[key])) == 1

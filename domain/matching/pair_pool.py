@@ -308,11 +308,12 @@ class PairPool(KeyedPool):
         """See `Pool.fellows`."""
         return super().fellows(leg) if self._rule.has_key else ()
 
-    def is_alone(self, leg: Leg) -> bool:
-        """See `Pool.is_alone`."""
+    def alone(self, legs: list[Leg]) -> list[Leg]:
+        """See `Pool.alone`."""
         if self._waits:
-            return False
-        return super().is_alone(leg) and leg.keys[self._slot] not in self.crowds
+            return []
+        alone = super().alone(legs)
+        return [leg for leg in alone if leg.keys[self._slot] not in self.crowds]
 
 
 def make_pool(rule: CompiledRule) -> Pool:

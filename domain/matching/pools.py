@@ -70,10 +70,10 @@ class Pool(Protocol):
     def fellows(self, leg: Leg) -> Collection[Leg]:
         """Legs of the other side with an equal key, whatever else sets them apart."""
 
-    def is_alone(self, leg: Leg) -> bool:
-        """Whether an open leg would be found by nobody but who comes with its key.
+    def alone(self, legs: list[Leg]) -> list[Leg]:
+        """Those of some legs of one side that nobody would find but who comes with their key.
 
-        It then is the only one with its key, on both sides, or has none.
+        Each is the only one with its key, on both sides, or has none.
         """
 
 
@@ -142,12 +142,16 @@ class KeyedPool:
         key = leg.keys[self._slot]
         return () if key is None else _entries(self.sides[1 - leg.side].get(key))
 
-    def is_alone(self, leg: Leg) -> bool:
-        """See `Pool.is_alone`."""
-        key = leg.keys[self._slot]
-        if key is None:
-            return True
-        return self.sides[leg.side].get(key) is leg and key not in self.sides[1 - leg.side]
+    def alone(self, legs: list[Leg]) -> list[Leg]:
+        """See `Pool.alone`."""
+        if not legs:
+            return legs
+        slot, ours, theirs = self._slot, self.sides[legs[0].side], self.sides[1 - legs[0].side]
+        return [
+            leg
+            for leg in legs
+            if (key := leg.keys[slot]) is None or (ours.get(key) is leg and key not in theirs)
+        ]
 
     def bucket(self, key: Any) -> Bucket:
         """Both sides of one key."""
@@ -255,9 +259,17 @@ class UniquePool(KeyedPool):
         """Side and id of every duplicate noted."""
         return [(side, one) for (side, _), ids in self._aside.items() for one in ids]
 
-    def is_alone(self, leg: Leg) -> bool:
-        """See `Pool.is_alone`."""
-        return super().is_alone(leg) and not self.is_contested(leg.keys[self._slot])
+    def alone(self, legs: list[Leg]) -> list[Leg]:
+        """See `Pool.alone`."""
+        alone = super().alone(legs)
+        if not self.contests:
+            return alone
+        return [leg for leg in alone if not self.is_contested(leg.keys[self._slot])]
+
+    @property
+    def contests(self) -> bool:
+        """Whether anybody has brought any value that was used up."""
+        return bool(self._behind or self._aside)
 
     def is_contested(self, key: Any) -> bool:
         """Whether anybody has brought a value that was used up."""

@@ -237,3 +237,22 @@ def test_what_is_frozen_decides_as_if_it_were_in_memory(block):
     assert seen["frozen"] > 500, "most of the time something is frozen"
     assert seen["folded"] > 500
     assert seen["reversed"]
+
+
+def test_the_windows_of_a_worker_share_what_they_may_hold():
+    limit = HotLimit(8_000)
+    assert limit.excess("a", 6_000) == 0
+    assert limit.excess("b", 1_000) == 0
+    assert limit.excess("b", 2_500) == 0, "it holds less than its share: a holds too much"
+    assert limit.excess("a", 6_000) == 1_000, "an eighth at once, or what is too much"
+    limit.froze("a", 1_000, 5_000)
+    assert limit.excess("a", 5_400) == 0
+    assert limit.excess("a", 8_000) == 2_500
+
+
+def test_a_window_that_cannot_freeze_is_left_alone_until_it_has_grown():
+    limit = HotLimit(8_000)
+    assert limit.excess("a", 9_000) == 1_000
+    limit.froze("a", 1_000, 8_900)
+    assert limit.excess("a", 9_900) == 0
+    assert limit.excess("a", 8_900 + 8_900 // 8) > 0
