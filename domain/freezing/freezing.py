@@ -22,13 +22,18 @@ from domain.matching.due import SECOND_US
 from domain.matching.legs import Settled
 from domain.matching.pools import UniquePool
 
+# Matched transactions frozen at once, as a multiple of what has to go: each block more is one more
+# to ask, and to look through what is closed costs the same for many as for few.
+_MATCHED = 4
+
 if TYPE_CHECKING:
     from domain.reconciliation import Reconciliation
 
 
 def freeze(state: "Reconciliation", fence: int, count: int) -> list[NewBlock]:
-    """Take about so many transactions out of memory, matched ones first, then the oldest open.
+    """Take about so many transactions out of memory, the oldest open ones last.
 
+    Of matched ones, which hardly ever come back, several times as many go if there are so many.
     Fewer where fewer may go; nothing while a step has left something to be looked at.
 
     Args:
@@ -50,11 +55,13 @@ def freeze(state: "Reconciliation", fence: int, count: int) -> list[NewBlock]:
 
     for day in sorted(book.closed.days):
         closed = book.closed.days[day]
-        if closed.pairs and day >= book.kept_from and not is_held(day, held) and gone() < count:
-            pairs = take_pairs(book, day, closed, (count - gone() + 1) // 2)
+        wanted = _MATCHED * count - gone()
+        if closed.pairs and day >= book.kept_from and not is_held(day, held) and wanted > 0:
+            pairs = take_pairs(book, day, closed, (wanted + 1) // 2)
             blocks += _write(state, fence, pairs, of_legs=False)
-    if gone() < count and any(one.ids[0] for one in book.closed.days.values()):
-        matches = Matches(book, held).take((count - gone() + 1) // 2)
+    wanted = _MATCHED * count - gone()
+    if wanted > 0 and any(one.ids[0] for one in book.closed.days.values()):
+        matches = Matches(book, held).take((wanted + 1) // 2)
         blocks += _write(state, fence, matches, of_legs=False)
     if gone() < count:
         legs = take_legs(book, held, count - gone())

@@ -30,6 +30,7 @@ from domain.identity import match_id
 from domain.matching.legs import Settled
 from domain.reconciliation import Chunk, Reconciliation, Tick
 from domain.snapshots import format_of, restore, snapshot
+from domain.transactions import build_transaction
 from flows.freezing import HotLimit, freeze_excess, load_index, thaw_for
 from tests.unit.domain.cases import (
     DAY,
@@ -256,3 +257,38 @@ def test_a_window_that_cannot_freeze_is_left_alone_until_it_has_grown():
     limit.froze("a", 1_000, 8_900)
     assert limit.excess("a", 9_900) == 0
     assert limit.excess("a", 8_900 + 8_900 // 8) > 0
+
+
+def test_values_used_up_under_former_rules_are_new_again():
+    def rules(name):
+        unique = {"field": "reference", "operator": "exact", "unique": True}
+        rule = {"name": name, "match_type": "one_to_one", "conditions": [unique]}
+        return parse_definition(
+            {"tenant_id": "acme", "reconciliation_id": "orders", "rules": [rule]}
+        )
+
+    def record(side, name):
+        fields = {
+            "tenant_id": "acme", "reconciliation_id": "orders", "transaction_id": name,
+            "amount": "1.00", "currency": "EUR", "occurred_at": "2026-01-05", "reference": "R",
+        }  # fmt: skip
+        return build_transaction(fields, side, None)
+
+    engine = Freezer(rules("first"), MemoryStore(lambda: 0), 0)
+
+    def take_in(*records):
+        chunk = Chunk(list(records))
+        return engine.step(lambda state: by_chunk(state, chunk), lambda state: state.advance(chunk))
+
+    def kinds(decision):
+        return [type(event).__name__ for event in decision.events]
+
+    assert "RecordMatched" in kinds(take_in(record(0, "s"), record(1, "t")))
+    assert engine.state.frozen.entries == 1
+    assert "DuplicateDetected" in kinds(take_in(record(0, "second")))
+    other = rules("other")
+    engine.step(
+        lambda state: by_definition(state, other), lambda state: state.define(other, "define")
+    )
+    assert not take_in(record(0, "s")).journal, "it is known all the same"
+    assert "DuplicateDetected" not in kinds(take_in(record(0, "third")))
