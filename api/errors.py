@@ -76,6 +76,11 @@ ERRORS: Mapping[str, Kind] = {
     "unsupported_media_type": Kind(415, "The body's content type is not one this path takes."),
     "password_refused": Kind(422, "The password may not be set."),
     "definition_invalid": Kind(422, "The definition cannot be used."),
+    "as_of_too_large": Kind(
+        422,
+        "Too many events lie before that moment to fold them in a request; an operator can ask "
+        "`settler replay`.",
+    ),
     "rate_limited": Kind(
         429, "Too many requests; go on when Retry-After has passed.", {"Retry-After": "1"}
     ),

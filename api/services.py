@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,4 +35,6 @@ class Services:
     rate_limits: RateLimits
     idempotency: IdempotentAnswers
     settings: Settings
+    # Held by the one question about the past that is being answered.
+    past_turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     streams_open: int = 0

@@ -6,9 +6,11 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.amounts import Amount, amount_text
+from api.as_of import AsOfQuery, figures_as_of
 from api.errors import not_found
 from api.operations import Answer, Call, Operation
 from api.parameters import Side
+from domain.replay import parse_as_of
 
 _PLACES = ("pending", "matched", "suggested", "exception", "duplicate", "superseded")
 
@@ -119,6 +121,11 @@ def _to_totals(row: dict[str, Any]) -> Totals:
 async def _show_summary(call: Call) -> Answer:
     reconciliation_id = call.path("reconciliation_id")
     services = call.services
+    query = call.query(AsOfQuery)
+    if "\x00" in reconciliation_id:
+        raise not_found("reconciliation", "…")
+    if query.as_of is not None:
+        return await _show_past(call, reconciliation_id, query.as_of)
     # Taken before the database is read: what is then kept under it is at least as new as it says.
     position = services.feed.position
     name = f"summary:{reconciliation_id}"
@@ -127,18 +134,28 @@ async def _show_summary(call: Call) -> Answer:
         if kept is not None:
             return Answer(kept)
     key = {"tenant_id": call.tenant_id, "reconciliation_id": reconciliation_id}
-    if "\x00" in reconciliation_id:
-        raise not_found("reconciliation", "…")
     async with services.database.tenant(call.tenant_id, snapshot=True) as session:
         row = await session.row("read_reconciliation", key)
         totals = await session.rows("read_totals", key)
     if row is None:
         raise not_found("reconciliation", reconciliation_id)
-    summary = SummaryWithTotals(**to_summary(row), totals=[_to_totals(total) for total in totals])
-    rendered = summary.model_dump_json().encode()
+    rendered = _render(row, totals)
     if position is not None:
         await services.cache.put(call.tenant_id, name, position, rendered)
     return Answer(rendered)
+
+
+def _render(row: dict[str, Any], totals: list[dict[str, Any]]) -> bytes:
+    summary = SummaryWithTotals(**to_summary(row), totals=[_to_totals(total) for total in totals])
+    return summary.model_dump_json().encode()
+
+
+async def _show_past(call: Call, reconciliation_id: str, as_of: str) -> Answer:
+    async with call.services.database.tenant(call.tenant_id, snapshot=True) as session:
+        row, totals = await figures_as_of(
+            session, call.services.past_turn, reconciliation_id, parse_as_of(as_of)
+        )
+    return Answer(_render(row, totals))
 
 
 read_summary = Operation(
@@ -148,7 +165,11 @@ read_summary = Operation(
     name="read_summary",
     tag="reconciliations",
     summary="Show where a reconciliation's transactions stand, with sums",
-    description="Kept for some seconds at most, and never once newer figures are known.",
+    description=(
+        "Kept for some seconds at most, and never once newer figures are known. With `as_of` the "
+        "figures of a moment of the past are folded anew from the events, always the same."
+    ),
+    query=AsOfQuery,
     answer=SummaryWithTotals,
-    errors=("not_found",),
+    errors=("not_found", "as_of_too_large"),
 )

@@ -10,6 +10,7 @@ import msgspec
 
 from domain.commands import AnyCommand, CannotBeDone, Pause, Resume
 from domain.definitions import Definition
+from domain.errors import SettlerError
 from domain.events import (
     CommandRefused,
     Event,
@@ -76,6 +77,20 @@ class Decision(msgspec.Struct):
     events: list[Event]
     journal: list[bytes] = []
     rejections: list[Rejection] = []
+
+
+class JournalMissing(SettlerError):
+    """A state cannot be folded, because what a batch accepted is no longer there."""
+
+    code = "reconciliation.journal_missing"
+
+    def __init__(self, stream_id: str, version: int) -> None:
+        super().__init__(
+            f"{stream_id}: the journal of version {version} is not there, so the state cannot be "
+            "folded over it. Once journals have expired a stream is folded from the snapshot kept "
+            "for them: restore the table snapshots together with event_store, or run the release "
+            "that wrote the snapshot"
+        )
 
 
 class Reconciliation:
@@ -321,11 +336,17 @@ class Reconciliation:
     # -- folding --
 
     def evolve_all(self, events: list[Event], journal: list[bytes]) -> None:
-        """Fold one recorded batch, whose journal holds the transactions it accepted."""
+        """Fold one recorded batch, whose journal holds the transactions it accepted.
+
+        Raises:
+            JournalMissing: It holds fewer.
+        """
         place = 0
         for event in events:
             if isinstance(event, TransactionsAccepted):
                 count = sum(entry[2] for entry in event.counts)
+                if place + count > len(journal):
+                    raise JournalMissing(self.stream_id, self.version + 1)
                 fold_accepted(self, journal[place : place + count])
                 place += count
             else:

@@ -205,6 +205,42 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
       AND global_position <= until
 $$;
 
+-- The batch in force at a moment of a stream: the last that begins at or before a position, or was
+-- stored at or before an instant. Halves the stream by its unique key, so it costs some thirty looks
+-- however long the log is; versions, positions and times of storing of a stream grow together.
+CREATE FUNCTION batch_at(stream text, at_position bigint, at_instant timestamptz)
+RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    low bigint := -1;
+    high bigint;
+    middle bigint;
+    found bigint;
+    is_before boolean;
+BEGIN
+    SELECT base_version INTO high FROM event_store WHERE stream_id = stream
+    ORDER BY base_version DESC LIMIT 1;
+    WHILE low < high LOOP
+        middle := low + (high - low + 1) / 2;
+        SELECT base_version,
+               first_position <= coalesce(at_position, first_position)
+                   AND created_at <= coalesce(at_instant, created_at)
+        INTO found, is_before
+        FROM event_store WHERE stream_id = stream AND base_version <= middle
+        ORDER BY base_version DESC LIMIT 1;
+        IF is_before THEN
+            low := middle;
+        ELSE
+            high := found - 1;
+        END IF;
+    END LOOP;
+    RETURN (SELECT base_version FROM event_store WHERE stream_id = stream AND base_version <= low
+            ORDER BY base_version DESC LIMIT 1);
+END
+$$;
+COMMENT ON FUNCTION batch_at IS
+    'base_version of the batch of a stream in force at a position or an instant; null before its first';
+
 -- Streams and their state --------------------------------------------------------------------
 
 -- The one writer's hold on a stream: who may write (fence), at which version, what it has read.
@@ -233,6 +269,17 @@ CREATE TABLE snapshots (
 );
 ALTER TABLE snapshots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE snapshots FORCE ROW LEVEL SECURITY;
+
+-- Journals of batches up to a version are gone; `snapshots` keeps the state as of that version.
+CREATE TABLE journal_expiries (
+    stream_id text CONSTRAINT journal_expiries_pkey PRIMARY KEY,
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    version bigint NOT NULL,
+    position bigint NOT NULL,
+    expired_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+SELECT protect_tenant_table('journal_expiries');
 
 -- How far each partition is committed, and of which incarnation of the topic.
 CREATE TABLE source_checkpoints (
@@ -404,6 +451,11 @@ GRANT UPDATE (next_offset, fence, updated_at) ON streams TO settler_operator;
 GRANT DELETE ON source_checkpoints, projection_checkpoints TO settler_operator;
 GRANT SELECT, INSERT ON topic_resets TO settler_operator;
 GRANT SELECT ON schema_migrations TO settler_flow, settler_projections, settler_api, settler_operator;
+
+GRANT SELECT, INSERT, UPDATE ON journal_expiries TO settler_operator;
+GRANT SELECT ON journal_expiries TO settler_flow;
+GRANT UPDATE (journal) ON event_store TO settler_operator;
+GRANT INSERT, DELETE ON snapshots TO settler_operator;
 
 -- Read models -------------------------------------------------------------------------------------
 

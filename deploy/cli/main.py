@@ -14,9 +14,11 @@ from deploy.cli import (
     demo,
     events,
     generate,
+    journal,
     keys,
     projections,
     reconcile,
+    replay,
     roles,
     tenants,
     topics,
@@ -51,6 +53,8 @@ app.add_typer(users.signing_keys, name="signing-keys")
 app.add_typer(definitions.definitions, name="definitions")
 app.command()(events.events)
 app.command()(verify.verify)
+app.command()(replay.replay)
+app.add_typer(journal.journal, name="journal")
 app.add_typer(dead_letters.dlq, name="dlq")
 app.add_typer(projections.projections, name="projections")
 app.add_typer(projections.flow, name="flow")

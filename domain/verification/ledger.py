@@ -39,7 +39,7 @@ from domain.verification.entries import (
     Member,
     named,
 )
-from domain.verification.match_books import Made, MatchBooks
+from domain.verification.match_books import Made, MatchBooks, told_by
 from domain.verification.totals import (
     DUPLICATE,
     EXCEPTION,
@@ -70,7 +70,7 @@ class Ledger:
     def __init__(self, tenant_id: str, reconciliation_id: str) -> None:
         self._scope = (tenant_id, reconciliation_id)
         self.accounts = Accounts(
-            Where(f"{tenant_id}/{reconciliation_id}"), self._forgotten_before_us
+            Where(f"{tenant_id}/{reconciliation_id}"), self.forgotten_before_us
         )
         self.redelivered = 0
         self.rejected = 0
@@ -92,7 +92,7 @@ class Ledger:
         Raises:
             Difference: The event cannot be true of the transactions it names.
         """
-        book = self._books.get(type(event))
+        book = self.books_by_type.get(type(event))
         if book is None:
             self.accounts.differs(
                 f"{type(event).__name__} is an event that verification does not know"
@@ -113,7 +113,7 @@ class Ledger:
             self.accounts.differs(f"{named(*self._showing)} is a duplicate that no exception shows")
         self.accounts.end_batch()
 
-    def _forgotten_before_us(self) -> int | None:
+    def forgotten_before_us(self) -> int | None:
         """Before which event time ids of closed transactions need no longer be known.
 
         They are for `window.remember`; since event time is not recorded at every step, the flow
@@ -127,6 +127,16 @@ class Ledger:
             self.accounts.differs(f"the definition in force cannot be read: {exc}")
         return self._watermark_us + _UNRECORDED_US - window.remember_us
 
+    def go_on_from(self, other: "Ledger") -> None:
+        """Take over the books of the stretch of the log before, all but its accounts."""
+        vars(self).update(
+            {name: value for name, value in vars(other).items() if name != "accounts"}
+        )
+
+    def use_accounts(self) -> None:
+        """Let the books of matches go on with the accounts as they are now."""
+        self._matches.use(self.accounts)
+
     def _take(self, event: Made | MatchSuggested, side: int, ids: list[str]) -> None:
         """Check one side of a match or suggestion against the transactions it names."""
         if not ids:
@@ -135,7 +145,7 @@ class Ledger:
             )
         of_side = self.accounts.known[side]
         place = SUGGESTED if type(event) is MatchSuggested else MATCHED
-        told = _told(event, side, ids)
+        told = told_by(event, side, ids)
         found: dict[str, Tally] = {}
         for transaction_id in ids:
             known = of_side.get(transaction_id)
@@ -177,7 +187,7 @@ class Ledger:
 
     def _give_back(self, event: MatchReversed, side: int, ids: list[str]) -> None:
         """Put the members of one side of an undone match back."""
-        told = _told(event, side, ids)
+        told = told_by(event, side, ids)
         found: dict[str, Tally] = {}
         for transaction_id in ids:
             known = self.accounts.find(side, transaction_id)
@@ -342,7 +352,7 @@ class Ledger:
             )
         self._definition = event
 
-    _books: ClassVar[Mapping[type[Any], Callable[..., None]]] = {
+    books_by_type: ClassVar[Mapping[type[Any], Callable[..., None]]] = {
         RecordMatched: _matched_event,
         MatchSuggested: _suggested_event,
         MatchSuperseded: _ended_event,
@@ -380,18 +390,3 @@ class Ledger:
             self.accounts.places(),
             self._matches.totals(),
         )
-
-
-def _told(
-    event: Made | MatchSuggested | MatchReversed, side: int, ids: list[str]
-) -> dict[str, Tally]:
-    """Give by currency what a match tells of its members on one side."""
-    if event.compared is not None and event.compared.totals:
-        # Several currencies: the event's own sums are those of what was compared.
-        return {
-            currency: Tally(count, sum_minor)
-            for of_side, currency, count, sum_minor in event.compared.totals
-            if of_side == side
-        }
-    sum_minor = event.target_minor if side == TARGET else event.source_minor
-    return {event.currency: Tally(len(ids), sum_minor)}

@@ -41,3 +41,11 @@ ORDER BY topic, partition, "offset";
 SELECT topic, partition, next_offset, cluster_id, topic_id FROM source_checkpoints
 WHERE topic = ANY (%(topics)s::text[])
 ORDER BY topic, partition;
+
+-- read_anchor --
+-- The snapshot that stands in for the journals that have expired.
+SELECT expiry.version, snapshots.format, snapshots.state
+FROM journal_expiries AS expiry
+LEFT JOIN snapshots ON snapshots.stream_id = expiry.stream_id
+    AND snapshots.version = expiry.version
+WHERE expiry.stream_id = %(stream_id)s;

@@ -65,7 +65,7 @@ def test_the_worlds_show_every_event_so_that_none_is_verified_by_hearsay():
 
 
 def test_the_ledger_knows_every_event_but_the_journal_s():
-    assert {*Ledger._books, TransactionsAccepted} == set(typing.get_args(Event))
+    assert {*Ledger.books_by_type, TransactionsAccepted} == set(typing.get_args(Event))
 
 
 # One thing changed ------------------------------------------------------------------------------
