@@ -55,6 +55,7 @@ class PresumedAccounts(Accounts):
             self.accepted.setdefault((side, currency), Tally()).add(count, sum_minor)
 
     def find(self, side: int, transaction_id: str) -> Known:
+        """Give a transaction that an event names, presumed to have been accepted."""
         return self.known[side].setdefault(transaction_id, Known(0, "", 0))
 
     def forget(self, side: int, transaction_id: str) -> None:
@@ -189,7 +190,13 @@ class PresumingLedger(Ledger):
     ) -> None:
         known.amount_minor, known.currency = event.amount_minor, event.currency
 
-    def _check_category(self, member: Member, known: Known, category: str, before: str) -> None:
+    def _check_category(
+        self,
+        member: Member,
+        known: Known,  # noqa: ARG002 - what it was before is presumed
+        category: str,
+        before: str,  # noqa: ARG002
+    ) -> None:
         if category == DUPLICATE:
             self._showing.discard(member)
 
