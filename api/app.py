@@ -27,6 +27,7 @@ from api import (
     keys,
     matches,
     pages,
+    periods,
     reconciliations,
     recovery,
     sessions,
@@ -61,6 +62,7 @@ log = structlog.get_logger("settler.api")
 
 OPERATIONS: tuple[Operation, ...] = (
     *reconciliations.OPERATIONS,
+    *periods.OPERATIONS,
     *matches.OPERATIONS,
     *decisions.OPERATIONS,
     *exceptions.OPERATIONS,

@@ -110,8 +110,11 @@ def _codes(operation: Operation) -> list[str]:
 
 
 def _operation(operation: Operation, refs: dict[type[BaseModel], dict[str, Any]]) -> dict[str, Any]:
-    success: dict[str, Any] = {"description": "Done." if operation.answer is None else "Success."}
-    if operation.stream:
+    is_empty = operation.answer is None and not operation.page
+    success: dict[str, Any] = {"description": "Done." if is_empty else "Success."}
+    if operation.page:
+        success["content"] = {"text/html": {"schema": {"type": "string"}}}
+    elif operation.stream:
         success["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
     elif operation.answer is not None:
         success["content"] = {"application/json": {"schema": refs[operation.answer]}}

@@ -135,6 +135,7 @@ class Operation:
         scope: What the credential must be allowed; by default the tag's `read` or `write`.
         counted: Each call counts as a guess at a secret, see `count_guess`.
         stream: The answer is a stream of server-sent events instead of JSON.
+        page: The answer is a page of HTML instead of JSON.
         name: The operation's id, where one handler serves two methods.
     """
 
@@ -155,6 +156,7 @@ class Operation:
     scope: str | None = None
     counted: bool = False
     stream: bool = False
+    page: bool = False
     name: str | None = None
 
     @property

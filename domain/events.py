@@ -31,13 +31,16 @@ class TransactionsAccepted(
     """The journal entry of a chunk; the transactions themselves stand in the row's journal.
 
     `counts` has `[side, currency, count, sum_minor]` per side and currency, `offsets` maps
-    "topic/partition" to the first offset read and the next one to read.
+    "topic/partition" to the first offset read and the next one to read. `days` says the same as
+    `counts` by business day, `[side, currency, day, count, sum_minor]`: days since 1970-01-01 in
+    the definition's time zone; events of the first releases have none.
     """
 
     counts: list[tuple[int, str, int, int]]
     offsets: dict[str, tuple[int, int]]
     redelivered: int
     rejected: int
+    days: list[tuple[int, str, int, int, int]] = []
 
 
 class WatermarkAdvanced(
@@ -46,6 +49,16 @@ class WatermarkAdvanced(
     """Event time moved forward to `watermark_us`, microseconds since the epoch."""
 
     watermark_us: int
+
+
+class PeriodClosed(msgspec.Struct, array_like=True, tag="PeriodClosed", frozen=True, gc=False):
+    """The business days up to and including `day`, an ISO date, are closed.
+
+    By then event time had passed the day's end in the definition's time zone by all that a
+    transaction waits. What is decided about them later counts in the days still open.
+    """
+
+    day: str
 
 
 class Compared(msgspec.Struct, frozen=True, gc=False):
@@ -288,6 +301,7 @@ Event = (
     ReconciliationDefined
     | TransactionsAccepted
     | WatermarkAdvanced
+    | PeriodClosed
     | RecordMatched
     | MatchSuggested
     | MatchSuperseded

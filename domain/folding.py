@@ -18,6 +18,7 @@ from domain.events import (
     MatchReversed,
     MatchSuggested,
     MatchSuperseded,
+    PeriodClosed,
     ReconciliationDefined,
     ReconciliationPaused,
     ReconciliationResumed,
@@ -29,6 +30,7 @@ from domain.events import (
 from domain.identity import match_id
 from domain.matching.legs import PERSON, Leg, Settled, Suggestion
 from domain.matching.refusals import Refusal
+from domain.periods import day_number
 
 if TYPE_CHECKING:
     from domain.reconciliation import Reconciliation
@@ -88,6 +90,8 @@ def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - o
         case WatermarkAdvanced():
             state.watermark_us = state.recorded_watermark_us = event.watermark_us
             book.forget_before(event.watermark_us - state.definition.window.remember_us)
+        case PeriodClosed():
+            state.closed_day = day_number(event.day)
         case ReconciliationDefined():
             _define(state, event)
         case ExceptionResolved():

@@ -15,6 +15,7 @@ from domain.events import (
     CommandRefused,
     Event,
     MatchSuperseded,
+    PeriodClosed,
     ReconciliationDefined,
     ReconciliationPaused,
     ReconciliationResumed,
@@ -30,6 +31,7 @@ from domain.matching.due import SECOND_US
 from domain.matching.legs import DUPLICATE, OPEN, Leg
 from domain.matching.people import decide
 from domain.matching.settling import Settling
+from domain.periods import closes_after_us, day_text, last_final_day
 from domain.transactions import Rejection, Transaction
 
 # Event time is written down once a minute of it has passed, and whenever it decided something.
@@ -104,6 +106,7 @@ class Reconciliation:
         last_input_us: The clock at the last input; not part of what is recorded.
         paused: Records are accepted and nothing is decided.
         commands: Ids of those decided lately.
+        closed_day: The last business day that is closed, in days since 1970-01-01.
     """
 
     def __init__(self, definition: Definition, definition_version: int = 1) -> None:
@@ -119,6 +122,7 @@ class Reconciliation:
         self.commands: dict[str, None] = {}
         self.book = Book(definition)
         self.recorded_watermark_us: int | None = None
+        self.closed_day: int | None = None
 
     @property
     def definition(self) -> Definition:
@@ -151,6 +155,7 @@ class Reconciliation:
                         offsets,
                         redelivered,
                         rejected,
+                        acceptance.days(),
                     )
                 )
                 offsets, redelivered, rejected = {}, 0, 0
@@ -255,13 +260,13 @@ class Reconciliation:
 
     def finish(self) -> Decision:
         """Let time run out: every settle and wait ends, in order."""
-        events = self._let_time_pass(END_OF_TIME_US)
+        events = self._let_time_pass(END_OF_TIME_US, closes=False)
         self.version += len(events)
         return Decision(events)
 
     def wake_us(self, now_us: int) -> int | None:
         """The clock at which a tick may decide something without new input; None if never."""
-        due_us = None if self.paused else self.book.due.first_us()
+        due_us = None if self.paused else self._next_due_us()
         if due_us is None:
             return None
         by_input = self._time_by_input()
@@ -270,6 +275,17 @@ class Reconciliation:
         window = self.definition.window
         idle_at = (self.last_input_us or now_us) + window.idle_us
         return max(idle_at, due_us + window.lateness_us + SECOND_US)
+
+    def _next_due_us(self) -> int | None:
+        """Event time at which the next decision is due, or a day closes that something is of."""
+        due_us = self.book.due.first_us()
+        newest = max((one for one in self.newest if one is not None), default=None)
+        if newest is None or self.closed_day is None:
+            return due_us
+        if self.book.calendar.day_of(newest) <= self.closed_day:
+            return due_us
+        closes_at = closes_after_us(self.definition, self.book.calendar, self.closed_day) + 1
+        return closes_at if due_us is None else min(due_us, closes_at)
 
     def _look_again(self, settling: Settling) -> None:
         """Look at what a step has changed, or plan it for when deciding goes on."""
@@ -309,8 +325,12 @@ class Reconciliation:
             return None
         return min(source, target) - self.definition.window.lateness_us
 
-    def _let_time_pass(self, instant_us: int | None) -> list[Event]:
-        """Move event time to `instant_us`, if that is ahead, and decide what is due."""
+    def _let_time_pass(self, instant_us: int | None, *, closes: bool = True) -> list[Event]:
+        """Move event time to `instant_us`, if that is ahead, and decide what is due.
+
+        Args:
+            closes: Whether business days close that are final by then.
+        """
         if self.paused:
             return []
         before = self.watermark_us
@@ -326,7 +346,22 @@ class Reconciliation:
             self.recorded_watermark_us = self.watermark_us
             settling.events.insert(0, WatermarkAdvanced(self.watermark_us))
         self.book.forget_before(self.watermark_us - self.definition.window.remember_us)
+        if closes:
+            settling.events += self._close_days(self.watermark_us)
         return settling.events
+
+    def _close_days(self, watermark_us: int) -> list[Event]:
+        """Close the days of which everything is final; at first all that lie behind."""
+        closed, calendar = self.closed_day, self.book.calendar
+        if closed is not None and watermark_us <= closes_after_us(
+            self.definition, calendar, closed
+        ):
+            return []
+        last = last_final_day(self.definition, calendar, watermark_us)
+        if closed is not None and last <= closed:
+            return []  # the time zone has changed
+        self.closed_day = last
+        return [PeriodClosed(day_text(last))]
 
     def open_legs(self) -> list[Leg]:
         """Every open leg, oldest first."""

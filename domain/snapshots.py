@@ -56,6 +56,8 @@ class _Snapshot(msgspec.Struct, array_like=True):
     # rule, side and id of every duplicate the present rules have set aside
     duplicates: list[tuple[int, int, str]]
     replaced: list[dict[str, list[bytes]]]
+    # snapshots of the first releases end here
+    closed_day: int | None = None
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -114,6 +116,7 @@ def snapshot(state: Reconciliation) -> bytes:
             [(one.rule, list(one.source_ids), list(one.target_ids)) for one in book.refusals],
             list(_duplicates(state)),
             [{one: list(contents) for one, contents in side.items()} for side in book.replaced],
+            state.closed_day,
         )
     )
 
@@ -184,6 +187,7 @@ def restore(data: bytes) -> Reconciliation:
     state.watermark_us = stored.watermark_us
     state.recorded_watermark_us = stored.recorded_watermark_us
     state.paused = stored.paused
+    state.closed_day = stored.closed_day
     state.commands = dict.fromkeys(stored.commands)
     for rule, source_ids, target_ids in stored.refusals:
         state.book.refuse(Refusal(rule, tuple(source_ids), tuple(target_ids)))

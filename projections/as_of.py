@@ -13,7 +13,7 @@ import msgspec
 from projections import exceptions, reconciliation_summary, suggested
 from projections.exceptions import Case
 from projections.log import LogBatch
-from projections.reconciliation_summary import Ledger, Summary, Total
+from projections.summary_ledger import Ledger, Summary, Total
 
 _KEPT_IF_NOTHING_NEW = ("name", "watermark_at", "status")
 

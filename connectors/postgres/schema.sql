@@ -149,7 +149,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         'message', element -> 4)
     WHEN 'TransactionsAccepted' THEN jsonb_build_object(
         'counts', element -> 1, 'offsets', element -> 2, 'redelivered', element -> 3,
-        'rejected', element -> 4)
+        'rejected', element -> 4, 'days', coalesce(element -> 5, '[]'))
+    WHEN 'PeriodClosed' THEN jsonb_build_object('day', element -> 1)
     WHEN 'WatermarkAdvanced' THEN jsonb_build_object('watermark_us', element -> 1)
     WHEN 'ReconciliationDefined' THEN jsonb_build_object(
         'definition_version', element -> 1, 'definition', element -> 2, 'command_id', element -> 3)
@@ -609,6 +610,53 @@ CREATE TABLE reconciliation_totals (
         PRIMARY KEY (tenant_id, reconciliation_id, side, currency)
 ) WITH (fillfactor = 50);
 
+-- Control totals: what was posted to each business day of a reconciliation, by side and currency.
+-- Facts of a day that is closed are posted to the first that is open, so a closed day never changes.
+-- Pending is what the other places leave over of what was accepted. Records that were refused or
+-- redelivered have no currency of their own and stand under XXX, the code of ISO 4217 for none.
+CREATE TABLE control_totals (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    day date NOT NULL,
+    side text NOT NULL,
+    currency text NOT NULL,
+    accepted_count bigint NOT NULL DEFAULT 0,
+    accepted_minor numeric NOT NULL DEFAULT 0,
+    matched_count bigint NOT NULL DEFAULT 0,
+    matched_minor numeric NOT NULL DEFAULT 0,
+    suggested_count bigint NOT NULL DEFAULT 0,
+    suggested_minor numeric NOT NULL DEFAULT 0,
+    exception_count bigint NOT NULL DEFAULT 0,
+    exception_minor numeric NOT NULL DEFAULT 0,
+    duplicate_count bigint NOT NULL DEFAULT 0,
+    duplicate_minor numeric NOT NULL DEFAULT 0,
+    superseded_count bigint NOT NULL DEFAULT 0,
+    superseded_minor numeric NOT NULL DEFAULT 0,
+    rejected_count bigint NOT NULL DEFAULT 0,
+    redelivered_count bigint NOT NULL DEFAULT 0,
+    CONSTRAINT control_totals_pkey PRIMARY KEY (tenant_id, reconciliation_id, day, side, currency)
+) WITH (fillfactor = 50);
+-- The calendar of a reconciliation's books: its zone, the last closed day, the last day posted to.
+CREATE TABLE period_calendars (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    time_zone text NOT NULL,
+    closed_day date,
+    latest_day date,
+    CONSTRAINT period_calendars_pkey PRIMARY KEY (tenant_id, reconciliation_id)
+) WITH (fillfactor = 50);
+-- A statement for each closed day, as the text that was hashed. Each names the hash of the one before.
+CREATE TABLE period_statements (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    day date NOT NULL,
+    position bigint NOT NULL,
+    closed_at timestamptz NOT NULL,
+    statement text NOT NULL,
+    hash text NOT NULL,
+    previous_hash text,
+    CONSTRAINT period_statements_pkey PRIMARY KEY (tenant_id, reconciliation_id, day)
+);
 -- The transactions that stand in suggestions: the summary's own memory of what they took out of
 -- pending.  One may stand in several, of different rules, and counts once.
 CREATE TABLE suggested_transactions (
@@ -679,6 +727,9 @@ SELECT protect_tenant_table('matches');
 SELECT protect_tenant_table('exceptions');
 SELECT protect_tenant_table('reconciliation_summary');
 SELECT protect_tenant_table('reconciliation_totals');
+SELECT protect_tenant_table('control_totals');
+SELECT protect_tenant_table('period_calendars');
+SELECT protect_tenant_table('period_statements');
 SELECT protect_tenant_table('suggested_transactions');
 SELECT protect_tenant_table('definitions');
 SELECT protect_tenant_table('tenant_usage_view');
@@ -689,6 +740,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON matches, exceptions, reconciliation_summ
     error_hotspots_view TO settler_projections;
 GRANT SELECT ON matches, exceptions, reconciliation_summary, reconciliation_totals,
     suggested_transactions, definitions, tenant_usage_view, error_hotspots_view TO settler_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON control_totals, period_calendars, period_statements
+    TO settler_projections;
+GRANT SELECT ON control_totals, period_calendars, period_statements TO settler_api;
 
 -- Where a rebuild makes the tables of the same names before it switches them in.
 CREATE SCHEMA settler_rebuild;

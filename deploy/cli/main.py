@@ -20,6 +20,7 @@ from deploy.cli import (
     reconcile,
     replay,
     roles,
+    statement,
     tenants,
     topics,
     users,
@@ -54,6 +55,7 @@ app.add_typer(definitions.definitions, name="definitions")
 app.command()(events.events)
 app.command()(verify.verify)
 app.command()(replay.replay)
+app.command()(statement.statement)
 app.add_typer(journal.journal, name="journal")
 app.add_typer(dead_letters.dlq, name="dlq")
 app.add_typer(projections.projections, name="projections")

@@ -21,7 +21,8 @@ from domain.matching.settling import Settling
 from domain.transaction_columns import TransactionColumns
 from domain.transactions import SOURCE, Transaction
 
-#: Told (side, currency, count, sum in minor units, newest event time) of what was taken in.
+#: Told (side, currency, count, sum in minor units, newest event time) of what was taken in of a
+#: currency and day.
 Note = Callable[[int, str, int, int, int], None]
 
 # Records tried at once: many where all go the short way, few where every other does not, so that
@@ -100,6 +101,8 @@ class Pairing:
         # Where a later rule decides at once, a record that meets nobody has to be looked at.
         self._files = not any(rule.immediate for rule in book.rules[1:])
         self._stretch = _STRETCH_MAX
+        # No record of the stretch in hand is older; most stretches are of one day.
+        self._oldest = 0
         self._records: Sequence[Transaction] = ()
 
     @classmethod
@@ -176,13 +179,14 @@ class Pairing:
         known, waiting = self._book.known[self._side], self._pool.sides[self._side]
         ids, keys, instants = rows.ids, rows.keys, rows.instants
         distinct = set(keys)
+        self._oldest = min(instants) if instants else 0
         if (
             ids
             and len(distinct) == len(ids) == len(set(ids))
             and None not in distinct
             and known.keys().isdisjoint(ids)
             and waiting.keys().isdisjoint(keys)
-            and min(instants) >= self._forgotten_before
+            and self._oldest >= self._forgotten_before
         ):
             return len(ids)
         met_ids, met_keys = set[str](), {None}
@@ -283,4 +287,15 @@ class Pairing:
             of = rows
             if rows.currencies.count(currency) < len(rows.ids):
                 of = rows.at([at for at, one in enumerate(rows.currencies) if one == currency])
-            self._note(self._side, currency, len(of.ids), sum(of.amounts), max(of.instants))
+            newest, day_of = max(of.instants), self._book.calendar.day_of
+            if day_of(self._oldest) == day_of(newest):
+                self._note(self._side, currency, len(of.ids), sum(of.amounts), newest)
+            else:
+                self._note_by_day(of, currency)
+
+    def _note_by_day(self, of: _Rows, currency: str) -> None:
+        days = list(map(self._book.calendar.day_of, of.instants))
+        for day in set(days):
+            at = [place for place, one in enumerate(days) if one == day]
+            amounts, instants = _at(of.amounts, at), _at(of.instants, at)
+            self._note(self._side, currency, len(at), sum(amounts), max(instants))

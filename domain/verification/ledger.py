@@ -21,6 +21,7 @@ from domain.events import (
     MatchReversed,
     MatchSuggested,
     MatchSuperseded,
+    PeriodClosed,
     ReconciliationDefined,
     ReconciliationPaused,
     ReconciliationResumed,
@@ -78,6 +79,7 @@ class Ledger:
         self._watermark_us: int | None = None
         self._matches = MatchBooks(tenant_id, reconciliation_id, self.accounts)
         self._paused = False
+        self.closed_day: str | None = None
         self._cases: dict[Member, Case] = {}
         # What the batch in hand still has to say: which cases close by which match, which
         # duplicates are shown as exceptions.
@@ -344,6 +346,11 @@ class Ledger:
             )
         self._watermark_us = event.watermark_us
 
+    def _closed_event(self, event: PeriodClosed) -> None:
+        if self.closed_day is not None and event.day <= self.closed_day:
+            self.accounts.differs(f"day {event.day} is closed after {self.closed_day} was")
+        self.closed_day = event.day
+
     def _defined_event(self, event: ReconciliationDefined) -> None:
         expected = self._definition.definition_version + 1 if self._definition else 1
         if event.definition_version != expected:
@@ -368,6 +375,7 @@ class Ledger:
         ExceptionResolved: _resolved_event,
         DuplicateDetected: _duplicate_event,
         WatermarkAdvanced: _watermark_event,
+        PeriodClosed: _closed_event,
         ReconciliationDefined: _defined_event,
     }
 

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import NamedTuple, NoReturn, Protocol
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from domain.events import Event, ReconciliationDefined, TransactionsAccepted, decode_events
 from domain.transactions import SIDE_NAMES, Transaction, unpack_transaction
 from domain.verification.anchors import Anchor
+from domain.verification.days import DayBooks
 from domain.verification.difference import KEEP_AND_REPORT, RESTORE_LOG, Difference, Where
 from domain.verification.ledger import Ledger
 from domain.verification.letters import Letters, TopicReset
@@ -42,6 +44,7 @@ class StoredBatch(NamedTuple):
     format: int
     events: str
     journal: bytes | None
+    stored_at: datetime
 
 
 class _Chunk(msgspec.Struct):
@@ -137,6 +140,7 @@ class StreamAudit:
         self._position = 0
         self._next_offsets: dict[str, tuple[int, int]] = {}
         self._chunk: _Chunk | None = None
+        self._days = DayBooks(tenant_id, reconciliation_id)
 
     def read(self, batch: StoredBatch) -> None:
         """Read the next batch.
@@ -173,6 +177,11 @@ class StreamAudit:
             )
         ledger.end_batch()
         self._end_chunk()
+        expired = isinstance(ledger, PresumingLedger)
+        try:
+            self._days.read(events, None if expired else transactions, batch.stored_at)
+        except ValueError as exc:
+            raise Difference("journal", str(exc), where) from exc
         self.version += batch.event_count
         self._position = batch.last_position
         if isinstance(ledger, PresumingLedger):
@@ -217,7 +226,9 @@ class StreamAudit:
 
     def totals(self) -> Totals:
         """Count everything as of the batches read."""
-        return self._ledger.totals(self.version)
+        totals = self._ledger.totals(self.version)
+        totals.days = self._days.tallies()
+        return totals
 
     def _decode(self, batch: StoredBatch, where: Where) -> tuple[list[Event], list[Transaction]]:
         try:

@@ -52,6 +52,8 @@ class Totals(msgspec.Struct):
     Attributes:
         places: (side, currency) → place → tally; every place is there.
         matches: (status, currency) → tally of what the table `matches` shows.
+        days: (business day, side, currency) → place → tally of what is posted to it; sums of what
+            is suggested are left out.
         cases_open, cases_closed: Exceptions people see as open, and those that were closed.
         redelivered, rejected: Records that were taken in to no effect.
     """
@@ -64,6 +66,7 @@ class Totals(msgspec.Struct):
     cases_closed: int
     places: dict[SideKey, dict[str, Tally]]
     matches: dict[tuple[str, str], MatchTally]
+    days: dict[tuple[str, str, str], dict[str, Tally]] = {}
 
     def accepted(self, side: int | None = None) -> int:
         """Transactions accepted, of one side or both."""

@@ -18,6 +18,9 @@ from deploy.verification.run import verify
 from domain.replay import AsOf, PastNotKept, show_state
 from domain.snapshots import FORMAT, snapshot
 from flows.surroundings import rebuild
+from projections import checkpoints
+from projections.catalog import READ_MODELS
+from projections.feed import Feed
 from tests.integration.pasts import TOPIC, store_past
 
 SEEDS = range(4)
@@ -63,6 +66,53 @@ def expire(operator, owner, version, **options):
     return expire_journals(operator, "acme", "orders", at, **options)
 
 
+def feed(database):
+    """Bring the read models up to the head of the log."""
+    names = [model.name for model in READ_MODELS]
+    with (
+        connect(database.url, "projections") as reader,
+        connect(database.url, "projections") as writer,
+        Feed(reader, writer) as feed,
+    ):
+        checkpoints.read(writer, names)
+        feed.catch_up(READ_MODELS, 0)
+
+
+CHANGED_DAYS = {
+    "a day": (
+        "UPDATE control_totals SET exception_count = exception_count + 1 WHERE accepted_count > 0",
+        r"control_totals shows \d+ 2026-.* exception, the log has",
+    ),
+    "accepted moved to another day": (
+        "UPDATE control_totals SET day = day + 30 WHERE accepted_count > 0",
+        r"control_totals shows 0 2026-01-.* accepted, the log has",
+    ),
+    "a statement's text": (
+        "UPDATE period_statements SET statement = replace(statement, '\"count\":1', '\"count\":2')",
+        "period_statements: the statement of .* is not the text that was hashed",
+    ),
+    "a statement gone": (
+        (
+            "DELETE FROM period_statements WHERE day = (SELECT day FROM period_statements "
+            "ORDER BY day OFFSET 1 LIMIT 1)"
+        ),
+        "period_statements: the statement of .* does not follow the one before it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED_DAYS)
+def test_a_changed_day_or_statement_is_named(database, flow, operator, owner, name):
+    store(flow, owner, 1, days=7)
+    feed(database)
+    assert verified(operator).differences == []
+    statement, problem = CHANGED_DAYS[name]
+    assert owner.execute(statement).rowcount
+    found = verified(operator).differences
+    assert any(re.search(problem, one.problem) for one in found), [one.problem for one in found]
+    assert all("rebuild control_totals" in one.hint for one in found)
+
+
 def verified(operator):
     return verify(operator, [TOPIC, "settler.transactions.target"], None)
 
@@ -94,10 +144,16 @@ def test_what_is_kept_replays_to_the_same_bytes(flow, operator, owner, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_verification_holds_and_says_what_it_could_not_count_again(flow, operator, owner, seed):
-    past = store(flow, owner, seed)
+def test_verification_holds_and_says_what_it_could_not_count_again(
+    database, flow, operator, owner, seed
+):
+    past = store(flow, owner, seed, days=6)
+    feed(database)
     whole = verified(operator)
     assert (whole.differences, whole.expired) == ([], {})
+    assert not any(whole.read_models_behind.values())
+    closed = owner.execute("SELECT count(*) FROM period_statements").fetchone()
+    assert closed > (0,), "some days are closed"
     accepted = 0
     for version in (past.days[0], past.days[2], past.days[-1]):
         expire(operator, owner, version)

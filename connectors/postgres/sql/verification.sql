@@ -13,7 +13,8 @@ WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
 ORDER BY 1;
 
 -- read_stream --
-SELECT first_position, last_position, base_version, event_count, format, events, journal
+SELECT first_position, last_position, base_version, event_count, format, events, journal,
+       created_at
 FROM event_store WHERE stream_id = %(stream_id)s
 ORDER BY base_version;
 

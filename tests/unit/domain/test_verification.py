@@ -3,6 +3,7 @@
 import random
 import typing
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -336,10 +337,13 @@ def test_the_end_of_the_log_is_the_stream_s_row():
 # Dead letters, resets, forgotten ids ------------------------------------------------------------
 
 
+AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
 def rejecting(first: int, following: int, rejected: int, position: int = 2) -> StoredBatch:
     event = TransactionsAccepted([], {PLACE: (first, following)}, 0, rejected)
     events = encode_events([event]).decode()
-    return StoredBatch(position, position, position - 1, 1, 1, events, None)
+    return StoredBatch(position, position, position - 1, 1, 1, events, None, AT)
 
 
 def audit_letters(letters: Letters, batches: list[StoredBatch], resets=()) -> None:
