@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from domain.identity import match_id
+
 #: Batches written now. A reader meets older ones too and raises them by `UPCASTERS`.
 FORMAT = 1
 
@@ -326,6 +328,22 @@ Upcaster = Callable[[RawEvent], RawEvent]
 
 #: format → event type → what turns one raw element of that format into the next format's.
 UPCASTERS: Mapping[int, Mapping[str, Upcaster]] = {}
+
+
+def match_id_of(
+    tenant_id: str,
+    reconciliation_id: str,
+    event: RecordMatched | MatchSuggested | MatchConfirmed,
+) -> str:
+    """Name the match or suggestion that an event of a reconciliation makes."""
+    return match_id(
+        tenant_id,
+        reconciliation_id,
+        event.rule,
+        event.source_ids,
+        event.target_ids,
+        event.newest_ms,
+    )
 
 
 def difference_of(event: RecordMatched | MatchSuggested | MatchConfirmed | MatchReversed) -> int:

@@ -26,8 +26,8 @@ from domain.events import (
     RecordUnmatched,
     TransactionSuperseded,
     WatermarkAdvanced,
+    match_id_of,
 )
-from domain.identity import match_id
 from domain.matching.legs import PERSON, Leg, Settled, Suggestion
 from domain.matching.refusals import Refusal
 from domain.periods import day_number
@@ -44,7 +44,7 @@ def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - o
             _close(state, event, _rule_index(state, event.rule))
         case MatchConfirmed():
             _close(state, event, PERSON)
-            _withdraw(state, _match_id(state, event))
+            _withdraw(state, match_id_of(state.tenant_id, state.reconciliation_id, event))
             state.remember_command(event.command_id)
         case MatchSuggested():
             _suggest(state, event)
@@ -146,18 +146,7 @@ def _suggest(state: "Reconciliation", event: MatchSuggested) -> None:
     targets = tuple(book.open_leg(1, one) for one in event.target_ids)
     index = _rule_index(state, event.rule)
     suggestion = Suggestion(event.rule, index, sources, targets, event.single)
-    book.suggest(_match_id(state, event), suggestion)
-
-
-def _match_id(state: "Reconciliation", event: MatchConfirmed | MatchSuggested) -> str:
-    return match_id(
-        state.tenant_id,
-        state.reconciliation_id,
-        event.rule,
-        event.source_ids,
-        event.target_ids,
-        event.newest_ms,
-    )
+    book.suggest(match_id_of(state.tenant_id, state.reconciliation_id, event), suggestion)
 
 
 def _withdraw(state: "Reconciliation", suggestion_id: str) -> None:

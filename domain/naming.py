@@ -21,8 +21,9 @@ from domain.events import (
     TransactionSuperseded,
     decode_events,
     difference_of,
+    match_id_of,
 )
-from domain.identity import event_id, exception_id, match_id
+from domain.identity import event_id, exception_id
 from domain.money import CURRENCY_DIGITS, format_minor
 from domain.periods import day_text
 from domain.transactions import SIDE_NAMES
@@ -52,10 +53,7 @@ def _name_match(
     fields = msgspec.structs.asdict(event)
     source, target = fields.pop("source_minor"), fields.pop("target_minor")
     if not isinstance(event, MatchReversed):
-        fields["match_id"] = match_id(
-            tenant_id, reconciliation_id, event.rule, event.source_ids, event.target_ids,
-            event.newest_ms,
-        )  # fmt: skip
+        fields["match_id"] = match_id_of(tenant_id, reconciliation_id, event)
     for name in ("source_amounts", "target_amounts"):
         if name in fields:
             fields[name] = [amount_text(minor, event.currency) for minor in fields[name]]

@@ -5,8 +5,7 @@ from typing import Any
 from connectors.postgres.inbox import Command
 from connectors.postgres.records import CommandOutcome
 from domain.commands import CannotBeDone, parse_command
-from domain.events import Event, MatchConfirmed, MatchRejected, MatchReversed
-from domain.identity import match_id
+from domain.events import Event, MatchConfirmed, MatchRejected, MatchReversed, match_id_of
 from domain.reconciliation import Decision, Reconciliation
 
 
@@ -66,16 +65,7 @@ def _match_named(state: Reconciliation, events: list[Event]) -> dict[str, Any]:
     """The match a command made or ended: its own event comes first."""
     match events[0] if events else None:
         case MatchConfirmed() as event:
-            return {
-                "match_id": match_id(
-                    state.tenant_id,
-                    state.reconciliation_id,
-                    event.rule,
-                    event.source_ids,
-                    event.target_ids,
-                    event.newest_ms,
-                )
-            }
+            return {"match_id": match_id_of(state.tenant_id, state.reconciliation_id, event)}
         case MatchRejected() | MatchReversed() as event:
             return {"match_id": event.match_id}
     return {}

@@ -20,8 +20,8 @@ from domain.events import (
     MatchSuperseded,
     RecordMatched,
     difference_of,
+    match_id_of,
 )
-from domain.identity import match_id
 from projections.copy_text import array_field, field, line, storable
 from projections.log import LogBatch
 from projections.queries import load_queries
@@ -207,14 +207,7 @@ def _columns(
 
 
 def _digits(batch: LogBatch, event: RecordMatched | MatchSuggested | MatchConfirmed) -> str:
-    return match_id(
-        batch.tenant_id,
-        batch.reconciliation_id,
-        event.rule,
-        event.source_ids,
-        event.target_ids,
-        event.newest_ms,
-    ).replace("-", "")
+    return match_id_of(batch.tenant_id, batch.reconciliation_id, event).replace("-", "")
 
 
 def write(conn: Connection[Any], rows: MatchRows, _answers: Mapping[str, Any]) -> None:

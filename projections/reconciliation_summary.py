@@ -30,8 +30,8 @@ from domain.events import (
     TransactionsAccepted,
     TransactionSuperseded,
     WatermarkAdvanced,
+    match_id_of,
 )
-from domain.identity import match_id
 from domain.periods import day_number
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from projections import suggested
@@ -134,7 +134,7 @@ def _add_event(ledger: Ledger, place: Place, event: Event) -> None:
         summary.name = storable(name) if isinstance(name, str) else key[1]
         summary.definition_version = event.definition_version
     elif isinstance(event, MatchSuggested):
-        identity = match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms)
+        identity = match_id_of(*key, event)
         quarter = event.newest_ms // QUARTER_MS
         step = suggested.Step(*key, identity, event, place.position, quarter)
         ledger.suggestions.append(step)
@@ -169,7 +169,7 @@ def _add_by_people(ledger: Ledger, place: Place, event: MatchConfirmed | MatchRe
         move(ledger, place, name, currency, "matched", *moved, quarter)
     if isinstance(event, MatchConfirmed) and event.suggestion_id is not None:
         # It has the suggestion's id when it is all of it; else another event ends that.
-        identity = match_id(*key, event.rule, event.source_ids, event.target_ids, event.newest_ms)
+        identity = match_id_of(*key, event)
         step = suggested.Step(*key, identity, event, place.position, place.stored)
         ledger.suggestions.append(step)
 

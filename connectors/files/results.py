@@ -26,8 +26,9 @@ from domain.events import (
     TransactionsAccepted,
     TransactionSuperseded,
     difference_of,
+    match_id_of,
 )
-from domain.identity import exception_id, match_id
+from domain.identity import exception_id
 from domain.money import CURRENCY_DIGITS, format_minor
 from domain.transactions import SIDE_NAMES, Rejection, Transaction, supersedes, unpack_transaction
 
@@ -143,14 +144,7 @@ class Results:
             self._sums[side, currency] += sum_minor
 
     def _match_id(self, event: RecordMatched | MatchSuggested) -> str:
-        return match_id(
-            self.definition.tenant_id,
-            self.definition.reconciliation_id,
-            event.rule,
-            event.source_ids,
-            event.target_ids,
-            event.newest_ms,
-        )
+        return match_id_of(self.definition.tenant_id, self.definition.reconciliation_id, event)
 
     def transaction(self, side: int, transaction_id: str) -> Transaction:
         """One of the accepted transactions."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -26,12 +27,13 @@ RUN_SECONDS = 600.0
 MIB = 1024 * 1024
 #: Both processes are up this long before the steady load begins.
 IDLE_SECONDS = 1.0
-#: How often progress is asked for: often enough for the figures, seldom enough not to be in them.
-LOOK_SECONDS = 0.03
+#: What the flow and the projector say at each commit.
+EVENTS, READ_MODELS = "settler_events", "settler_read_models"
+#: Without news this long, the processes under measurement are looked at all the same.
+QUIET_SECONDS = 1.0
 
-_PROGRESS = """
-SELECT (SELECT position FROM log_head),
-       (SELECT coalesce(sum(accepted_source + accepted_target), 0) FROM reconciliation_summary)
+_READABLE = """
+SELECT coalesce(sum(accepted_source + accepted_target), 0) FROM reconciliation_summary
 """
 _LAST_POSITION = "SELECT max(last_position) FROM event_store WHERE journal IS NOT NULL"
 _CONFIRMED = "SELECT count(*) FROM matches WHERE status = 'confirmed'"
@@ -159,14 +161,19 @@ class PipelineBench:
 
     def _run_ours(self, url: str) -> Ours:
         stage = self._stage
-        with stage.role("projections", url, FILLED) as projections:
+        with (
+            psycopg.connect(url, autocommit=True) as commits,
+            stage.role("projections", url, FILLED) as projections,
+        ):
+            for channel in (EVENTS, READ_MODELS):
+                commits.execute(f"LISTEN {channel}")
             projections.wait_for("projections.started")
             with stage.role("flow", url, FILLED) as flow:
                 flow.wait_for("flow.started")
                 roles = (flow, projections)
                 before = stage.service_cpu_seconds()
                 before |= {role.name: role.cpu_seconds() for role in roles}
-                heads, readable_at = self._follow(url, roles)
+                heads, readable_at = self._follow(commits, url, roles)
                 after = stage.service_cpu_seconds()
                 after |= {role.name: role.cpu_seconds() for role in roles}
                 return Ours(
@@ -177,21 +184,26 @@ class PipelineBench:
                     flow.rss_bytes_max,
                 )
 
-    def _follow(self, url: str, roles: tuple[Role, ...]) -> tuple[list[tuple[float, int]], float]:
-        """Watch until everything is readable; returns (time, head of the log) pairs and when."""
+    def _follow(
+        self, commits: "psycopg.Connection[Any]", url: str, roles: tuple[Role, ...]
+    ) -> tuple[list[tuple[float, int]], float]:
+        """Wait until everything is readable; returns (time, head of the log) pairs and when.
+
+        Every commit of the flow and of the projector tells of itself: the times are exact, and
+        nobody has to ask for them while the clock runs.
+        """
         heads: list[tuple[float, int]] = []
-        with psycopg.connect(url, autocommit=True) as connection:
-            for _ in until(RUN_SECONDS, "everything to be readable", every=LOOK_SECONDS):
-                row = connection.execute(_PROGRESS).fetchone()
-                at = time.time()
-                assert row is not None, "log_head has a row"
-                if not heads or heads[-1][1] != row[0]:
-                    heads.append((at, row[0]))
+        with psycopg.connect(url, autocommit=True) as asking:
+            for _ in until(RUN_SECONDS, "everything to be readable", every=0):
                 for role in roles:
                     role.look()
-                if row[1] >= self._plan.pairs * 2:
-                    break
-        return heads, at
+                for notice in commits.notifies(timeout=QUIET_SECONDS, stop_after=1):
+                    at = time.time()
+                    if notice.channel == EVENTS:
+                        heads.append((at, int(notice.payload)))
+                    elif number(asking, _READABLE) >= self._plan.pairs * 2:
+                        return heads, at
+        raise AssertionError("until() raises when the time is over")
 
     def _check(self, url: str, heads: list[tuple[float, int]]) -> float:
         """Hold the result against what was sent; returns when the last event was committed."""

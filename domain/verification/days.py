@@ -25,8 +25,8 @@ from domain.events import (
     RecordUnmatched,
     TransactionsAccepted,
     TransactionSuperseded,
+    match_id_of,
 )
-from domain.identity import match_id
 from domain.transactions import SIDE_NAMES, Transaction
 from domain.verification.entries import Member
 from domain.verification.match_books import told_by
@@ -184,9 +184,7 @@ class DayBooks:
                 pass
 
     def _named(self, event: MatchConfirmed | MatchSuggested) -> str:
-        return match_id(
-            *self._scope, event.rule, event.source_ids, event.target_ids, event.newest_ms
-        )
+        return match_id_of(*self._scope, event)
 
     def _suggest(self, event: MatchSuggested) -> None:
         identity, day = self._named(event), self._day_of(event.newest_ms)

@@ -7,8 +7,8 @@ from domain.events import (
     MatchSuggested,
     MatchSuperseded,
     RecordMatched,
+    match_id_of,
 )
-from domain.identity import match_id
 from domain.transactions import TARGET
 from domain.verification.accounts import Accounts
 from domain.verification.entries import Member, Suggestion, members_of
@@ -40,9 +40,7 @@ class MatchBooks:
 
     def match_id(self, event: Made | MatchSuggested) -> str:
         """Name what an event makes."""
-        return match_id(
-            *self._scope, event.rule, event.source_ids, event.target_ids, event.newest_ms
-        )
+        return match_id_of(*self._scope, event)
 
     def lose(self, member: Member) -> None:
         """Note that a suggested transaction was taken, so that its suggestions have to end."""
