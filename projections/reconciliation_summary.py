@@ -84,33 +84,44 @@ def _add_matches(
     """Add up matches by currency and quarter hour of their newest member."""
     quarters: dict[int, dict[str, list[int]]] = {}
     begin_ms = end_ms = 0
-    sums: dict[str, list[int]] = {}
+    currency = ""
+    kept = [0, 0, 0, 0]
+    # Most of a batch are of one currency and quarter hour; those are added up in locals.
+    source_count = source_minor = target_count = target_minor = 0
     for _, event in matched:
-        if not begin_ms <= event.newest_ms < end_ms:
-            quarter = event.newest_ms // QUARTER_MS
+        if event.currency != currency or not begin_ms <= event.newest_ms < end_ms:
+            _add_up(kept, source_count, source_minor, target_count, target_minor)
+            source_count = source_minor = target_count = target_minor = 0
+            quarter, currency = event.newest_ms // QUARTER_MS, event.currency
             begin_ms, end_ms = quarter * QUARTER_MS, (quarter + 1) * QUARTER_MS
-            sums = quarters.setdefault(quarter, {})
+            kept = quarters.setdefault(quarter, {}).setdefault(currency, [0, 0, 0, 0])
         if event.compared is not None and event.compared.totals:
-            for side, currency, count, sum_minor in event.compared.totals:
-                own = sums.setdefault(currency, [0, 0, 0, 0])
+            of_quarter = quarters[event.newest_ms // QUARTER_MS]
+            for side, own_currency, count, sum_minor in event.compared.totals:
+                own = of_quarter.setdefault(own_currency, [0, 0, 0, 0])
                 own[2 * side] += count
                 own[2 * side + 1] += sum_minor
             continue
-        kept = sums.get(event.currency)
-        if kept is None:
-            kept = sums[event.currency] = [0, 0, 0, 0]
-        kept[0] += len(event.source_ids)
-        kept[1] += event.source_minor
-        kept[2] += len(event.target_ids)
-        kept[3] += event.target_minor
+        source_count += len(event.source_ids)
+        source_minor += event.source_minor
+        target_count += len(event.target_ids)
+        target_minor += event.target_minor
+    _add_up(kept, source_count, source_minor, target_count, target_minor)
     summary = place.summary
     summary.matches_confirmed += len(matched)
     for quarter, of_quarter in quarters.items():
         for currency, sides in of_quarter.items():
+            if not any(sides):
+                continue  # named by matches alone that told their members' own currencies
             summary.transactions_matched += sides[0] + sides[2]
             for side, name in enumerate(SIDE_NAMES):
                 count, sum_minor = sides[2 * side], sides[2 * side + 1]
                 move(ledger, place, name, currency, "matched", count, sum_minor, quarter)
+
+
+def _add_up(kept: list[int], *figures: int) -> None:
+    for place, figure in enumerate(figures):
+        kept[place] += figure
 
 
 def _add_event(ledger: Ledger, place: Place, event: Event) -> None:
