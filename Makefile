@@ -7,17 +7,21 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := domain connectors projections flows api deploy tests
 ARGS ?=
+CASES ?= 20000
+SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test browser-test check format lint types imports bench lock clean
+.PHONY: help install demo test reference browser-test check format lint types imports bench bench-match lock clean
 
 help:
 	@echo "make install        the virtual environment .venv with the settler command"
 	@echo "make demo           the whole product on generated data; ARGS=\"--headless\" ends by itself"
-	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it"
+	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it, TEST_PROCESSES=4 is for four cores"
+	@echo "make reference      the engine against the slow, obvious one; CASES=20000 SEED=0"
 	@echo "make browser-test   the tests of the live page in headless Chromium"
 	@echo "make check          format, lint, types, imports"
 	@echo "make bench          the pipeline benchmark; ARGS=\"--json\""
+	@echo "make bench-match    the matching benchmark, beside reconcile-py and Polars, which it installs"
 	@echo "make lock           constraints.txt anew, from the versions in pyproject.toml"
 	@echo "make clean          removes .venv and every cache"
 
@@ -54,8 +58,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/settler demo $(ARGS)
 
+# Each process of tests has a Postgres, a broker and a Valkey of its own and takes whole modules.
+TEST_PROCESSES ?= 2
+
 test: $(STAMP)
-	@$(BIN)/python -m pytest -m "not browser" $(ARGS)
+	@$(BIN)/python -m pytest -m "not browser" -n $(TEST_PROCESSES) --dist loadscope $(ARGS)
+
+reference: $(STAMP)
+	@$(BIN)/python -m tests.unit.domain.comparison --cases $(CASES) --seed $(SEED)
 
 browser-test: $(STAMP)
 	@browser=""; for name in chromium chromium-browser google-chrome headless_shell; do \
@@ -80,6 +90,12 @@ imports: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/settler bench pipeline $(ARGS)
+
+# The peers are no part of the environment: they are installed here, for this alone.
+bench-match: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[bench]' && \
+	$(BIN)/settler bench match $(ARGS)
 
 lock: $(STAMP)
 	@$(BIN)/python deploy/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt

@@ -1,6 +1,7 @@
 """The application: everything composed, and the process that serves it."""
 
 import asyncio
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from types import FrameType
 
 import structlog
 import uvicorn
+import uvloop
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -18,33 +20,42 @@ from starlette.routing import Route
 
 from api import (
     account,
+    ageing,
+    backtests,
     commands,
     dead_letters,
     decisions,
     events,
     exceptions,
+    explanations,
     health,
     keys,
+    linting,
     matches,
     pages,
     periods,
     reconciliations,
     recovery,
+    runs,
     sessions,
     signing_in,
     stream,
     tenant,
     usage,
     users,
+    working,
 )
 from api.access_tokens import AccessTokens
 from api.caching import AnswerCache
 from api.database import Database
 from api.errors import EXCEPTION_HANDLERS
 from api.feed import Feed
+from api.http_protocol import HttpProtocol
 from api.idempotency import HEADER as IDEMPOTENCY_KEY
 from api.idempotency import REPLAYED, IdempotentAnswers
 from api.identity import Authenticator
+from api.kept_answers import KeptAnswers
+from api.live import Live
 from api.mailing import Outbox
 from api.middleware import REQUEST_ID, RequestMiddleware
 from api.openapi import make_document
@@ -52,7 +63,7 @@ from api.operations import PREFIX, Operation, make_route
 from api.password_hashing import PasswordHashing
 from api.rate_limits import RateLimits
 from api.redis_circuit import RedisCircuit
-from api.request_limits import HEADER_BYTES_MAX, RequestLimitMiddleware
+from api.request_limits import RequestLimitMiddleware
 from api.services import Services
 from connectors.mail import make_mailer
 from connectors.settings import Settings
@@ -62,10 +73,17 @@ log = structlog.get_logger("settler.api")
 
 OPERATIONS: tuple[Operation, ...] = (
     *reconciliations.OPERATIONS,
+    *linting.OPERATIONS,
+    *backtests.OPERATIONS,
+    *runs.OPERATIONS,
     *periods.OPERATIONS,
     *matches.OPERATIONS,
     *decisions.OPERATIONS,
+    # Before /exceptions/{exception_id}, which would take its name for an id.
+    *ageing.OPERATIONS,
     *exceptions.OPERATIONS,
+    *explanations.OPERATIONS,
+    *working.OPERATIONS,
     *dead_letters.OPERATIONS,
     *usage.OPERATIONS,
     *events.OPERATIONS,
@@ -135,10 +153,14 @@ def create_app(settings: Settings) -> Starlette:
         )
         tokens = AccessTokens(database, settings.api_key_pepper, settings.access_token_seconds)
         redis = RedisCircuit(settings.redis_url, REDIS_ANSWER_SECONDS)
+        cache = AnswerCache(settings.redis_url)
+        feed = Feed(database)
         services = Services(
             database=database,
-            cache=AnswerCache(settings.redis_url),
-            feed=Feed(database),
+            cache=cache,
+            answers=KeptAnswers(cache),
+            feed=feed,
+            live=Live(database, feed),
             authenticator=Authenticator(database, settings.api_key_pepper, tokens),
             tokens=tokens,
             hashing=PasswordHashing(),
@@ -200,8 +222,9 @@ def make_server(app: Starlette, settings: Settings) -> Server:
         access_log=False,
         server_header=False,
         forwarded_allow_ips=settings.api_trusted_proxies,
-        # What does not fit is refused before it is a request; what does, by RequestLimitMiddleware.
-        h11_max_incomplete_event_size=2 * HEADER_BYTES_MAX,
+        http=HttpProtocol,
+        # The loop is made by who runs the server.
+        loop="none",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         lifespan="on",
     )
@@ -219,6 +242,12 @@ async def serve(settings: Settings) -> int:
     return 0 if server.started else 1
 
 
+def _allow_open_files() -> None:
+    # Each live stream is one; many systems start a process with a thousand, far below its limit.
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main(settings: Settings) -> int:
     """Serve the API in this process until SIGTERM or SIGINT; returns the exit code."""
     configure_logging(settings, "api")
@@ -229,9 +258,11 @@ def main(settings: Settings) -> int:
             " and read kept answers; set it before people sign in"
         )
     log.info("api starts", host=settings.api_host, port=settings.api_port)
+    _allow_open_files()
     # Uvicorn raises the signal again once it has shut down; by then the work is done.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: None)
-    code = asyncio.run(serve(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(serve(settings))
     log.info("api has stopped", exit_code=code)
     return code

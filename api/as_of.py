@@ -78,27 +78,40 @@ async def figures_as_of(
     if until > EVENTS_MAX:
         raise ApiError("as_of_too_large")
     figures = FiguresAsOf()
+    asked = {
+        "stream_id": stream,
+        "tenant_id": session.tenant_id,
+        "reconciliation_id": reconciliation_id,
+        "from_version": 0,
+        "after": 0,
+        "until": until,
+        "position": as_of.position,
+        "instant": as_of.instant,
+        "bytes_max": PIECE_BYTES,
+    }
     async with turn:
-        version = read = 0
-        while version < until:
-            rows = await session.rows(
-                "read_stream_events",
-                {
-                    "stream_id": stream,
-                    "from_version": version,
-                    "until": until,
-                    "bytes_max": PIECE_BYTES,
-                },
-            )
+        read, events = 0, until
+        while rows := await session.rows("read_events_until", asked):
             read += sum(len(row["events"]) for row in rows)
-            if read > BYTES_MAX:
+            events += sum(not row["is_own"] for row in rows)
+            if read > BYTES_MAX or events > EVENTS_MAX:
                 raise ApiError("as_of_too_large")
             version = await asyncio.to_thread(_fold, figures, rows)
+            asked["from_version"] = max(asked["from_version"], version)
+            asked["after"] = rows[-1]["last_position"]
     return figures.summary() | {"reconciliation_id": reconciliation_id}, figures.totals()
 
 
 def _fold(figures: FiguresAsOf, rows: list[dict[str, Any]]) -> int:
-    """Fold rows of the log; returns the version they end at."""
+    """Fold rows of the log; returns the version of the reconciliation's own stream they lead to."""
+    own = [row.pop("is_own") for row in rows]
     batches = [decode_batch(*row.values()) for row in rows]
     figures.read(batches)
-    return batches[-1].base_version + batches[-1].event_count
+    return max(
+        (
+            batch.base_version + batch.event_count
+            for batch, is_own in zip(batches, own, strict=True)
+            if is_own
+        ),
+        default=0,
+    )

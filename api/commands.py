@@ -65,7 +65,15 @@ class Command(BaseModel):
     decided_at: datetime | None
 
 
-def _to_command(row: dict[str, Any]) -> Command:
+def command_id_of(call: Call, idempotency_key: str | None) -> uuid.UUID:
+    """Choose a command's id; the same key of a tenant gives the same one again."""
+    if idempotency_key is None:
+        return uuid.uuid4()
+    return uuid.uuid5(_NAMESPACE, f"{call.tenant_id}/{idempotency_key}")
+
+
+def to_command(row: dict[str, Any]) -> Command:
+    """Give a row of the inbox its outward form."""
     return Command(**{name: row[name] for name in Command.model_fields})
 
 
@@ -78,9 +86,7 @@ async def submit(
         ApiError: `idempotency_conflict`, when the key was used with other content.
     """
     headers = call.header_fields(WriteHeaders)
-    command_id = uuid.uuid4()
-    if headers.idempotency_key is not None:
-        command_id = uuid.uuid5(_NAMESPACE, f"{call.tenant_id}/{headers.idempotency_key}")
+    command_id = command_id_of(call, headers.idempotency_key)
     key = {"tenant_id": call.tenant_id, "command_id": command_id}
     call.note(reconciliation_id, command_id=str(command_id), command_type=command_type)
     async with call.services.database.tenant(call.tenant_id) as session:
@@ -103,7 +109,7 @@ async def submit(
         raise ApiError("idempotency_conflict")
     row = await _wait_for_outcome(call, key, row)
     return Answer(
-        _to_command(row), status=202, headers={"Location": f"{PREFIX}/commands/{command_id}"}
+        to_command(row), status=202, headers={"Location": f"{PREFIX}/commands/{command_id}"}
     )
 
 
@@ -129,7 +135,7 @@ async def read_command(call: Call) -> Command:
         )
     if row is None:
         raise not_found("command", str(command_id))
-    return _to_command(row)
+    return to_command(row)
 
 
 OPERATIONS = (

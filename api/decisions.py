@@ -15,16 +15,16 @@ from api.parameters import parse_id
 from domain.commands import MEMBERS_MAX, REASON_LENGTH_MAX
 
 # Postgres keeps no NUL, neither in text nor in JSON.
-_WITHOUT_NUL = r"^[^\x00]*$"
+WITHOUT_NUL = r"^[^\x00]*$"
 Reason = Annotated[
     str | None,
     Field(
         max_length=REASON_LENGTH_MAX,
-        pattern=_WITHOUT_NUL,
+        pattern=WITHOUT_NUL,
         description="Kept with the decision; say why.",
     ),
 ]
-TransactionId = Annotated[str, Field(min_length=1, max_length=128, pattern=_WITHOUT_NUL)]
+TransactionId = Annotated[str, Field(min_length=1, max_length=128, pattern=WITHOUT_NUL)]
 Members = Annotated[list[TransactionId], Field(min_length=1, max_length=MEMBERS_MAX)]
 
 
@@ -56,7 +56,7 @@ class MatchMembers(Decide):
         str | None,
         Field(
             max_length=REASON_LENGTH_MAX,
-            pattern=_WITHOUT_NUL,
+            pattern=WITHOUT_NUL,
             description="Needed where the sums differ.",
         ),
     ] = None
@@ -65,7 +65,7 @@ class MatchMembers(Decide):
 Body = TypeVar("Body", bound=Decide)
 
 
-async def _read_body(call: Call, model: type[Body]) -> Body:
+async def read_body(call: Call, model: type[Body]) -> Body:
     """Give the body; none at all where nothing in it is needed."""
     if not await call.request.body() and "content-type" not in call.request.headers:
         return model()
@@ -81,7 +81,24 @@ async def _read_match(call: Call) -> dict[str, Any]:
     return row
 
 
-async def _check_reconciliation(call: Call, reconciliation_id: str) -> None:
+def reconciliation_of(call: Call) -> str:
+    """Give the reconciliation that the path names.
+
+    Raises:
+        ApiError: `not_found`; a text that cannot be an id names nothing.
+    """
+    reconciliation_id = call.path("reconciliation_id")
+    if "\x00" in reconciliation_id:
+        raise not_found("reconciliation", "…")
+    return reconciliation_id
+
+
+async def check_reconciliation(call: Call, reconciliation_id: str) -> None:
+    """Hold that the tenant has a reconciliation.
+
+    Raises:
+        ApiError: `not_found`.
+    """
     async with call.services.database.tenant(call.tenant_id) as session:
         key = {"tenant_id": call.tenant_id, "reconciliation_id": reconciliation_id}
         if await session.row("read_stream", key) is None:
@@ -90,21 +107,21 @@ async def _check_reconciliation(call: Call, reconciliation_id: str) -> None:
 
 async def confirm_match(call: Call) -> Answer:
     """Hand the confirmation of a suggestion to the flow."""
-    row, body = await _read_match(call), await _read_body(call, Confirm)
+    row, body = await _read_match(call), await read_body(call, Confirm)
     payload = {"match_id": str(row["match_id"]), **body.model_dump()}
     return await submit(call, "confirm_match", row["reconciliation_id"], payload)
 
 
 async def reject_match(call: Call) -> Answer:
     """Hand the rejection of a suggestion to the flow."""
-    row, body = await _read_match(call), await _read_body(call, Decide)
+    row, body = await _read_match(call), await read_body(call, Decide)
     payload = {"match_id": str(row["match_id"]), **body.model_dump()}
     return await submit(call, "reject_match", row["reconciliation_id"], payload)
 
 
 async def reverse_match(call: Call) -> Answer:
     """Hand the reversal of a confirmed match to the flow."""
-    row, body = await _read_match(call), await _read_body(call, Decide)
+    row, body = await _read_match(call), await read_body(call, Decide)
     payload = {
         "match_id": str(row["match_id"]),
         "source_ids": row["source_ids"],
@@ -117,7 +134,7 @@ async def reverse_match(call: Call) -> Answer:
 async def match_by_hand(call: Call) -> Answer:
     """Hand a match by hand to the flow."""
     body = await call.body(MatchMembers)
-    await _check_reconciliation(call, body.reconciliation_id)
+    await check_reconciliation(call, body.reconciliation_id)
     payload = body.model_dump(exclude={"reconciliation_id"})
     return await submit(call, "match_by_hand", body.reconciliation_id, payload)
 
@@ -133,17 +150,16 @@ async def resume_reconciliation(call: Call) -> Answer:
 
 
 async def _pause_or_resume(call: Call, command_type: str) -> Answer:
-    reconciliation_id = call.path("reconciliation_id")
-    if "\x00" in reconciliation_id:
-        raise not_found("reconciliation", "…")
-    body = await _read_body(call, Decide)
-    await _check_reconciliation(call, reconciliation_id)
+    reconciliation_id = reconciliation_of(call)
+    body = await read_body(call, Decide)
+    await check_reconciliation(call, reconciliation_id)
     return await submit(call, command_type, reconciliation_id, body.model_dump())
 
 
-def _command(
-    path: str, handler: Handler, tag: str, summary: str, description: str, body: type[Decide]
+def command_operation(
+    path: str, handler: Handler, tag: str, summary: str, description: str, body: type[BaseModel]
 ) -> Operation:
+    """Describe an operation that hands a command to the flow."""
     return Operation(
         method="POST",
         path=path,
@@ -161,30 +177,30 @@ def _command(
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    _command(
+    command_operation(
         "/matches", match_by_hand, "matches", "Match by hand",
         "Makes a match of open transactions, whatever the rules say of them. Where the sums "
         "differ it needs a reason.", MatchMembers,
     ),
-    _command(
+    command_operation(
         "/matches/{match_id}/confirm", confirm_match, "matches", "Confirm a suggestion",
         "Of a set of several possible matches, `source_ids` and `target_ids` say which is the one.",
         Confirm,
     ),
-    _command(
+    command_operation(
         "/matches/{match_id}/reject", reject_match, "matches", "Reject a suggestion",
         "The rule does not suggest the same members again.", Decide,
     ),
-    _command(
+    command_operation(
         "/matches/{match_id}/reverse", reverse_match, "matches", "Reverse a confirmed match",
         "Frees both sides; the rules do not make the same match again. It can be reversed for as "
         "long as its transactions are remembered (`window.remember`).", Decide,
     ),
-    _command(
+    command_operation(
         "/reconciliations/{reconciliation_id}/pause", pause_reconciliation, "reconciliations",
         "Pause a reconciliation", "Records are accepted and pending, nothing is decided.", Decide,
     ),
-    _command(
+    command_operation(
         "/reconciliations/{reconciliation_id}/resume", resume_reconciliation, "reconciliations",
         "Resume a reconciliation", "Decides what has come meanwhile.", Decide,
     ),

@@ -72,6 +72,18 @@ ERRORS: Mapping[str, Kind] = {
     "user_exists": Kind(409, "This e-mail address is another user's of this tenant."),
     "last_owner": Kind(409, "This is the tenant's last owner; make another one first."),
     "key_ended": Kind(409, "This key has ended; make a new one."),
+    "exception_closed": Kind(409, "A person has closed this exception; reopen it first."),
+    "exception_open": Kind(409, "This exception is not closed."),
+    "exception_matched": Kind(
+        409, "The matching closed this exception; if that is wrong, reverse the match."
+    ),
+    "exception_busy": Kind(
+        409, "Others work on this exception at this very moment; try again.", {"Retry-After": "1"}
+    ),
+    "casework_full": Kind(409, "This exception has all the entries it may have; close it."),
+    "version_conflict": Kind(
+        412, "Somebody has changed this since the version in If-Match; read it again."
+    ),
     "body_too_large": Kind(413, "The body is larger than this service takes."),
     "unsupported_media_type": Kind(415, "The body's content type is not one this path takes."),
     "password_refused": Kind(422, "The password may not be set."),
@@ -80,6 +92,16 @@ ERRORS: Mapping[str, Kind] = {
         422,
         "Too many events lie before that moment to fold them in a request; an operator can ask "
         "`settler replay`.",
+    ),
+    "backtest_too_large": Kind(
+        422,
+        "The history is too long for an answer here; use `settler definitions backtest`.",
+    ),
+    "backtest_history_expired": Kind(
+        422, "Journals have expired, so what was accepted then cannot be run again."
+    ),
+    "backtest_busy": Kind(
+        503, "Another backtest is running in this process; try again.", {"Retry-After": "10"}
     ),
     "rate_limited": Kind(
         429, "Too many requests; go on when Retry-After has passed.", {"Retry-After": "1"}

@@ -3,13 +3,13 @@
 import uuid
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
 from api.operations import Call, Operation
 from api.pagination import Page, PageQuery, cut_page, decode_cursor
-from domain.identity import stream_id
+from domain.identity import casework_stream_id, stream_id
 from domain.naming import name_events
 
 
@@ -40,8 +40,12 @@ class EventsQuery(PageQuery):
 
     aggregate_id: Annotated[
         str | None,
-        Field(pattern=r"^[a-z0-9_-]{1,64}$", description="The id of a reconciliation."),
+        Field(pattern=r"^[a-z0-9_-]{1,64}$", description="The id of an aggregate."),
     ] = None
+    aggregate_type: Annotated[
+        Literal["reconciliation", "exception"],
+        Field(description="What `aggregate_id` is the id of; of an exception, what people did."),
+    ] = "reconciliation"
     correlation_id: Annotated[
         str | None,
         Field(min_length=1, max_length=128, description="What belongs together, e.g. a command."),
@@ -61,17 +65,23 @@ def to_stored_events(
     return [StoredEvent(**event) for event in name_events(row, wanted)]
 
 
+def _stream_of(tenant_id: str, query: EventsQuery) -> str | None:
+    if query.aggregate_id is None:
+        return None
+    name = casework_stream_id if query.aggregate_type == "exception" else stream_id
+    return name(tenant_id, query.aggregate_id)
+
+
 async def list_events(call: Call) -> Events:
     """List the events of an aggregate or of a correlation, oldest first."""
     query = call.query(EventsQuery)
     position = decode_cursor(query.cursor, [int])[0] if query.cursor else 0
-    aggregate = query.aggregate_id
     async with call.services.database.tenant(call.tenant_id) as session:
         batches = await session.rows(
             "list_batches",
             {
                 "tenant_id": call.tenant_id,
-                "stream_id": stream_id(call.tenant_id, aggregate) if aggregate else None,
+                "stream_id": _stream_of(call.tenant_id, query),
                 "correlation_id": query.correlation_id,
                 "position": position,
                 "limit": query.limit + 1,

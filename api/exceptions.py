@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from api.amounts import Amount, CurrencyFilter, amount_text
 from api.database import Session
 from api.errors import not_found
 from api.events import StoredEvent, to_stored_events
 from api.matches import Match, to_match
-from api.operations import Call, Operation
+from api.operations import Answer, Call, Operation
 from api.pagination import Order, Page, PageQuery, cut_page, decode_cursor
 from api.parameters import (
     ORDER_DESCRIPTION,
@@ -23,7 +23,7 @@ from api.parameters import (
     filters,
     parse_id,
 )
-from domain.identity import stream_id
+from domain.identity import casework_stream_id, stream_id
 
 Category = Literal[
     "missing_in_target", "missing_in_source", "amount_mismatch", "currency_mismatch",
@@ -32,7 +32,8 @@ Category = Literal[
 Severity = Literal["low", "medium", "high", "critical"]
 Status = Literal["open", "in_progress", "resolved", "dismissed"]
 
-# An exception's story is a handful of events; one that flapped for weeks has some dozens.
+# What matching did with an exception is a handful of events; one that flapped for weeks has some
+# dozens. What people did is bounded by `domain.casework.EVENTS_MAX`.
 STORY_BATCHES_MAX = 100
 
 
@@ -69,6 +70,9 @@ class ExceptionCase(BaseModel):
     candidates: list[Candidate]
     match_id: uuid.UUID | None = Field(description="The match that resolved it.")
     assignee: str | None
+    resolution_reason: str | None = Field(description="What the person said who closed it.")
+    comments: int = Field(description="How many comments its story has.")
+    version: int = Field(description="Counts what people did with it; `If-Match` takes it.")
     definition_version: int
     opened_at: datetime
     updated_at: datetime
@@ -77,7 +81,9 @@ class ExceptionCase(BaseModel):
 class ExceptionDetail(ExceptionCase):
     """One exception with its story."""
 
-    story: list[StoredEvent] = Field(description="The events that concern it, oldest first.")
+    story: list[StoredEvent] = Field(
+        description="What matching and people did with it, oldest first."
+    )
     match: Match | None = Field(description="The match that resolved it.")
 
 
@@ -95,50 +101,50 @@ class ExceptionsQuery(PageQuery):
     side: Side | None = None
     currency: CurrencyFilter = None
     rule: RuleFilter = None
+    assignee: Annotated[
+        str | None, Field(min_length=1, max_length=128, description="Who works on it.")
+    ] = None
+    assigned: Annotated[bool | None, Field(description="Whether anybody works on it.")] = None
+    commented: Annotated[bool | None, Field(description="Whether it has comments.")] = None
+    from_time: Annotated[
+        AwareDatetime | None, Field(description="When it opened at the earliest.")
+    ] = None
+    to_time: Annotated[AwareDatetime | None, Field(description="It opened before this.")] = None
     order: Annotated[Order, Field(description=ORDER_DESCRIPTION)] = "newest"
 
 
-_COPIED = (
-    "exception_id", "reconciliation_id", "position", "updated_position", "side", "transaction_id",
-    "category", "severity", "status", "resolution", "currency", "occurred_at", "rule", "reason",
-    "match_id", "assignee", "definition_version", "opened_at", "updated_at",
-)  # fmt: skip
-
-
 def to_exception(row: dict[str, Any]) -> dict[str, Any]:
-    """Give a row of `exceptions` its outward form."""
-    candidates = []
+    """Give a row of `exceptions` its outward form; the row itself, as a page has many of them."""
+    row["amount"] = amount_text(row.pop("amount_minor"), row["currency"])
     for candidate in row["candidates"]:
-        shown = {key: value for key, value in candidate.items() if key != "amount_minor"}
-        shown["amount"] = amount_text(candidate["amount_minor"], candidate["currency"])
-        candidates.append(shown)
-    return {
-        **{name: row[name] for name in _COPIED},
-        "amount": amount_text(row["amount_minor"], row["currency"]),
-        "candidates": candidates,
-    }
+        minor = candidate.pop("amount_minor")
+        candidate["amount"] = amount_text(minor, candidate["currency"])
+    return row
 
 
-async def list_exceptions(call: Call) -> Exceptions:
+async def list_exceptions(call: Call) -> Answer:
     """List the tenant's exceptions."""
     query = call.query(ExceptionsQuery)
     start = POSITION_END if query.order == "newest" else -1
     position = decode_cursor(query.cursor, [int])[0] if query.cursor else start
-    names = ("reconciliation_id", "status", "category", "severity", "side", "currency", "rule")
-    async with call.services.database.tenant(call.tenant_id) as session:
-        rows = await session.rows(
-            f"list_exceptions_{query.order}",
-            {
-                **filters(query, *names),
-                "tenant_id": call.tenant_id,
-                "position": position,
-                "limit": query.limit + 1,
-            },
-        )
-    page, next_cursor = cut_page(rows, query.limit, lambda row: [row["position"]])
-    return Exceptions(
-        items=[ExceptionCase(**to_exception(row)) for row in page], next_cursor=next_cursor
+    names = (
+        "reconciliation_id", "status", "category", "severity", "side", "currency", "rule",
+        "assignee", "assigned", "commented", "from_time", "to_time",
+    )  # fmt: skip
+    rows = await call.services.database.read(
+        call.tenant_id,
+        f"list_exceptions_{query.order}",
+        {
+            **filters(query, *names),
+            "tenant_id": call.tenant_id,
+            "position": position,
+            "limit": query.limit + 1,
+        },
     )
+    page, next_cursor = cut_page(rows, query.limit, lambda row: [row["position"]])
+    # The rows hold what the model asks for; going through it would take longer than reading them.
+    items = [to_exception(row) for row in page]
+    return Answer(msgspec.json.encode({"items": items, "next_cursor": next_cursor}))
 
 
 async def _read_story(
@@ -158,13 +164,22 @@ async def _read_story(
         {
             "tenant_id": tenant_id,
             "stream_id": stream_id(tenant_id, row["reconciliation_id"]),
-            "from_position": row["position"],
+            "from_position": row["first_position"],
             "to_position": max(row["updated_position"], match["position"] if match else 0),
             "quoted_id": msgspec.json.encode(transaction_id).decode(),
             "limit": STORY_BATCHES_MAX,
         },
     )
-    return [event for batch in batches for event in to_stored_events(batch, concerns)]
+    casework = await session.rows(
+        "read_casework",
+        {
+            "tenant_id": tenant_id,
+            "stream_id": casework_stream_id(tenant_id, str(row["exception_id"])),
+        },
+    )
+    events = [event for batch in batches for event in to_stored_events(batch, concerns)]
+    events += [event for batch in casework for event in to_stored_events(batch)]
+    return sorted(events, key=lambda event: event.global_position)
 
 
 async def read_exception(call: Call) -> ExceptionDetail:
@@ -198,6 +213,7 @@ OPERATIONS = (
         description=f"Sorted by position. {ORDER_DESCRIPTION}",
         query=ExceptionsQuery,
         answer=Exceptions,
+        kept_for="tenant",
     ),
     Operation(
         method="GET",

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from api.access_tokens import AccessTokens
 from api.database import Database, Session
 from api.errors import ApiError
+from api.once_at_a_time import OnceAtATime
 from api.origins import require_same_origin
 from connectors.credentials import API_KEY, credential_matches, public_id_of
 from domain.access import Role, effective_scopes, weaker_role
@@ -101,6 +102,8 @@ class Authenticator:
         self._pepper = pepper
         self._clock = clock
         self._known: dict[bytes, tuple[Identity, float]] = {}
+        self._finding: OnceAtATime[bytes] = OnceAtATime()
+        self._forgotten = 0
         secret = pepper.encode() or secrets.token_bytes(32)
         self._signing_key = hashlib.blake2b(secret, person=b"settler-session").digest()
 
@@ -137,12 +140,21 @@ class Authenticator:
             raise ApiError("unauthenticated")
         remembered = hashlib.blake2b(key.encode(), digest_size=32).digest()
         known = self._recall(remembered)
+        if known is None and await self._finding.wait(remembered):
+            known = self._recall(remembered)
         if known is not None:
             return known
-        identity, key_hash = await self._find(key_id)
-        if not credential_matches(key, self._pepper, key_hash):
-            raise ApiError("unauthenticated")
-        return self._remember(remembered, identity)
+        found: list[Identity] = []
+
+        async def look_up() -> None:
+            forgotten = self._forgotten
+            identity, key_hash = await self._find(key_id)
+            if not credential_matches(key, self._pepper, key_hash):
+                raise ApiError("unauthenticated")
+            found.append(self._remember(remembered, identity, forgotten=forgotten))
+
+        await self._finding.run(remembered, look_up)
+        return found[0]
 
     async def by_access_token(self, token: str) -> Identity:
         """Tell which user's token this is; it opens what session, role and tenant allow now.
@@ -154,6 +166,7 @@ class Authenticator:
         known = self._recall(remembered)
         if known is not None:
             return known
+        forgotten = self._forgotten
         claims = await self._tokens.verify(token)
         async with self._database.tenant(claims.tenant_id) as session:
             row = await session.row(
@@ -173,11 +186,12 @@ class Authenticator:
             user_id=claims.user_id,
             session_id=claims.session_id,
         )
-        return self._remember(remembered, identity, claims.expires_at)
+        return self._remember(remembered, identity, claims.expires_at, forgotten=forgotten)
 
     def forget(self) -> None:
         """Look every credential up again, now that one of them was taken back here."""
         self._known.clear()
+        self._forgotten += 1
 
     async def by_session(self, cookie: str) -> Identity:
         """Tell whose session this is; it ends with its key.
@@ -196,8 +210,9 @@ class Authenticator:
         known = self._recall(remembered)
         if known is not None:
             return known
+        forgotten = self._forgotten
         identity, _key_hash = await self._find(key_id)
-        return self._remember(remembered, identity)
+        return self._remember(remembered, identity, forgotten=forgotten)
 
     def make_session(self, identity: Identity) -> tuple[str, int]:
         """Make a session cookie's value for a caller, and tell when it ends, in Unix seconds."""
@@ -213,10 +228,18 @@ class Authenticator:
         return identity if until > self._clock() else None
 
     def _remember(
-        self, remembered: bytes, identity: Identity | None, until: float = float("inf")
+        self,
+        remembered: bytes,
+        identity: Identity | None,
+        until: float = float("inf"),
+        *,
+        forgotten: int,
     ) -> Identity:
         if identity is None:
             raise ApiError("unauthenticated")
+        if forgotten != self._forgotten:
+            # Taken back while it was looked up: this request came before, the next one did not.
+            return identity
         if len(self._known) >= _KNOWN_MAX:
             self._known.clear()
         self._known[remembered] = (identity, min(until, self._clock() + POSITIVE_SECONDS))

@@ -9,7 +9,7 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 from prometheus_client import Counter, Gauge, Histogram
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import error_response
@@ -44,7 +44,11 @@ SECURITY_HEADERS: Mapping[str, str] = {
 }
 
 # RFC 6797, section 7.2: said over TLS only. A year, as browsers' own lists ask for.
-STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
+STRICT_TRANSPORT = b"max-age=31536000; includeSubDomains"
+
+_RAW_SECURITY_HEADERS = [
+    (name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+]
 
 REQUEST_ID = "X-Request-Id"
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -66,6 +70,22 @@ def _with_valid_trace(span: trace.Span) -> trace.Span:
         trace_flags=TraceFlags(TraceFlags.DEFAULT),
     )
     return NonRecordingSpan(context)
+
+
+def _add_headers(scope: Scope, message: Message) -> None:
+    """Add what every answer has; what the answer says itself stays."""
+    headers: list[tuple[bytes, bytes]] = message.setdefault("headers", [])
+    said = {name for name, _ in headers}
+    added = [
+        *_RAW_SECURITY_HEADERS,
+        (b"x-trace-id", scope["settler.trace_id"].encode()),
+        (b"x-request-id", scope["settler.request_id"].encode()),
+    ]
+    if scope["scheme"] == "https":
+        added.append((b"strict-transport-security", STRICT_TRANSPORT))
+    for name, value in scope.get("settler.rate_headers", {}).items():
+        added.append((name.lower().encode(), value.encode()))
+    headers += [pair for pair in added if pair[0] not in said]
 
 
 def _request_id(scope: Scope) -> str:
@@ -108,15 +128,7 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                if scope["scheme"] == "https":
-                    headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
-                for name, value in scope.get("settler.rate_headers", {}).items():
-                    headers.setdefault(name, value)
-                headers["X-Trace-Id"] = scope["settler.trace_id"]
-                headers[REQUEST_ID] = scope["settler.request_id"]
+                _add_headers(scope, message)
             await send(message)
 
         try:

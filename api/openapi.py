@@ -1,12 +1,13 @@
 """OpenAPI 3.1, made from the very models that validate requests and render answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.errors import ERRORS, ErrorBody
+from api.examples import NAMED, make_example
 from api.idempotency import FORM, HEADER, REPLAYED
 from api.identity import ANYONE
 from api.operations import PREFIX, Operation
@@ -53,7 +54,13 @@ def _parameters(model: type[BaseModel] | None, place: str) -> list[dict[str, Any
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"},
+            "example": make_example({"type": "string", "format": "uuid"}, {}, name),
+        }
         for name in names
     ]
 
@@ -83,10 +90,17 @@ def _error_answers(codes: Sequence[str]) -> dict[str, Any]:
     return {
         str(status): {
             "description": "\n".join(f"`{code}`: {ERRORS[code].message}" for code in of_status),
-            "content": {"application/json": {"schema": schema}},
+            "content": {
+                "application/json": {"schema": schema, "example": _error_example(of_status[0])}
+            },
         }
         for status, of_status in sorted(by_status.items())
     }
+
+
+def _error_example(code: str) -> dict[str, Any]:
+    told = {"error": code, "message": ERRORS[code].message}
+    return told | {name: NAMED[name] for name in ("trace_id", "request_id")}
 
 
 def _codes(operation: Operation) -> list[str]:
@@ -109,15 +123,26 @@ def _codes(operation: Operation) -> list[str]:
     return sorted({*codes, *_EVERY_OPERATION})
 
 
-def _operation(operation: Operation, refs: dict[type[BaseModel], dict[str, Any]]) -> dict[str, Any]:
+def _operation(
+    operation: Operation,
+    refs: dict[type[BaseModel], dict[str, Any]],
+    definitions: Mapping[str, Any],
+) -> dict[str, Any]:
+    def content(model: type[BaseModel]) -> dict[str, Any]:
+        return {"schema": refs[model], "example": make_example(refs[model], definitions)}
+
     is_empty = operation.answer is None and not operation.page
     success: dict[str, Any] = {"description": "Done." if is_empty else "Success."}
     if operation.page:
-        success["content"] = {"text/html": {"schema": {"type": "string"}}}
+        success["content"] = {
+            "text/html": {"schema": {"type": "string"}, "example": operation.example}
+        }
     elif operation.stream:
-        success["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        success["content"] = {
+            "text/event-stream": {"schema": {"type": "string"}, "example": operation.example}
+        }
     elif operation.answer is not None:
-        success["content"] = {"application/json": {"schema": refs[operation.answer]}}
+        success["content"] = {"application/json": content(operation.answer)}
     described: dict[str, Any] = {
         "operationId": operation.operation_id,
         "tags": [operation.tag],
@@ -136,8 +161,8 @@ def _operation(operation: Operation, refs: dict[type[BaseModel], dict[str, Any]]
         "responses": {str(operation.status): success, **_error_answers(_codes(operation))},
     }
     if operation.body is not None:
-        content = {kind: {"schema": refs[operation.body]} for kind in operation.body_media_types}
-        described["requestBody"] = {"required": True, "content": content}
+        kinds = {kind: content(operation.body) for kind in operation.body_media_types}
+        described["requestBody"] = {"required": True, "content": kinds}
     if not operation.secured:
         described["security"] = []
     elif operation.required_scope != ANYONE:
@@ -161,10 +186,11 @@ def make_document(operations: Sequence[Operation], version: str) -> dict[str, An
         for (model, _mode), schema in mapping.items()
         if issubclass(model, BaseModel)
     }
+    models = definitions.get("$defs", {})
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         of_path = paths.setdefault(PREFIX + operation.path, {})
-        of_path[operation.method.lower()] = _operation(operation, refs)
+        of_path[operation.method.lower()] = _operation(operation, refs, models)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -178,7 +204,7 @@ def make_document(operations: Sequence[Operation], version: str) -> dict[str, An
         },
         "paths": paths,
         "components": {
-            "schemas": definitions.get("$defs", {}),
+            "schemas": models,
             "securitySchemes": {
                 "api_key": {
                     "type": "http",

@@ -1,6 +1,5 @@
 """One description of an HTTP operation, from which routing, validation and OpenAPI are made."""
 
-import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +14,14 @@ from api.auditing import CURRENT, AuditEntry
 from api.errors import ApiError, from_validation
 from api.idempotency import make_guard
 from api.identity import Identity
+from api.kept_answers import KeptResponse, make_etag
 from api.services import Services
 
 PREFIX = "/api/v1"
 # A definition has eight levels. What walks a body calls itself once a level.
 DEPTH_MAX = 32
+# What nobody asks for twice in the same words is not worth keeping.
+_KEPT_NAME_MAX = 512
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -136,6 +138,10 @@ class Operation:
         counted: Each call counts as a guess at a secret, see `count_guess`.
         stream: The answer is a stream of server-sent events instead of JSON.
         page: The answer is a page of HTML instead of JSON.
+        example: Of a stream or a page; other answers' examples are made from their models.
+        kept_for: The answer follows from the tenant, the path and the query string alone, and is
+            kept until the read models of the tenant, or of the reconciliation that the path names,
+            have moved. A list keeps its first page.
         name: The operation's id, where one handler serves two methods.
     """
 
@@ -157,6 +163,8 @@ class Operation:
     counted: bool = False
     stream: bool = False
     page: bool = False
+    example: str | None = None
+    kept_for: Literal["tenant", "reconciliation"] | None = None
     name: str | None = None
 
     @property
@@ -240,8 +248,8 @@ def _render(request: Request, answer: Answer) -> Response:
     body = model if isinstance(model, bytes) else model.model_dump_json().encode()
     headers = dict(answer.headers)
     if answer.status == 200 and request.method in {"GET", "HEAD"}:
-        # Weak, and private to the credential: the same bytes mean that nothing has changed.
-        etag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+        # Private to the credential.
+        etag = make_etag(body)
         headers |= {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
         if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
@@ -313,6 +321,31 @@ async def _run(call: Call) -> Response:
     return _render(call.request, answer)
 
 
+async def _run_kept(call: Call) -> Response:
+    """Answer from what is kept, or run the handler and keep what it answers."""
+    scope, services = call.request.scope, call.services
+    reconciliation_id = (
+        call.path("reconciliation_id") if call.operation.kept_for == "reconciliation" else None
+    )
+    version = services.feed.version(call.tenant_id, reconciliation_id)
+    query = scope["query_string"].decode("latin-1")
+    name = f"{scope['path']}?{query}"
+    if version is None or "cursor=" in query or len(name) > _KEPT_NAME_MAX:
+        return await _run(call)
+
+    async def render() -> bytes:
+        answer = await call.operation.handler(call)
+        assert not isinstance(answer, Response), "what is kept is a body without headers"
+        model = answer.model if isinstance(answer, Answer) else answer
+        return model if isinstance(model, bytes) else model.model_dump_json().encode()
+
+    kept = services.answers.recall(call.tenant_id, name, version)
+    if kept is None:
+        kept = await services.answers.read(call.tenant_id, name, version, render)
+    known = call.request.headers.get("if-none-match")
+    return KeptResponse(kept, is_known=known is not None and kept.etag in known)
+
+
 def make_route(operation: Operation) -> Route:
     """Make the Starlette route that authenticates, runs the handler and renders its answer."""
 
@@ -325,6 +358,8 @@ def make_route(operation: Operation) -> Route:
             identity = await _identify(request)
             identity.require(operation.required_scope)
         call = Call(request, operation, identity)
+        if operation.kept_for is not None:
+            return await _run_kept(call)
         if identity is None or operation.method == "GET":
             return await _run(call)
         guard = await make_guard(request, identity.tenant_id, identity.actor)
@@ -332,6 +367,6 @@ def make_route(operation: Operation) -> Route:
             return await _run(call)
         return await call.services.idempotency.once(guard, lambda: _run(call))
 
-    return Route(
-        PREFIX + operation.path, endpoint, methods=[operation.method], name=operation.operation_id
-    )
+    # Ids of transactions are their system's own and may hold a slash, which arrives unescaped.
+    path = operation.path.replace("{transaction_id}", "{transaction_id:path}")
+    return Route(PREFIX + path, endpoint, methods=[operation.method], name=operation.operation_id)

@@ -277,6 +277,7 @@ OPERATIONS = (
         summary="Show the statement of a closed business day as a page to print",
         answer=None,
         page=True,
+        example="<!doctype html><title>orders, 2026-03-01</title>",
         errors=("not_found",),
     ),
 )

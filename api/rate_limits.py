@@ -15,6 +15,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from prometheus_client import Counter
 
+from api.once_at_a_time import OnceAtATime
 from api.redis_circuit import RedisAway, RedisCircuit
 
 WINDOW_SECONDS = 60
@@ -37,6 +38,10 @@ class _Lease:
     resets_at: float
     ask_again_at: float
     ends_at: float
+
+    def is_spent(self, now: float) -> bool:
+        """Say whether another share has to be asked for before more can be allowed."""
+        return self.ends_at <= now or (self.left == 0 and self.ask_again_at <= now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class RateLimits:
         self._circuit = circuit
         self._clock = clock
         self._leases: dict[str, _Lease] = {}
+        self._taking: OnceAtATime[str] = OnceAtATime()
         self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._shared: SlidingWindowCounterRateLimiter | None = None
         if circuit.pool is not None:
@@ -99,8 +105,13 @@ class RateLimits:
         """
         bucket, now = f"{kind}:{who}:{per_minute}", self._clock()
         lease = self._leases.get(bucket)
-        if lease is None or lease.ends_at <= now or (lease.left == 0 and lease.ask_again_at <= now):
-            lease = await self._take(bucket, per_minute, now)
+        while lease is None or lease.is_spent(now):
+            # Of many requests at once one asks for a share, which mostly is enough for all.
+            if not await self._taking.wait(bucket):
+                await self._taking.run(bucket, lambda: self._take(bucket, per_minute, now))
+                lease = self._leases[bucket]
+                break
+            lease = self._leases.get(bucket)
         is_allowed = lease.left > 0
         if is_allowed:
             lease.left -= 1
@@ -113,7 +124,7 @@ class RateLimits:
             reset_seconds=min(WINDOW_SECONDS, max(1, math.ceil(lease.resets_at - now))),
         )
 
-    async def _take(self, bucket: str, per_minute: int, now: float) -> _Lease:
+    async def _take(self, bucket: str, per_minute: int, now: float) -> None:
         item = RateLimitItemPerMinute(per_minute)
         shared = self._shared
         if shared is None:
@@ -125,14 +136,9 @@ class RateLimits:
                 )
             except RedisAway:
                 lease = await _take_share(self._local, item, bucket, now)
-        before = self._leases.get(bucket)
-        if before is not None and before.ends_at > now:
-            # Another request of the same caller took a share at the same moment.
-            lease.left += before.left
         if len(self._leases) >= _BUCKETS_MAX:
             self._leases = {name: kept for name, kept in self._leases.items() if kept.ends_at > now}
         self._leases[bucket] = lease
-        return lease
 
 
 async def _take_share(

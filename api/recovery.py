@@ -14,6 +14,7 @@ from api.identity import ANYONE
 from api.one_time_tokens import (
     RESET_LIFETIME,
     VERIFICATION_LIFETIME,
+    FoundToken,
     Purpose,
     find_token,
     make_token,
@@ -120,14 +121,26 @@ async def request_password_reset(call: Call) -> Answer:
     return Answer(Accepted(message="If there is such a user, a code is on its way."), status=202)
 
 
+async def _redeem(call: Call, code: SecretStr, purpose: Purpose) -> FoundToken:
+    """Find what a code from a mail stands for; it is used up by `use_token`.
+
+    Raises:
+        ApiError: `invalid_token`.
+    """
+    services = call.services
+    pepper = services.settings.api_key_pepper
+    found = await find_token(services.database, code.get_secret_value(), purpose, pepper)
+    if found is None:
+        raise ApiError("invalid_token")
+    return found
+
+
 async def set_new_password(call: Call) -> Response:
     """Set a password with a code; every session of the user ends."""
     body = await call.body(NewPassword)
     services = call.services
-    code, password = body.code.get_secret_value(), body.password.get_secret_value()
-    found = await find_token(services.database, code, "password", services.settings.api_key_pepper)
-    if found is None:
-        raise ApiError("invalid_token")
+    password = body.password.get_secret_value()
+    found = await _redeem(call, body.code, "password")
     async with services.database.tenant(found.tenant_id) as session:
         user = await session.row("read_user", found.key)
     if user is None or user["disabled_at"] is not None:
@@ -167,13 +180,8 @@ async def request_email_verification(call: Call) -> Answer:
 async def verify_email(call: Call) -> Response:
     """Show that an address is one's own."""
     body = await call.body(Code)
-    services = call.services
-    found = await find_token(
-        services.database, body.code.get_secret_value(), "email", services.settings.api_key_pepper
-    )
-    if found is None:
-        raise ApiError("invalid_token")
-    async with services.database.tenant(found.tenant_id) as session:
+    found = await _redeem(call, body.code, "email")
+    async with call.services.database.tenant(found.tenant_id) as session:
         await use_token(session, found)
         await session.row("verify_email", found.key)
         await tell_audit(session, call, found.user_id, "email_verified")

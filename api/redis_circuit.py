@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import structlog
 from redis.asyncio import ConnectionPool, Redis
@@ -49,13 +49,18 @@ class RedisCircuit:
             )
             self._redis = Redis(connection_pool=self.pool)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a use would ask Redis now: there is one, and it has not just failed."""
+        return self._redis is not None and self._clock() >= self._open_until
+
     async def run(self, use: Callable[[Redis], Awaitable[T]]) -> T:
         """Use Redis.
 
         Raises:
             RedisAway: There is none, it does not answer, or it just did not.
         """
-        if self._redis is None or self._clock() < self._open_until:
+        if self._redis is None or not self.is_asked:
             raise RedisAway
         try:
             return await use(self._redis)
@@ -67,6 +72,16 @@ class RedisCircuit:
                 seconds=OPEN_SECONDS,
             )
             raise RedisAway from error
+
+    async def state(self) -> Literal["ok", "unavailable", "off"]:
+        """Say whether Redis answers, asking it also when it just did not; `off`: there is none."""
+        if self._redis is None:
+            return "off"
+        try:
+            await self._redis.ping()
+        except _FAILURES:
+            return "unavailable"
+        return "ok"
 
     async def close(self) -> None:
         """Close the connections."""

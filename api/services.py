@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from api.feed import Feed
     from api.idempotency import IdempotentAnswers
     from api.identity import Authenticator
+    from api.kept_answers import KeptAnswers
+    from api.live import Live
     from api.mailing import Outbox
     from api.password_hashing import PasswordHashing
     from api.rate_limits import RateLimits
@@ -26,7 +28,9 @@ class Services:
 
     database: Database
     cache: AnswerCache
+    answers: KeptAnswers
     feed: Feed
+    live: Live
     authenticator: Authenticator
     tokens: AccessTokens
     hashing: PasswordHashing

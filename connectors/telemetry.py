@@ -6,10 +6,12 @@ and the answer of the API all name one trace.
 """
 
 import errno
+import json
 import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -74,7 +76,7 @@ def configure_logging(settings: Settings, role: str) -> None:
     render: list[structlog.typing.Processor]
     if settings.log_format == "json":
         render = [structlog.processors.format_exc_info, redact]
-        render.append(structlog.processors.JSONRenderer(ensure_ascii=False))
+        render.append(structlog.processors.JSONRenderer(serializer=_to_json))
     else:
         render = [
             redact,
@@ -100,6 +102,14 @@ def configure_logging(settings: Settings, role: str) -> None:
     root.setLevel(level)
 
 
+# `json.dumps` with options makes an encoder for every line.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
+
+
+def _to_json(event: EventDict, **_default: object) -> str:
+    return _ENCODER.encode(event)
+
+
 def _console_renderer() -> structlog.dev.ConsoleRenderer:
     # The default shows the values of local variables, passwords and keys among them.
     return structlog.dev.ConsoleRenderer(
@@ -110,11 +120,17 @@ def _console_renderer() -> structlog.dev.ConsoleRenderer:
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Blank what must not be in a log: values under secret names, and see `redact_text`."""
     for name, value in event.items():
-        if _SECRET_NAME.search(name) and value is not None:
+        if isinstance(value, str):
+            event[name] = REDACTED if _is_secret(name) else redact_text(value)
+        elif value is not None and _is_secret(name):
             event[name] = REDACTED
-        elif isinstance(value, str):
-            event[name] = redact_text(value)
     return event
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(name: str) -> bool:
+    # Lines have the same few names over and over.
+    return _SECRET_NAME.search(name) is not None
 
 
 def escape_controls(_logger: object, _method: str, event: EventDict) -> EventDict:
@@ -129,6 +145,9 @@ def escape_controls(_logger: object, _method: str, event: EventDict) -> EventDic
 
 def redact_text(text: str) -> str:
     """Blank passwords in URLs, credentials, tokens and e-mail addresses within a text."""
+    if text.isalnum():
+        # Each of those has a sign in it; ids, names and levels, most of a line, have none.
+        return text
     return _SECRET_TEXT.sub(
         lambda found: REDACTED if found[1] is None else f"{found[1]}:{REDACTED}", text
     )

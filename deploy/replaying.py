@@ -61,7 +61,7 @@ def replay(
         asked = AsOf(position=head) if as_of is None else as_of
         place = find_place(conn, stream_id(tenant_id, reconciliation_id), asked, head)
         state = rebuild_at(conn, place, snapshots=snapshots)
-        figures = _figures(conn, place)
+        figures = _figures(conn, place, asked)
     totals = figures.totals()
     _check_agreement(state, totals)
     shown = show_state(state, limit)
@@ -83,9 +83,9 @@ def replay(
     }
 
 
-def _figures(conn: Connection[Any], place: Place) -> FiguresAsOf:
+def _figures(conn: Connection[Any], place: Place, as_of: AsOf) -> FiguresAsOf:
     figures = FiguresAsOf()
-    for row in read_events(conn, place):
+    for row in read_events(conn, place, as_of):
         figures.read([decode_batch(*row)])
     return figures
 

@@ -81,13 +81,49 @@ class Resume(msgspec.Struct, tag="resume", frozen=True):
     reason: Reason = None
 
 
+class StartRun(msgspec.Struct, tag="start_reconciliation", frozen=True, rename={"from_": "from"}):
+    """Reconcile a range of event time as a whole, and tell its totals.
+
+    `from_` is in the range and `to` is not. A bare date is the begin of that day.
+    """
+
+    from_: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    to: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    name: Annotated[str, msgspec.Meta(max_length=128)] | None = None
+
+
+class RetryRun(msgspec.Struct, tag="retry_reconciliation", frozen=True):
+    """Run again what failed or was cancelled."""
+
+    run_id: str
+    reason: Reason = None
+
+
+class CancelRun(msgspec.Struct, tag="cancel_reconciliation", frozen=True):
+    """End a run without its totals."""
+
+    run_id: str
+    reason: Reason = None
+
+
 MatchCommand = ConfirmMatch | RejectMatch | ReverseMatch | MatchByHand
-AnyCommand = MatchCommand | Pause | Resume
+RunCommand = StartRun | RetryRun | CancelRun
+AnyCommand = MatchCommand | RunCommand | Pause | Resume
 
 #: What a command is called in the inbox. Defining is one more; see the module.
 COMMAND_TYPES = tuple(
     str(one.__struct_config__.tag)
-    for one in (ConfirmMatch, RejectMatch, ReverseMatch, MatchByHand, Pause, Resume)
+    for one in (
+        ConfirmMatch,
+        RejectMatch,
+        ReverseMatch,
+        MatchByHand,
+        Pause,
+        Resume,
+        StartRun,
+        RetryRun,
+        CancelRun,
+    )
 )
 
 

@@ -1,4 +1,4 @@
-"""The events of a reconciliation's stream, and how a batch of them is written down.
+"""The events of reconciliations and of exceptions worked, and how a batch is written down.
 
 A batch is stored as the text of one JSON array with an element per event: `[type, field, …]`, the
 fields in the order of the classes below. That order is a storage format: fields are added at the
@@ -11,7 +11,16 @@ from typing import Any
 
 import msgspec
 
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.identity import match_id
+from domain.period_events import PeriodClosed
+from domain.run_events import (
+    ReconciliationCancelled,
+    ReconciliationCompleted,
+    ReconciliationFailed,
+    ReconciliationRetried,
+    ReconciliationStarted,
+)
 
 #: Batches written now. A reader meets older ones too and raises them by `UPCASTERS`.
 FORMAT = 1
@@ -33,9 +42,9 @@ class TransactionsAccepted(
     """The journal entry of a chunk; the transactions themselves stand in the row's journal.
 
     `counts` has `[side, currency, count, sum_minor]` per side and currency, `offsets` maps
-    "topic/partition" to the first offset read and the next one to read. `days` says the same as
-    `counts` by business day, `[side, currency, day, count, sum_minor]`: days since 1970-01-01 in
-    the definition's time zone; events of the first releases have none.
+    "topic/partition" to the first offset read and the next one to read. `days` has `counts` by
+    business day, `[side, currency, day, count, sum_minor]`: days since 1970-01-01 in the
+    definition's time zone; events of the first releases have none.
     """
 
     counts: list[tuple[int, str, int, int]]
@@ -51,16 +60,6 @@ class WatermarkAdvanced(
     """Event time moved forward to `watermark_us`, microseconds since the epoch."""
 
     watermark_us: int
-
-
-class PeriodClosed(msgspec.Struct, array_like=True, tag="PeriodClosed", frozen=True, gc=False):
-    """The business days up to and including `day`, an ISO date, are closed.
-
-    By then event time had passed the day's end in the definition's time zone by all that a
-    transaction waits. What is decided about them later counts in the days still open.
-    """
-
-    day: str
 
 
 class Compared(msgspec.Struct, frozen=True, gc=False):
@@ -232,12 +231,16 @@ class ExceptionResolved(
 
     `superseded`: the transaction was corrected. `first_corrected`: the one whose value it had
     brought again was, so that it is no duplicate any more and pending again.
+    With a `command_id` a person closed it, and it stands in the exception's own stream; what the
+    matching closes has none.
     """
 
     side: int
     transaction_id: str
     resolution: str
     match_id: str | None
+    reason: str | None = None
+    command_id: str | None = None
 
 
 class TransactionSuperseded(
@@ -313,10 +316,18 @@ Event = (
     | RecordUnmatched
     | ExceptionReclassified
     | ExceptionResolved
+    | ExceptionAssigned
+    | ExceptionCommented
+    | ExceptionReopened
     | DuplicateDetected
     | TransactionSuperseded
     | ReconciliationPaused
     | ReconciliationResumed
+    | ReconciliationStarted
+    | ReconciliationRetried
+    | ReconciliationCancelled
+    | ReconciliationCompleted
+    | ReconciliationFailed
     | CommandRefused
 )
 

@@ -58,3 +58,12 @@ def event_id(stream_id: str, stream_version: int) -> str:
 def stream_id(tenant_id: str, reconciliation_id: str) -> str:
     """Name a reconciliation's stream; neither part can hold the slash."""
     return f"{tenant_id}/{reconciliation_id}"
+
+
+def casework_stream_id(tenant_id: str, exception_id: str) -> str:
+    """Name the stream of what people do with an exception.
+
+    It has two slashes and a reconciliation's has one, so none is ever the other's, whatever a
+    tenant or a reconciliation is called.
+    """
+    return f"{tenant_id}/exception/{exception_id}"

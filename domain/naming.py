@@ -1,10 +1,12 @@
 """Stored events in their outward form: fields by name, sides as words, amounts as decimals."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.events import (
     EVENT_VERSION,
     Compared,
@@ -26,12 +28,20 @@ from domain.events import (
 from domain.identity import event_id, exception_id
 from domain.money import CURRENCY_DIGITS, format_minor
 from domain.periods import day_text
+from domain.run_events import ReconciliationCompleted, ReconciliationStarted
 from domain.transactions import SIDE_NAMES
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def amount_text(minor: int, currency: str) -> str:
     """Write minor units as the decimal string of their currency."""
     return format_minor(minor, CURRENCY_DIGITS[currency])
+
+
+def instant_text(instant_us: int) -> str:
+    """Write microseconds since the epoch as RFC 3339 in UTC."""
+    return (_EPOCH + timedelta(microseconds=instant_us)).isoformat().replace("+00:00", "Z")
 
 
 def _candidates(fields: dict[str, Any]) -> list[dict[str, Any]]:
@@ -98,6 +108,13 @@ def _name_accepted(event: TransactionsAccepted) -> dict[str, Any]:
     return fields
 
 
+#: Every event that tells of an exception.
+_OF_EXCEPTIONS = (
+    RecordUnmatched | ExceptionReclassified | ExceptionResolved | ExceptionAssigned
+    | ExceptionCommented | ExceptionReopened
+)  # fmt: skip
+
+
 def name_event(event: Event, tenant_id: str, reconciliation_id: str) -> dict[str, Any]:
     """Give an event's fields by name, with the ids that derive from them."""
     if isinstance(event, RecordMatched | MatchConfirmed | MatchSuggested | MatchReversed):
@@ -105,7 +122,15 @@ def name_event(event: Event, tenant_id: str, reconciliation_id: str) -> dict[str
     if isinstance(event, TransactionsAccepted):
         return _name_accepted(event)
     fields = msgspec.structs.asdict(event)
-    if isinstance(event, RecordUnmatched | ExceptionReclassified | ExceptionResolved):
+    if isinstance(event, ReconciliationStarted):
+        fields["from"] = instant_text(fields.pop("from_us"))
+        fields["to"] = instant_text(fields.pop("to_us"))
+    if isinstance(event, ReconciliationCompleted):
+        fields["totals"] = [
+            {**_name_total(side, currency, count, total), "place": place}
+            for side, currency, place, count, total in event.totals
+        ]
+    if isinstance(event, _OF_EXCEPTIONS):
         side = SIDE_NAMES[event.side]
         fields["side"] = side
         fields["exception_id"] = exception_id(
@@ -135,6 +160,9 @@ def name_events(
         stop: The place to stop before; None: the end.
     """
     tenant_id, _, aggregate_id = batch["stream_id"].partition("/")
+    aggregate_type = "reconciliation"
+    if "/" in aggregate_id:
+        aggregate_type, _, aggregate_id = aggregate_id.partition("/")
     metadata = {
         "tenant_id": tenant_id,
         "timestamp": batch["created_at"].isoformat(),
@@ -151,7 +179,7 @@ def name_events(
             "stream_version": version,
             "global_position": batch["first_position"] + place,
             "aggregate_id": aggregate_id,
-            "aggregate_type": "reconciliation",
+            "aggregate_type": aggregate_type,
             "event_type": type(event).__name__,
             "event_version": EVENT_VERSION,
             "data": name_event(event, tenant_id, batch["reconciliation_id"]),

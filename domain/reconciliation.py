@@ -8,21 +8,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from domain.commands import AnyCommand, CannotBeDone, Pause, Resume
+from domain.commands import AnyCommand, CannotBeDone, Pause, Resume, RunCommand
 from domain.definitions import Definition
-from domain.errors import SettlerError
 from domain.events import (
     CommandRefused,
     Event,
     MatchSuperseded,
-    PeriodClosed,
     ReconciliationDefined,
     ReconciliationPaused,
     ReconciliationResumed,
     TransactionsAccepted,
     WatermarkAdvanced,
 )
-from domain.folding import fold_accepted, fold_event
+from domain.folding import JournalMissing, fold_accepted, fold_event
 from domain.identity import stream_id
 from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book
@@ -31,7 +29,9 @@ from domain.matching.due import SECOND_US
 from domain.matching.legs import DUPLICATE, OPEN, Leg
 from domain.matching.people import decide
 from domain.matching.settling import Settling
-from domain.periods import closes_after_us, day_text, last_final_day
+from domain.period_events import PeriodClosed
+from domain.periods import day_text, day_to_close, next_close_us
+from domain.runs import Runs, earlier
 from domain.transactions import Rejection, Transaction
 
 # Event time is written down once a minute of it has passed, and whenever it decided something.
@@ -81,20 +81,6 @@ class Decision(msgspec.Struct):
     rejections: list[Rejection] = []
 
 
-class JournalMissing(SettlerError):
-    """A state cannot be folded, because what a batch accepted is no longer there."""
-
-    code = "reconciliation.journal_missing"
-
-    def __init__(self, stream_id: str, version: int) -> None:
-        super().__init__(
-            f"{stream_id}: the journal of version {version} is not there, so the state cannot be "
-            "folded over it. Once journals have expired a stream is folded from the snapshot kept "
-            "for them: restore the table snapshots together with event_store, or run the release "
-            "that wrote the snapshot"
-        )
-
-
 class Reconciliation:
     """State of one reconciliation.
 
@@ -107,6 +93,7 @@ class Reconciliation:
         paused: Records are accepted and nothing is decided.
         commands: Ids of those decided lately.
         closed_day: The last business day that is closed, in days since 1970-01-01.
+        runs: Ranges that somebody wants to see reconciled as a whole.
     """
 
     def __init__(self, definition: Definition, definition_version: int = 1) -> None:
@@ -121,6 +108,7 @@ class Reconciliation:
         self.paused = False
         self.commands: dict[str, None] = {}
         self.book = Book(definition)
+        self.runs = Runs()
         self.recorded_watermark_us: int | None = None
         self.closed_day: int | None = None
 
@@ -192,6 +180,7 @@ class Reconciliation:
         first = self.version == 0
         version = 1 if first else self.definition_version + 1
         events: list[Event] = [ReconciliationDefined(version, definition.raw, command_id)]
+        events += self.runs.fail("definition_changed", "A new definition came in force; retry it.")
         for suggestion_id in sorted(self.book.suggestions):
             suggestion = self.book.suggestions[suggestion_id]
             events.append(
@@ -222,6 +211,8 @@ class Reconciliation:
         settling = self._settling(settles=False)
         if isinstance(command, Pause | Resume):
             self._pause_or_resume(settling, command, command_id)
+        elif isinstance(command, RunCommand):
+            self._decide_run(settling, command, command_id)
         else:
             decide(settling, command, command_id)
         self.remember_command(command_id)
@@ -252,6 +243,20 @@ class Reconciliation:
         if not pausing:
             self._look_at_all(settling)
 
+    def _decide_run(self, settling: Settling, command: RunCommand, command_id: str) -> None:
+        event = self.runs.decide(
+            command, command_id, self.book, self.definition_version, self._forgotten_before()
+        )
+        self.runs.evolve(event)
+        settling.events.append(event)
+        settling.events += self._complete_runs()
+
+    def _complete_runs(self) -> list[Event]:
+        """Complete the runs of whose range everything is decided."""
+        if self.paused or self.watermark_us is None or not self.runs.by_id:
+            return []
+        return self.runs.complete(self.book, self.watermark_us, self.definition_version)
+
     def remember_command(self, command_id: str) -> None:
         """Know a command as decided, be it by a refusal."""
         self.commands[command_id] = None
@@ -260,14 +265,20 @@ class Reconciliation:
 
     def finish(self) -> Decision:
         """Let time run out: every settle and wait ends, in order."""
-        events = self._let_time_pass(END_OF_TIME_US, closes=False)
+        events = self._let_time_pass(END_OF_TIME_US)
         self.version += len(events)
         return Decision(events)
 
     def wake_us(self, now_us: int) -> int | None:
         """The clock at which a tick may decide something without new input; None if never."""
-        due_us = None if self.paused else self._next_due_us()
-        if due_us is None:
+        calendar = self.book.calendar
+        dues = [
+            self.book.due.first_us(),
+            self.runs.next_look_us(),
+            next_close_us(self.definition, calendar, self.closed_day, self.newest),
+        ]
+        due_us = min((one for one in dues if one is not None), default=None)
+        if due_us is None or self.paused:
             return None
         by_input = self._time_by_input()
         if by_input is not None and due_us <= by_input:
@@ -275,17 +286,6 @@ class Reconciliation:
         window = self.definition.window
         idle_at = (self.last_input_us or now_us) + window.idle_us
         return max(idle_at, due_us + window.lateness_us + SECOND_US)
-
-    def _next_due_us(self) -> int | None:
-        """Event time at which the next decision is due, or a day closes that something is of."""
-        due_us = self.book.due.first_us()
-        newest = max((one for one in self.newest if one is not None), default=None)
-        if newest is None or self.closed_day is None:
-            return due_us
-        if self.book.calendar.day_of(newest) <= self.closed_day:
-            return due_us
-        closes_at = closes_after_us(self.definition, self.book.calendar, self.closed_day) + 1
-        return closes_at if due_us is None else min(due_us, closes_at)
 
     def _look_again(self, settling: Settling) -> None:
         """Look at what a step has changed, or plan it for when deciding goes on."""
@@ -325,12 +325,8 @@ class Reconciliation:
             return None
         return min(source, target) - self.definition.window.lateness_us
 
-    def _let_time_pass(self, instant_us: int | None, *, closes: bool = True) -> list[Event]:
-        """Move event time to `instant_us`, if that is ahead, and decide what is due.
-
-        Args:
-            closes: Whether business days close that are final by then.
-        """
+    def _let_time_pass(self, instant_us: int | None) -> list[Event]:
+        """Move event time to `instant_us`, if that is ahead, and decide what is due."""
         if self.paused:
             return []
         before = self.watermark_us
@@ -340,26 +336,34 @@ class Reconciliation:
             return []
         settling = self._settling(settles=True)
         settling.run()
+        held_us, released_us = self.runs.held_us, self.runs.released_us
+        self.runs.released_us = None
+        settling.events += self._complete_runs()
         recorded = self.recorded_watermark_us
         moved = None if recorded is None else self.watermark_us - recorded
         if moved is None or moved >= _WATERMARK_STEP_US or (moved and settling.events):
             self.recorded_watermark_us = self.watermark_us
             settling.events.insert(0, WatermarkAdvanced(self.watermark_us))
-        self.book.forget_before(self.watermark_us - self.definition.window.remember_us)
-        if closes:
-            settling.events += self._close_days(self.watermark_us)
+        else:
+            # What has ended is let go of with event time as it is recorded, so that folding the
+            # events forgets the same.
+            self.runs.release(released_us)
+            held_us = earlier(held_us, released_us)
+        self.forget(held_us)
+        settling.events += self._close_days(self.watermark_us)
         return settling.events
+
+    def forget(self, held_us: int | None) -> None:
+        """Forget what is older than it has to be remembered, and lies before `held_us`."""
+        before_us = self._forgotten_before()
+        assert before_us is not None, "time has passed"
+        self.book.forget_before(before_us if held_us is None else min(before_us, held_us))
 
     def _close_days(self, watermark_us: int) -> list[Event]:
         """Close the days of which everything is final; at first all that lie behind."""
-        closed, calendar = self.closed_day, self.book.calendar
-        if closed is not None and watermark_us <= closes_after_us(
-            self.definition, calendar, closed
-        ):
+        last = day_to_close(self.definition, self.book.calendar, self.closed_day, watermark_us)
+        if last is None:
             return []
-        last = last_final_day(self.definition, calendar, watermark_us)
-        if closed is not None and last <= closed:
-            return []  # the time zone has changed
         self.closed_day = last
         return [PeriodClosed(day_text(last))]
 
@@ -377,6 +381,7 @@ class Reconciliation:
             JournalMissing: It holds fewer.
         """
         place = 0
+        self.book.recalls = True
         for event in events:
             if isinstance(event, TransactionsAccepted):
                 count = sum(entry[2] for entry in event.counts)
@@ -387,3 +392,4 @@ class Reconciliation:
             else:
                 fold_event(self, event)
             self.version += 1
+        self.book.recalls = False

@@ -18,6 +18,7 @@ from domain.matching.legs import Leg, Settled, Suggestion, Superseded
 from domain.matching.pools import UniquePool
 from domain.matching.refusals import Refusal
 from domain.reconciliation import Reconciliation
+from domain.runs import Run
 
 #: Written now; `restore` reads this one and says so of any other.
 FORMAT = 2
@@ -56,6 +57,9 @@ class _Snapshot(msgspec.Struct, array_like=True):
     # rule, side and id of every duplicate the present rules have set aside
     duplicates: list[tuple[int, int, str]]
     replaced: list[dict[str, list[bytes]]]
+    # run id and run; and where the ranges begin that are to be let go of
+    runs: list[tuple[str, Run]] = []
+    released_us: int | None = None
     # snapshots of the first releases end here
     closed_day: int | None = None
 
@@ -116,6 +120,8 @@ def snapshot(state: Reconciliation) -> bytes:
             [(one.rule, list(one.source_ids), list(one.target_ids)) for one in book.refusals],
             list(_duplicates(state)),
             [{one: list(contents) for one, contents in side.items()} for side in book.replaced],
+            list(state.runs.by_id.items()),
+            state.runs.released_us,
             state.closed_day,
         )
     )
@@ -189,11 +195,14 @@ def restore(data: bytes) -> Reconciliation:
     state.paused = stored.paused
     state.closed_day = stored.closed_day
     state.commands = dict.fromkeys(stored.commands)
+    state.runs.by_id, state.runs.released_us = dict(stored.runs), stored.released_us
     for rule, source_ids, target_ids in stored.refusals:
         state.book.refuse(Refusal(rule, tuple(source_ids), tuple(target_ids)))
     # What is closed comes first: a value it has used up is then not filed for an open leg.
+    state.book.recalls = True
     _restore_closed(state, stored)
     _restore_open(state, stored)
+    state.book.recalls = False
     return state
 
 

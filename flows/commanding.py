@@ -7,6 +7,7 @@ from connectors.postgres.records import CommandOutcome
 from domain.commands import CannotBeDone, parse_command
 from domain.events import Event, MatchConfirmed, MatchRejected, MatchReversed, match_id_of
 from domain.reconciliation import Decision, Reconciliation
+from domain.run_events import ReconciliationCancelled, ReconciliationRetried, ReconciliationStarted
 
 
 def decide_command(state: Reconciliation, command: Command) -> tuple[Decision, CommandOutcome]:
@@ -16,7 +17,7 @@ def decide_command(state: Reconciliation, command: Command) -> tuple[Decision, C
         decision = state.decide(asked, command.command_id)
     except CannotBeDone as refusal:
         return refuse(state, command, refusal)
-    outcome = _place(state) | _match_named(state, decision.events)
+    outcome = _place(state) | _named(state, decision.events)
     return decision, CommandOutcome(command.command_id, "done", outcome)
 
 
@@ -61,11 +62,13 @@ def _place(state: Reconciliation) -> dict[str, Any]:
     return {"stream_id": state.stream_id, "stream_version": state.version}
 
 
-def _match_named(state: Reconciliation, events: list[Event]) -> dict[str, Any]:
-    """The match a command made or ended: its own event comes first."""
+def _named(state: Reconciliation, events: list[Event]) -> dict[str, Any]:
+    """The match or run a command made or ended: its own event comes first."""
     match events[0] if events else None:
         case MatchConfirmed() as event:
             return {"match_id": match_id_of(state.tenant_id, state.reconciliation_id, event)}
         case MatchRejected() | MatchReversed() as event:
             return {"match_id": event.match_id}
+        case ReconciliationStarted() | ReconciliationRetried() | ReconciliationCancelled() as event:
+            return {"run_id": event.run_id}
     return {}

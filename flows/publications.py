@@ -27,7 +27,7 @@ def event_messages(batches: Iterable[Batch]) -> Iterator[Outgoing]:
     The key is "tenant/reconciliation", so that a reconciliation's events share a partition.
     """
     for batch in batches:
-        key = batch.stream_id.encode()
+        key = stream_id(batch.tenant_id, batch.reconciliation_id).encode()
         trace = _trace_header(batch.metadata)
         for envelope in name_events(msgspec.structs.asdict(batch)):
             headers = [

@@ -44,7 +44,7 @@ class Shown(msgspec.Struct):
 
     Attributes:
         matches: (status, currency) → count, minor units of the source and of the target side.
-        exceptions: How many are open, and closed.
+        exceptions: How many are open, closed, in progress, and how many comments they have.
         summary: The columns of `reconciliation_summary`, as `_summary_of` names them; None if the
             row is not there.
         totals: (side, currency) → the columns of `reconciliation_totals`, as `_TOTAL_NAMES`.
@@ -53,7 +53,7 @@ class Shown(msgspec.Struct):
     """
 
     matches: dict[tuple[str, str], tuple[int, int, int]] = {}
-    exceptions: tuple[int, int] = (0, 0)
+    exceptions: tuple[int, int, int, int] = (0, 0, 0, 0)
     summary: tuple[int, ...] | None = None
     totals: dict[tuple[str, str], tuple[int, ...]] = {}
     days: dict[tuple[str, str, str], tuple[int, ...]] = {}
@@ -94,8 +94,8 @@ def read_models(
         found = dict(conn.execute(_SQL["read_positions"], {"names": list(MODELS)}).fetchall())
         for of, (status, currency, count, source_minor, target_minor) in read("count_matches"):
             of.matches[status, currency] = (count, int(source_minor), int(target_minor))
-        for of, (is_open, closed) in read("count_exceptions"):
-            of.exceptions = (is_open, closed)
+        for of, (is_open, closed, in_progress, comments) in read("count_exceptions"):
+            of.exceptions = (is_open, closed, in_progress, comments)
         for of, values in read("read_summaries"):
             of.summary = tuple(map(int, values))
         for of, (side, currency, *figures) in read("read_totals"):
@@ -141,11 +141,15 @@ def _compare_matches(shown: Shown, totals: Totals) -> Iterator[str]:
 
 
 def _compare_exceptions(shown: Shown, totals: Totals) -> Iterator[str]:
-    is_open, closed = shown.exceptions
-    if is_open != totals.cases_open:
-        yield _said("exceptions", is_open, "open exceptions", totals.cases_open)
-    if closed != totals.cases_closed:
-        yield _said("exceptions", closed, "closed exceptions", totals.cases_closed)
+    logged = {
+        "open exceptions": totals.cases_open,
+        "closed exceptions": totals.cases_closed,
+        "exceptions in progress": totals.cases_in_progress,
+        "comments on exceptions": totals.comments,
+    }
+    for (what, of_log), found in zip(logged.items(), shown.exceptions, strict=True):
+        if found != of_log:
+            yield _said("exceptions", found, what, of_log)
 
 
 def _compare_summary(shown: Shown, totals: Totals) -> Iterator[str]:

@@ -35,7 +35,8 @@ GROUP BY tenant_id, reconciliation_id, status, currency;
 -- count_exceptions --
 SELECT tenant_id, reconciliation_id,
        count(*) FILTER (WHERE status IN ('open', 'in_progress')),
-       count(*) FILTER (WHERE status NOT IN ('open', 'in_progress'))
+       count(*) FILTER (WHERE status NOT IN ('open', 'in_progress')),
+       count(*) FILTER (WHERE status = 'in_progress'), coalesce(sum(comments), 0)::bigint
 FROM exceptions
 WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
   AND (%(reconciliation_id)s::text IS NULL OR reconciliation_id = %(reconciliation_id)s)

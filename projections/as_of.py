@@ -38,7 +38,10 @@ class FiguresAsOf:
         changed, answer = exceptions.fold_cases(self._cases, exceptions.fold(batches))
         # What people read of a case takes most of its room, and none of it is counted.
         self._cases.update(
-            (case_id, msgspec.structs.replace(case, reason="", candidates=""))
+            (
+                case_id,
+                msgspec.structs.replace(case, reason="", candidates="", resolution_reason=None),
+            )
             for case_id, case in changed.items()
         )
         reconciliation_summary.add_changes(ledger, answer.changes)

@@ -9,6 +9,7 @@ from projections.error_hotspots import ERROR_HOTSPOTS
 from projections.exceptions import EXCEPTIONS
 from projections.matches import MATCHES
 from projections.read_model import ReadModel
+from projections.reconciliation_runs import RECONCILIATION_RUNS
 from projections.reconciliation_summary import RECONCILIATION_SUMMARY
 from projections.tenant_usage import TENANT_USAGE
 
@@ -19,6 +20,7 @@ READ_MODELS = (
     EXCEPTIONS,
     RECONCILIATION_SUMMARY,
     CONTROL_TOTALS,
+    RECONCILIATION_RUNS,
     TENANT_USAGE,
     ERROR_HOTSPOTS,
 )

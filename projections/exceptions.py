@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 import msgspec
 from psycopg import Connection
 
+from domain.casework import CaseworkEvent, Standing, open_status
+from domain.casework import evolve as evolve_standing
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.events import Candidate, ExceptionReclassified, ExceptionResolved, RecordUnmatched
 from domain.identity import exception_id
 from domain.transactions import SIDE_NAMES
@@ -22,7 +25,15 @@ _SQL = load_queries("exceptions")
 # Resolutions that took the transaction elsewhere: into a match or suggestion, out of all as
 # superseded, or, no duplicate any more, back to pending.
 _GONE_BY = ("late_match", "manual_match", "superseded", "first_corrected")
-CaseEvent = RecordUnmatched | ExceptionReclassified | ExceptionResolved
+CaseEvent = RecordUnmatched | ExceptionReclassified | CaseworkEvent
+_CASE_EVENTS = (
+    RecordUnmatched,
+    ExceptionReclassified,
+    ExceptionResolved,
+    ExceptionAssigned,
+    ExceptionCommented,
+    ExceptionReopened,
+)
 
 
 class Case(msgspec.Struct, frozen=True, gc=False):
@@ -50,6 +61,10 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     opened_at: datetime
     updated_at: datetime
     updated_position: int
+    first_position: int | None
+    version: int
+    comments: int
+    resolution_reason: str | None
 
     @property
     def is_open(self) -> bool:
@@ -108,7 +123,7 @@ def fold(batches: Sequence[LogBatch]) -> list[Happening]:
         )
         for batch in batches
         for index, event in batch.others
-        if isinstance(event, RecordUnmatched | ExceptionReclassified | ExceptionResolved)
+        if isinstance(event, _CASE_EVENTS)
     ]
 
 
@@ -129,18 +144,42 @@ def evolve(case: Case | None, happening: Happening) -> Case | None:
             updated_at=happening.at,
             updated_position=happening.position,
         )
+    if isinstance(event, ExceptionResolved) and event.command_id is None:
+        return msgspec.structs.replace(
+            case,
+            status="dismissed" if event.resolution == "dismissed" else "resolved",
+            resolution=event.resolution,
+            resolution_reason=None,
+            match_id=event.match_id,
+            updated_at=happening.at,
+            updated_position=happening.position,
+        )
+    return _worked(case, happening, event)
+
+
+def _worked(case: Case, happening: Happening, event: CaseworkEvent) -> Case:
+    """Apply what a person did."""
+    before = Standing(case.status, case.resolution, case.assignee)
+    after = evolve_standing(before, event)
+    reason = case.resolution_reason
+    if after.resolution != before.resolution:
+        reason = event.reason if isinstance(event, ExceptionResolved) else None
     return msgspec.structs.replace(
         case,
-        status="dismissed" if event.resolution == "dismissed" else "resolved",
-        resolution=event.resolution,
-        match_id=event.match_id,
+        status=after.status,
+        resolution=after.resolution,
+        resolution_reason=reason,
+        assignee=after.assignee,
+        comments=case.comments + isinstance(event, ExceptionCommented),
+        version=case.version + 1,
         updated_at=happening.at,
         updated_position=happening.position,
     )
 
 
 def _opened(case: Case | None, happening: Happening, event: RecordUnmatched) -> Case:
-    """Open a case, or open it again: then only who works on it is kept."""
+    """Open a case, or open it again: then only what people did with it is kept."""
+    assignee = case.assignee if case else None
     return Case(
         exception_id=happening.exception_id,
         tenant_id=happening.tenant_id,
@@ -150,7 +189,7 @@ def _opened(case: Case | None, happening: Happening, event: RecordUnmatched) -> 
         transaction_id=event.transaction_id,
         category=event.category,
         severity=event.severity,
-        status="open",
+        status=open_status(assignee),
         resolution=None,
         amount_minor=event.amount_minor,
         currency=event.currency,
@@ -159,11 +198,15 @@ def _opened(case: Case | None, happening: Happening, event: RecordUnmatched) -> 
         reason=event.reason,
         candidates=_candidates(event.candidates),
         match_id=None,
-        assignee=case.assignee if case else None,
+        assignee=assignee,
         definition_version=event.definition_version,
         opened_at=happening.at,
         updated_at=happening.at,
         updated_position=happening.position,
+        first_position=(case.first_position or case.position) if case else happening.position,
+        version=case.version if case else 0,
+        comments=case.comments if case else 0,
+        resolution_reason=None,
     )
 
 

@@ -3,7 +3,8 @@
 A fact is posted to the day of its own event time: what was accepted to the day it occurred, a match
 or suggestion to that of its newest member, an exception to that of its transaction. What tells no
 time (a reversal, the end of a suggestion, a correction, a refused record) is posted to the latest
-day that anything was posted to. Nothing is posted to a closed day; it goes to the first open.
+day that anything was posted to. Nothing is posted to a closed day; it goes to the first open. What
+people do with an exception moves no transaction, so it is posted nowhere.
 """
 
 from collections.abc import Iterator, Sequence

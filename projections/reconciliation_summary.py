@@ -10,6 +10,7 @@ suggested transaction has no open exception: the suggestion resolves it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -22,7 +23,6 @@ from domain.events import (
     MatchReversed,
     MatchSuggested,
     MatchSuperseded,
-    PeriodClosed,
     ReconciliationDefined,
     ReconciliationPaused,
     ReconciliationResumed,
@@ -32,6 +32,7 @@ from domain.events import (
     WatermarkAdvanced,
     match_id_of,
 )
+from domain.period_events import PeriodClosed
 from domain.periods import day_number
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from projections import suggested
@@ -227,20 +228,33 @@ def add_suggestions(
 def add_changes(ledger: Ledger, changes: Iterable[CaseChange]) -> None:
     """Count exceptions out of where they stood and in where they stand."""
     for before, after, _ in changes:
+        _count_status(ledger, after, 1)
         if before is not None:
+            _count_status(ledger, before, -1)
+            if _stands_as(before) == _stands_as(after):
+                # Whoever works a case moves no transaction, and so posts nothing to any day.
+                continue
             _count_case(ledger, before, -1, after.updated_position)
         _count_case(ledger, after, 1, after.updated_position)
 
 
-def _count_case(ledger: Ledger, case: Case, sign: int, position: int) -> None:
-    key = (case.tenant_id, case.reconciliation_id)
-    summary = ledger.summaries[key]
+def _count_status(ledger: Ledger, case: Case, sign: int) -> None:
+    summary = ledger.summaries[case.tenant_id, case.reconciliation_id]
     if case.is_open:
         summary.exceptions_open += sign
     else:
         summary.exceptions_resolved += sign
+
+
+def _stands_as(case: Case) -> tuple[str | None, str, int, datetime]:
+    return case.place, case.currency, case.amount_minor, case.occurred_at
+
+
+def _count_case(ledger: Ledger, case: Case, sign: int, position: int) -> None:
     if case.place is None:
         return
+    key = (case.tenant_id, case.reconciliation_id)
+    summary = ledger.summaries[key]
     if case.place == "duplicate":
         summary.duplicates += sign
     else:

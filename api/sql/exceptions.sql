@@ -1,7 +1,8 @@
 -- list_exceptions_newest --
 SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity, status,
        resolution, amount_minor, currency, occurred_at, rule, reason, candidates, match_id,
-       assignee, definition_version, opened_at, updated_at, updated_position
+       assignee, definition_version, opened_at, updated_at, updated_position, version, comments,
+       resolution_reason
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s
   AND position < %(position)s
@@ -12,13 +13,19 @@ WHERE tenant_id = %(tenant_id)s
   AND (%(side)s::text IS NULL OR side = %(side)s)
   AND (%(currency)s::text IS NULL OR currency = %(currency)s)
   AND (%(rule)s::text IS NULL OR rule = %(rule)s)
+  AND (%(assignee)s::text IS NULL OR assignee = %(assignee)s)
+  AND (%(assigned)s::boolean IS NULL OR (assignee IS NOT NULL) = %(assigned)s)
+  AND (%(commented)s::boolean IS NULL OR (comments > 0) = %(commented)s)
+  AND (%(from_time)s::timestamptz IS NULL OR opened_at >= %(from_time)s)
+  AND (%(to_time)s::timestamptz IS NULL OR opened_at < %(to_time)s)
 ORDER BY position DESC
 LIMIT %(limit)s;
 
 -- list_exceptions_oldest --
 SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity, status,
        resolution, amount_minor, currency, occurred_at, rule, reason, candidates, match_id,
-       assignee, definition_version, opened_at, updated_at, updated_position
+       assignee, definition_version, opened_at, updated_at, updated_position, version, comments,
+       resolution_reason
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s
   AND position > %(position)s
@@ -29,13 +36,19 @@ WHERE tenant_id = %(tenant_id)s
   AND (%(side)s::text IS NULL OR side = %(side)s)
   AND (%(currency)s::text IS NULL OR currency = %(currency)s)
   AND (%(rule)s::text IS NULL OR rule = %(rule)s)
+  AND (%(assignee)s::text IS NULL OR assignee = %(assignee)s)
+  AND (%(assigned)s::boolean IS NULL OR (assignee IS NOT NULL) = %(assigned)s)
+  AND (%(commented)s::boolean IS NULL OR (comments > 0) = %(commented)s)
+  AND (%(from_time)s::timestamptz IS NULL OR opened_at >= %(from_time)s)
+  AND (%(to_time)s::timestamptz IS NULL OR opened_at < %(to_time)s)
 ORDER BY position
 LIMIT %(limit)s;
 
 -- read_exception --
 SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity, status,
        resolution, amount_minor, currency, occurred_at, rule, reason, candidates, match_id,
-       assignee, definition_version, opened_at, updated_at, updated_position
+       assignee, definition_version, opened_at, updated_at, updated_position, version, comments,
+       resolution_reason, coalesce(first_position, position) AS first_position
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s AND exception_id = %(exception_id)s;
 
@@ -53,3 +66,17 @@ WHERE tenant_id = %(tenant_id)s
   AND strpos(events, %(quoted_id)s) > 0
 ORDER BY last_position
 LIMIT %(limit)s;
+
+-- count_ageing --
+SELECT width_bucket(extract(epoch FROM now() - opened_at) / 86400, %(bounds_days)s::numeric[]) AS bucket,
+       severity, currency, count(*) AS count, count(assignee) AS assigned,
+       sum(abs(amount_minor)) AS amount_minor
+FROM exceptions
+WHERE tenant_id = %(tenant_id)s AND status IN ('open', 'in_progress')
+  AND (%(reconciliation_id)s::text IS NULL OR reconciliation_id = %(reconciliation_id)s)
+  AND (%(currency)s::text IS NULL OR currency = %(currency)s)
+  AND (%(assignee)s::text IS NULL OR assignee = %(assignee)s)
+GROUP BY bucket, severity, currency;
+
+-- read_clock --
+SELECT now() AS now;

@@ -15,7 +15,8 @@ WITH forgotten AS (
         WHERE idempotency_keys.created_at < clock_timestamp() - interval '24 hours'
     RETURNING true
 )
-SELECT pg_current_xact_id_if_assigned() IS NULL OR EXISTS (SELECT FROM claimed) AS is_ours;
+SELECT pg_current_xact_id_if_assigned() IS NULL AS is_untouched,
+       EXISTS (SELECT FROM claimed) AS is_claimed;
 
 -- read_idempotency_key --
 SELECT fingerprint, created_at FROM idempotency_keys

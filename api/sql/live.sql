@@ -1,6 +1,8 @@
 -- read_feed_position --
--- Where the summaries stand. Checkpoints belong to no tenant.
-SELECT position FROM projection_checkpoints WHERE name = 'reconciliation_summary';
+-- Where the summaries stand, and how far the log goes. Neither belongs to a tenant.
+SELECT checkpoint.position, log_head.position AS head
+FROM projection_checkpoints AS checkpoint, log_head
+WHERE checkpoint.name = 'reconciliation_summary';
 
 -- read_live_summaries --
 -- `behind_seconds` is the age of the oldest committed batch that the summary does not hold yet.
@@ -38,7 +40,8 @@ FROM reconciliation_summary AS r
 CROSS JOIN LATERAL (
     SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity,
            status, resolution, amount_minor, currency, occurred_at, rule, reason, candidates,
-           match_id, assignee, definition_version, opened_at, updated_at, updated_position
+           match_id, assignee, definition_version, opened_at, updated_at, updated_position, version,
+           comments, resolution_reason
     FROM (
         (SELECT * FROM exceptions
          WHERE tenant_id = %(tenant_id)s AND reconciliation_id = r.reconciliation_id

@@ -1,6 +1,6 @@
 -- list_dead_letters --
 SELECT dead_letter_id, topic, partition, "offset", reconciliation_id, transaction_id, side, code,
-       message, received_at, redriven_at
+       message, received_at, redrive_requested_at, redriven_at, redrive_outcome
 FROM dead_letter_queue
 WHERE tenant_id = %(tenant_id)s
   AND (received_at, dead_letter_id) < (%(received_at)s, %(dead_letter_id)s)
@@ -13,9 +13,36 @@ LIMIT %(limit)s;
 
 -- read_dead_letter --
 SELECT dead_letter_id, topic, partition, "offset", reconciliation_id, transaction_id, side, code,
-       message, received_at, redriven_at, raw
+       message, received_at, redrive_requested_at, redriven_at, redrive_outcome, raw
 FROM dead_letter_queue
 WHERE tenant_id = %(tenant_id)s AND dead_letter_id = %(dead_letter_id)s;
+
+-- redrive_dead_letter --
+-- One that is asked for already is not asked for twice.
+UPDATE dead_letter_queue SET redrive_requested_at = clock_timestamp(), redriven_at = NULL
+WHERE tenant_id = %(tenant_id)s AND dead_letter_id = %(dead_letter_id)s
+  AND (redrive_requested_at IS NULL OR redriven_at IS NOT NULL);
+
+-- redrive_dead_letters --
+-- The oldest first, of those that are neither asked for nor taken in by now.
+WITH chosen AS (
+    SELECT dead_letter_id FROM dead_letter_queue
+    WHERE tenant_id = %(tenant_id)s
+      AND (redrive_requested_at IS NULL OR redriven_at IS NOT NULL)
+      AND (redriven_at IS NULL OR redrive_outcome = 'refused')
+      AND (%(dead_letter_ids)s::uuid[] IS NULL OR dead_letter_id = ANY (%(dead_letter_ids)s::uuid[]))
+      AND (%(reconciliation_id)s::text IS NULL OR reconciliation_id = %(reconciliation_id)s)
+      AND (%(code)s::text IS NULL OR code = %(code)s)
+      AND (%(side)s::smallint IS NULL OR side = %(side)s)
+    ORDER BY received_at, dead_letter_id
+    LIMIT %(limit)s + 1
+), asked AS (
+    UPDATE dead_letter_queue SET redrive_requested_at = clock_timestamp(), redriven_at = NULL
+    WHERE tenant_id = %(tenant_id)s
+      AND dead_letter_id IN (SELECT dead_letter_id FROM chosen LIMIT %(limit)s)
+    RETURNING dead_letter_id
+)
+SELECT (SELECT count(*) FROM asked) AS requested, (SELECT count(*) FROM chosen) AS found;
 
 -- list_usage --
 SELECT usage_date, transactions, matches, exceptions, rejected, redelivered, events, journal_bytes

@@ -31,8 +31,12 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def read_definition(path: Path) -> Definition:
+def read_definition(path: Path, tenant_id: str | None = None) -> Definition:
     """Read and check a definition file.
+
+    Args:
+        path: YAML or JSON.
+        tenant_id: Whose it is, when the file may leave it out; it may not contradict it.
 
     Raises:
         FileUnusable: The file is missing, unreadable or not YAML.
@@ -50,4 +54,4 @@ def read_definition(path: Path) -> Definition:
         document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as exc:
         raise FileUnusable(path, f"is not YAML: {exc}") from exc
-    return parse_definition(document)
+    return parse_definition(document, tenant_id)

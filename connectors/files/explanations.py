@@ -1,12 +1,12 @@
 """Why a match is one: the compared values, the difference and its limit, the days between."""
 
 from collections.abc import Callable
-from decimal import Decimal, localcontext
-from fractions import Fraction
+from decimal import Decimal
 from typing import Any
 
 from domain.definitions import AmountRule, Condition, Definition, Rule
 from domain.events import MatchSuggested, RecordMatched
+from domain.explaining.wording import plain
 from domain.instants import SECOND_US
 from domain.matching.amounts import limit_units
 from domain.matching.dates import Span, spans_of
@@ -146,11 +146,4 @@ def _amount(
 def _limit(amount: AmountRule, scale: int, source: int, target: int) -> str:
     if amount.percent is None:
         return f"{amount.absolute:f}"
-    return _plain(limit_units(amount, scale, source, target) / 10**scale)
-
-
-def _plain(value: Fraction) -> str:
-    """A fraction whose decimals end, written out; percentages of minor units do."""
-    with localcontext(prec=60):
-        text = f"{Decimal(value.numerator) / Decimal(value.denominator):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return plain(limit_units(amount, scale, source, target) / 10**scale)

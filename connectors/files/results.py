@@ -28,6 +28,7 @@ from domain.events import (
     difference_of,
     match_id_of,
 )
+from domain.explaining.confidence import confidence_of
 from domain.identity import exception_id
 from domain.money import CURRENCY_DIGITS, format_minor
 from domain.transactions import SIDE_NAMES, Rejection, Transaction, supersedes, unpack_transaction
@@ -168,9 +169,6 @@ class Results:
     def _match_row(self, event: RecordMatched | MatchSuggested, explainer: Explainer) -> Row:
         digits = CURRENCY_DIGITS[event.currency]
         suggested = isinstance(event, MatchSuggested)
-        # Every condition of today's operators holds or does not, so a match is certain; of a
-        # suggestion each member has as many possible partners as the other side has members.
-        rivals = max(len(event.source_ids), len(event.target_ids)) if suggested else 1
         return {
             "match_id": self._match_id(event),
             "rule": event.rule,
@@ -185,7 +183,7 @@ class Results:
                 difference_of(event),
                 digits if event.compared is None else CURRENCY_DIGITS[event.compared.currency],
             ),
-            "confidence": round(1 / rivals, 4),
+            "confidence": confidence_of(event)[0],
             "explanation": explainer.explain(event),
         }
 

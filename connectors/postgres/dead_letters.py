@@ -16,8 +16,8 @@ _SQL = load_queries("dead_letters")
 class StoredDeadLetter(msgspec.Struct, frozen=True, gc=False):
     """A row of dead_letter_queue.
 
-    `redriven_at` is when the last redrive was decided, whatever came of it; asking for another
-    clears it.
+    `redriven_at` is when the last redrive was decided; asking for another clears it.
+    `redrive_outcome` is what came of that one: accepted or refused.
     """
 
     dead_letter_id: str
@@ -35,6 +35,7 @@ class StoredDeadLetter(msgspec.Struct, frozen=True, gc=False):
     redrive_requested_at: datetime | None
     redriven_at: datetime | None
     published_at: datetime | None
+    redrive_outcome: str | None = None
 
     def letter(self) -> DeadLetter:
         """Return it as it was first put in."""

@@ -6,6 +6,8 @@ expiring meanwhile change nothing.
 
 from collections.abc import Iterator
 from datetime import datetime
+from heapq import merge
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from psycopg import Connection
@@ -14,7 +16,8 @@ from connectors.postgres.journal import decode_journal
 from connectors.postgres.queries import load_queries
 from domain.errors import SettlerError
 from domain.events import decode_events
-from domain.reconciliation import JournalMissing, Reconciliation
+from domain.folding import JournalMissing
+from domain.reconciliation import Reconciliation
 from domain.replay import AsOf, PastNotKept, fold_batch
 from domain.snapshots import FORMAT, restore
 
@@ -131,17 +134,28 @@ def rebuild_at(conn: Connection[Any], place: Place, *, snapshots: bool = True) -
     return state
 
 
-def read_events(conn: Connection[Any], place: Place) -> Iterator[tuple[Any, ...]]:
-    """Read a stream's batches up to a place, as `projections.log.decode_batch` takes them.
+def read_events(conn: Connection[Any], place: Place, as_of: AsOf) -> Iterator[tuple[Any, ...]]:
+    """Read what happened to a reconciliation, in order, as `projections.log.decode_batch` takes it.
 
     Args:
         conn: Of role settler_operator, within a transaction that sees one moment.
+        place: Where its stream stood at the moment.
+        as_of: The moment, up to which people worked its exceptions.
     """
-    with conn.cursor("events", scrollable=False) as cursor:
-        cursor.itersize = _BATCHES_AT_ONCE
-        asked = {"stream_id": place.stream_id, "until": place.version}
-        cursor.execute(_SQL["read_events"], asked, binary=True)
-        yield from cursor
+    asked = {
+        "stream_id": place.stream_id,
+        "until": place.version,
+        "position": as_of.position,
+        "instant": as_of.instant,
+    }
+    with (
+        conn.cursor("events", scrollable=False) as own,
+        conn.cursor("casework", scrollable=False) as casework,
+    ):
+        own.itersize = _BATCHES_AT_ONCE
+        own.execute(_SQL["read_events"], asked, binary=True)
+        casework.execute(_SQL["read_casework"], asked, binary=True)
+        yield from merge(own, casework, key=itemgetter(0))
 
 
 def _now(conn: Connection[Any]) -> datetime:

@@ -106,7 +106,8 @@ class MemoryStore:
         for letter in flush.dead_letters:
             self._keep(letter)
         for letter_id in flush.redriven:
-            self._change_letter(letter_id, redriven_at=self._now())
+            became = "refused" if letter_id in flush.letter_ids else "accepted"
+            self._change_letter(letter_id, redriven_at=self._now(), redrive_outcome=became)
         for outcome in flush.outcomes:
             self._decide(outcome)
         for row in flush.rows:

@@ -4,7 +4,7 @@ Batches come through a server-side cursor: memory is that of a few batches, howe
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -33,7 +33,17 @@ class StreamRow(NamedTuple):
     @property
     def is_reconciliation(self) -> bool:
         """Whether this is the stream of a reconciliation itself, not one beside it."""
-        return self.stream_id == f"{self.tenant_id}/{self.reconciliation_id}"
+        return self.stream_id == self.of
+
+    @property
+    def of(self) -> str:
+        """The stream of the reconciliation that it belongs to."""
+        return f"{self.tenant_id}/{self.reconciliation_id}"
+
+    @property
+    def is_casework(self) -> bool:
+        """Whether it is the stream of an exception that people work."""
+        return self.stream_id.startswith(f"{self.tenant_id}/exception/")
 
 
 class BatchPlace(NamedTuple):
@@ -87,6 +97,19 @@ def read_stream(conn: Connection[Any], stream_id: str) -> Iterator[StoredBatch]:
         cursor.execute(_SQL["read_stream"], {"stream_id": stream_id}, binary=True)
         for row in cursor:
             yield StoredBatch(*row)
+
+
+def read_casework(
+    conn: Connection[Any], stream_ids: Sequence[str]
+) -> Iterator[tuple[str, StoredBatch]]:
+    """Read the batches of some exceptions' streams in order of position, each with its stream."""
+    if not stream_ids:
+        return
+    with conn.cursor("casework", scrollable=False) as cursor:
+        cursor.itersize = _POSITIONS_AT_ONCE
+        cursor.execute(_SQL["read_casework"], {"stream_ids": list(stream_ids)}, binary=True)
+        for stream_id, *row in cursor:
+            yield stream_id, StoredBatch(*row)
 
 
 def read_places(conn: Connection[Any]) -> Iterator[BatchPlace]:

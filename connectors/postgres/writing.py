@@ -17,7 +17,12 @@ from psycopg.types.json import Jsonb
 from connectors.postgres.errors import Fenced
 from connectors.postgres.journal import encode_journal
 from connectors.postgres.queries import load_queries
-from connectors.postgres.records import CommandOutcome, DeadLetter, StreamCommit
+from connectors.postgres.records import (
+    CommandOutcome,
+    DeadLetter,
+    StreamCommit,
+    dead_letter_id,
+)
 from domain.events import FORMAT, encode_events
 
 _SQL = load_queries("writing")
@@ -68,6 +73,11 @@ class Flush(NamedTuple):
     def event_count(self) -> int:
         """Events in all rows."""
         return sum(row.event_count for row in self.rows)
+
+    @property
+    def letter_ids(self) -> list[str]:
+        """Ids of its dead letters."""
+        return [dead_letter_id(one.topic, one.partition, one.offset) for one in self.dead_letters]
 
 
 def prepare_flush(commits: Sequence[StreamCommit], dead_letters: Iterable[DeadLetter]) -> Flush:
@@ -218,7 +228,10 @@ def _store_letters(cursor: Cursor[Any], flush: Flush) -> None:
             [msgspec.structs.asdict(letter) for letter in flush.dead_letters],
         )
     if flush.redriven:
-        cursor.execute(_SQL["mark_redriven"], {"dead_letter_ids": flush.redriven})
+        cursor.execute(
+            _SQL["mark_redriven"],
+            {"dead_letter_ids": flush.redriven, "refused_ids": flush.letter_ids},
+        )
     if flush.outcomes:
         cursor.executemany(
             _SQL["decide_command"],

@@ -1,6 +1,7 @@
 """`settler bench NAME`: how fast, how late, how large, each beside its peers in the same run."""
 
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -12,6 +13,9 @@ bench = typer.Typer(no_args_is_help=True, help="Benchmarks, each with its peer i
 QUICK_TRANSACTIONS = 20_000
 QUICK_OPEN = 10_000
 QUICK_SECONDS = 2.0
+QUICK_CLIENTS = 20
+QUICK_CASE_SECONDS = 1.0
+QUICK_SEARCHES = 10
 BUSY = 0.5
 
 
@@ -50,9 +54,7 @@ def pipeline(
     plan = Plan(transactions, open_transactions, latency_seconds)
     if quick:
         plan = Plan(QUICK_TRANSACTIONS, min(open_transactions, QUICK_OPEN), QUICK_SECONDS)
-    load_average = os.getloadavg()[0]
-    if load_average > BUSY:
-        say(f"bench: the machine is busy already (load {load_average:.1f}); distrust the figures")
+    load_average = _load_average()
     measuring = PipelineBench(plan, lambda text: say(f"bench: {text}"))
     done = []
     memory: dict[str, float] = {}
@@ -67,6 +69,104 @@ def pipeline(
         print_json(figures)
     else:
         print("\n".join(lines(figures)))
+
+
+@bench.command("api")
+def api(
+    clients: Annotated[int, typer.Option(min=1, max=1000, help="That ask at a time.")] = 100,
+    seconds: Annotated[
+        float, typer.Option(min=0.5, max=600, help="Of each case and server; a quarter warms up.")
+    ] = 8.0,
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Prints medians over them.")] = 1,
+    listeners: Annotated[
+        int, typer.Option(min=0, max=6_000, help="Live streams to hold open; 0 leaves them out.")
+    ] = 0,
+    idle_seconds: Annotated[
+        float, typer.Option(min=1, max=600, help="How long idle streams are watched.")
+    ] = 30.0,
+    quick: Annotated[bool, typer.Option(help="Small numbers: shows that it works.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the API under load: a summary, and the first page of exceptions.
+
+    Beside it, in the same run: a bare Starlette route that makes the same query. The cases: both as
+    clients ask for them again and again; a page that is never kept; and an unchanged one (304).
+
+    Example: settler bench api --runs 3 --listeners 5000
+    """
+    load_settings()
+    from deploy.bench.api import ApiBench, Plan
+    from deploy.bench.api_listeners import measure_listeners
+    from deploy.bench.api_report import lines, summarize
+
+    plan = Plan(clients, seconds)
+    if quick:
+        plan = Plan(min(clients, QUICK_CLIENTS), QUICK_CASE_SECONDS)
+        idle_seconds = QUICK_SECONDS
+    load_average = _load_average()
+    measuring = ApiBench(plan)
+    done = []
+    held: dict[str, float] = {}
+    with measuring.prepared():
+        for number in range(runs):
+            say(f"bench: run {number + 1} of {runs}")
+            done.append(measuring.run())
+        if listeners:
+            say(f"bench: {listeners} live streams")
+            held = measure_listeners(measuring, listeners, idle_seconds)
+    figures = summarize(plan, done, measuring.rss_bytes_max, held, load_average)
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(lines(figures)))
+
+
+@bench.command("match")
+def match(
+    transactions: Annotated[int, typer.Option(min=2, help="Records of each case.")] = 400_000,
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Prints medians over them.")] = 3,
+    searches: Annotated[int, typer.Option(min=1, help="Subset searches of each kind.")] = 200,
+    quick: Annotated[bool, typer.Option(help="Small numbers: shows that it works.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the matching engine by itself, on one core, without Kafka and Postgres.
+
+    Beside it, on the same records: reconcile-py, and a join of Polars as what the machine can do.
+    They are optional, and a line says how to install them where they are missing.
+
+    Example: settler bench match --json
+    """
+    from deploy.bench import match_peers
+    from deploy.bench.match import measure, one_core, peak_mib
+    from deploy.bench.match_report import lines, summarize
+
+    missing = match_peers.missing()
+    if missing:
+        command = f"{sys.executable} -m pip install {' '.join(missing)}"
+        say(f"bench: without peers, which are not installed; to have them: {command}")
+    if quick:
+        transactions, runs, searches = QUICK_TRANSACTIONS, 1, QUICK_SEARCHES
+    pairs = transactions // 2
+    load_average = _load_average()
+    done = []
+    with one_core():
+        for number in range(runs):
+            say(f"bench: run {number + 1} of {runs}")
+            done.append(
+                measure(pairs, searches, lambda text: say(f"bench: {text}"), with_peers=not missing)
+            )
+    figures = summarize(pairs, done, peak_mib(), load_average)
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(lines(figures)))
+
+
+def _load_average() -> float:
+    load_average = os.getloadavg()[0]
+    if load_average > BUSY:
+        say(f"bench: the machine is busy already (load {load_average:.1f}); distrust the figures")
+    return load_average
 
 
 def register(app: typer.Typer) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploy.cli import backtest, lint
 from deploy.cli.console import Json, fail, load_settings, print_json, print_rows, say
 from deploy.cli.database import load_queries, operator
 
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
     from connectors.postgres.inbox import CommandState
 
-definitions = typer.Typer(no_args_is_help=True, help="Definitions: put, show, list.")
+definitions = typer.Typer(
+    no_args_is_help=True, help="Definitions: lint, backtest, put, show, list."
+)
+definitions.command("lint")(lint.lint)
+definitions.command("backtest")(backtest.backtest)
 
 COLUMNS = ("tenant_id", "reconciliation_id", "version", "name", "defined_at")
 POLL_SECONDS = 0.1

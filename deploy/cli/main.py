@@ -13,6 +13,7 @@ from deploy.cli import (
     definitions,
     demo,
     events,
+    explain,
     generate,
     journal,
     keys,
@@ -53,6 +54,7 @@ app.add_typer(users.users, name="users")
 app.add_typer(users.signing_keys, name="signing-keys")
 app.add_typer(definitions.definitions, name="definitions")
 app.command()(events.events)
+app.command()(explain.explain)
 app.command()(verify.verify)
 app.command()(replay.replay)
 app.command()(statement.statement)

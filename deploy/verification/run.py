@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from heapq import merge
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from domain.verification.anchors import Anchor, read_anchor
 from domain.verification.difference import RESTORE_LOG, Difference, Where
 from domain.verification.letters import Letters, TopicReset
 from domain.verification.recount import Reach, Recount, StreamRecount
-from domain.verification.stream import StreamAudit, check_follows
+from domain.verification.stream import StoredBatch, StreamAudit, check_follows
 from domain.verification.totals import Totals
 from projections.agreement import ReadModels, Shown, compare, read_models
 
@@ -156,12 +157,13 @@ class _Run:
             self._total = sum(max(0, one.version) for one in streams) + self._kafka.messages
             self._check_positions()
             self._check_read_models(models, {one.stream_id for one in streams})
+            casework, known = _casework_of(streams), {one.stream_id for one in streams}
             for stream in streams:
                 try:
                     if stream.is_reconciliation:
                         self._recounts[stream.stream_id] = None
-                        self._stream(stream, models)
-                    else:
+                        self._stream(stream, models, casework.get(stream.stream_id, []))
+                    elif not (stream.is_casework and stream.of in known):
                         self._beside(stream)
                 except Difference as exc:
                     verified.differences.append(exc)
@@ -215,8 +217,8 @@ class _Run:
                     )
                 )
 
-    def _stream(self, stream: StreamRow, models: ReadModels) -> None:
-        """Verify a reconciliation's stream, and its read models as of their positions."""
+    def _stream(self, stream: StreamRow, models: ReadModels, casework: list[str]) -> None:
+        """Verify a reconciliation's stream with those of its exceptions, and its read models."""
         if stream.version < 0:
             raise Difference(
                 "log", "the log has batches of a stream without a row", Where(stream.stream_id)
@@ -239,10 +241,15 @@ class _Run:
             recount.know(anchor.contents)
         shown_to = sorted(set(models.positions.values()))
         at: dict[int, Totals] = {}
-        for batch in stored.read_stream(self._conn, stream.stream_id):
+        of_matching = ((None, one) for one in stored.read_stream(self._conn, stream.stream_id))
+        of_people = stored.read_casework(self._conn, casework)
+        for of_exception, batch in merge(of_matching, of_people, key=_first_position):
             while shown_to and batch.first_position > shown_to[0]:
                 at[shown_to.pop(0)] = audit.totals()
-            audit.read(batch)
+            if of_exception is None:
+                audit.read(batch)
+            else:
+                audit.read_casework(of_exception, batch)
             self._progress(batch.event_count)
         totals = audit.end(stream.version, stream.next_offsets)
         if anchor is not None:
@@ -299,6 +306,19 @@ def _anchor_of(found: StoredAnchor | None, stream_id: str) -> Anchor | None:
             where,
             RESTORE_LOG,
         ) from exc
+
+
+def _first_position(read: tuple[str | None, StoredBatch]) -> int:
+    return read[1].first_position
+
+
+def _casework_of(streams: Sequence[StreamRow]) -> dict[str, list[str]]:
+    """Give the streams of exceptions by that of the reconciliation they are of."""
+    casework: dict[str, list[str]] = {}
+    for stream in streams:
+        if stream.is_casework:
+            casework.setdefault(stream.of, []).append(stream.stream_id)
+    return casework
 
 
 def _count_batches(conn: Connection[Any], head: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from domain.matching.book import Book
+from domain.matching.filing import Filing
 from domain.matching.legs import Known, Leg, Settled, Superseded
 from domain.matching.pairing import Pairing
 from domain.matching.settling import Settling
@@ -109,18 +110,25 @@ class Acceptance:
         Returns:
             The place of the correction that begins the next piece, or the number of transactions.
         """
-        pairing = None
-        if self._decides:
-            pairing = Pairing.of(self._book, self._settling, self._forgotten_before, self._note)
+        short = self._short_way()
         place = begin
         while place < len(transactions):
             if place > begin and self._begins_a_piece(transactions[place]):
                 break
             end = _end_of_stretch(transactions, place)
             stretch = _columns(transactions, place, end)
-            self._accept(stretch, raws[place:end] if raws else raws, pairing)
+            self._accept(stretch, raws[place:end] if raws else raws, short)
             place = end
         return place
+
+    def _short_way(self) -> Pairing | Filing | None:
+        """What most records can go; None where a rule has to look at each as it comes."""
+        before = self._forgotten_before
+        if self._decides:
+            pairing = Pairing.of(self._book, self._settling, before, self._note)
+            if pairing is not None:
+                return pairing
+        return None if self._looks_at_once else Filing(self._book, before, self._note)
 
     def _begins_a_piece(self, transaction: Transaction) -> bool:
         if supersedes(transaction) is None:
@@ -128,14 +136,14 @@ class Acceptance:
         return self._refusal(transaction, self._book.event_time(transaction)) is None
 
     def _accept(
-        self, records: TransactionColumns, raws: list[bytes], pairing: Pairing | None
+        self, records: TransactionColumns, raws: list[bytes], short: Pairing | Filing | None
     ) -> None:
         """Take in records of which only the first may be a correction."""
         left_out: list[int] = []
         place = 0
         while place < len(records):
-            if pairing is not None and (place or not _is_correction(records, 0)):
-                place = pairing.take_in(records, place)
+            if short is not None and (place or not _is_correction(records, 0)):
+                place = short.take_in(records, place)
                 if place == len(records):
                     break
             transaction = records[place]

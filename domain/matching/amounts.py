@@ -22,13 +22,15 @@ class Limits:
     Attributes:
         agree: Whether a source's and a target's value are within them.
         reach: Where on the other side to look; may include some that do not agree.
+        width: How many values lie within a reach, at most; None where that depends on the value.
     """
 
-    __slots__ = ("agree", "reach")
+    __slots__ = ("agree", "reach", "width")
 
-    def __init__(self, agree: AmountTest, reach: Reach) -> None:
+    def __init__(self, agree: AmountTest, reach: Reach, width: int | None = None) -> None:
         self.agree = agree
         self.reach = reach
+        self.width = width
 
 
 def limits_of(rule: AmountRule, scale: int) -> Limits:
@@ -71,7 +73,9 @@ def _between(least: int, most: int) -> Limits:
     def reach(units: int, side: int) -> tuple[int, int]:
         return (units + least, units + most) if side == 0 else (units - most, units - least)
 
-    return Limits(lambda source, target: least <= target - source <= most, reach)
+    return Limits(
+        lambda source, target: least <= target - source <= most, reach, max(most - least + 1, 1)
+    )
 
 
 def _percent_test(rule: AmountRule, share: int, whole: int) -> AmountTest:
@@ -111,6 +115,7 @@ def _percent(rule: AmountRule, percent: Decimal, absolute: int | None) -> Limits
     return Limits(
         lambda s, t: -absolute <= t - s <= absolute and within(s, t),
         _around(lambda units: _both(spread(units), absolute)),
+        2 * max(absolute, 0) + 1,
     )
 
 

@@ -293,6 +293,7 @@ class Book(Terms):
         else:
             assert isinstance(known, bytes), f"{transaction_id} is {known!r}, not open"
             content = known
+            self.no_longer_aside(side, content)
         contents = (*self.replaced[side].pop(transaction_id, ()), content)
         if by == transaction_id:
             del self.known[side][transaction_id]
@@ -313,10 +314,7 @@ class Book(Terms):
         """Put back as pending what was a duplicate of what is corrected."""
         packed = self.known[side][transaction_id]
         assert isinstance(packed, bytes), f"{transaction_id} is no duplicate"
-        leg = self.leg_of(self.unpack(packed))
-        for rule, pool in self._rules_and_pools:
-            if isinstance(pool, UniquePool):
-                pool.drop_aside(side, leg.keys[rule.slot], transaction_id)
+        leg = self.no_longer_aside(side, packed)
         self.put_in(leg)
         self.again.append(leg)
 
@@ -365,8 +363,7 @@ class Book(Terms):
             for place, keys in enumerate(closed.spent):
                 pool = self.pools[place // 2]
                 if isinstance(pool, UniquePool):
-                    for key in keys:
-                        pool.forget(place % 2, key, self.known[place % 2])
+                    pool.forget(place % 2, keys, self.known[place % 2])
             for leg in closed.rivals:
                 for rival_pool in self._rival_pools(leg):
                     rival_pool.discard(leg)

@@ -1,5 +1,6 @@
 """Days and instants in a zone, cached: the same few days and quarter hours come again and again."""
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,13 @@ class Calendar:
                 self._days.clear()
             self._days[quarter] = day
         return day
+
+    def days_of(self, instants_us: Iterable[int]) -> list[int]:
+        """The local day of each instant, see `day_of`."""
+        if self.time_zone == "UTC":
+            return [instant // _DAY_US for instant in instants_us]
+        known, day_of = self._days.get, self.day_of
+        return [known(instant // _QUARTER_US) or day_of(instant) for instant in instants_us]
 
     def end_of_day(self, midnight_us: int) -> int:
         """The last microsecond of a local day.

@@ -26,7 +26,8 @@ class Closed(NamedTuple):
             return
         assert isinstance(pool, UniquePool), "only a unique rule pairs off"
         for side in (0, 1):
-            self.ids[side].extend(filter(None, (pool.spent_by(side, key) for key in self.pairs)))
+            holders = map(pool.sides[side].get, self.pairs)
+            self.ids[side].extend([one for one in holders if isinstance(one, str)])
             self.spent[side].extend(self.pairs)
         self.pairs.clear()
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from domain.definitions import EQUALITY_OPERATORS, AmountRule, Condition, Definition, Rule
+from domain.matching.admission import all_of, amounts_and_a_span
 from domain.matching.amounts import Limits, limits_of
 from domain.matching.dates import Span, spans_of
-from domain.matching.keys import Key, KeyOf, TextTest, both_sides
+from domain.matching.keys import Key, KeyOf, TextTest, both_sides, form_column, key_column
 from domain.matching.legs import Leg
-from domain.matching.texts import form_of
 from domain.matching.values import Comparison, Value
 from domain.money import currency_digits
 from domain.transaction_columns import TransactionColumns
@@ -84,6 +84,7 @@ class CompiledRule:
         self.rest_slot: int | None = None
         self._indexed_conditions = indexed
         self._indexed = both_sides(indexed)
+        self._rest_conditions = rest
         self._rest = both_sides(rest)
         if rest:
             self.rest_slot = slot
@@ -134,26 +135,34 @@ class CompiledRule:
         """Whether any condition makes a key; else amounts alone find candidates."""
         return self._indexed is not None
 
-    def keys(self, transaction: Transaction, side: int) -> list[Key]:
-        """The values for this rule's places in `Leg.keys`."""
-        keys: list[Key] = [self._indexed[side](transaction) if self._indexed else ""]
+    def readers(self, side: int) -> list[KeyOf]:
+        """What gives the values for this rule's places in `Leg.keys`, of one side's transaction."""
+        readers: list[KeyOf] = [self._indexed[side] if self._indexed else lambda _: ""]
         if self._rest is not None:
-            keys.append(self._rest[side](transaction))
-        keys += [text.readers[side](transaction) for text in self.texts]
+            readers.append(self._rest[side])
+        readers += [text.readers[side] for text in self.texts]
         if self.value_slot is not None:
-            keys.append(self._value(transaction))
-        keys += [span.measure(transaction) for _, span in self.spans]
-        return keys
+            readers.append(self._value)
+        readers += [span.measure for _, span in self.spans]
+        return readers
 
     def index_column(self, records: TransactionColumns) -> list[Key]:
         """The indexed key of each; only for a unique rule, whose one unique condition makes it."""
-        (condition,) = self._indexed_conditions
-        field = condition.source_field if records.side == SOURCE else condition.target_field
-        values = records.field(field)
-        form = form_of(condition, records.side)
-        if form is None:
-            return values
-        return [None if value is None else form(value) for value in values]
+        return key_column(self._indexed_conditions, records)
+
+    def key_columns(self, records: TransactionColumns) -> list[Sequence[Key]]:
+        """What `readers` give of each record, one list a place."""
+        indexed = self._indexed_conditions
+        columns: list[Sequence[Key]] = [
+            key_column(indexed, records) if indexed else [""] * len(records)
+        ]
+        if self._rest is not None:
+            columns.append(key_column(self._rest_conditions, records))
+        columns += [form_column(text.condition, records) for text in self.texts]
+        if self.value_slot is not None:
+            columns.append(list(map(self._value, records)))
+        columns += [span.measure_all(records) for _, span in self.spans]
+        return columns
 
     @property
     def key_readers(self) -> tuple[KeyOf, KeyOf] | None:
@@ -232,12 +241,16 @@ class CompiledRule:
 
     def anchored_on_a_source(self, sources: Sequence[Leg], targets: Sequence[Leg]) -> bool:
         """Whether all other members lie in the window of one of the sources."""
+        return bool(self.anchors(sources, targets))
+
+    def anchors(self, sources: Sequence[Leg], targets: Sequence[Leg]) -> list[Leg]:
+        """The sources in whose window all other members lie."""
         members = (*sources, *targets)
         fitting = list(sources)
         for slot, span in self.spans:
             found = [leg.keys[slot] for leg in members]
             if None in found:
-                return False
+                return []
             found.sort()
             # The lowest and the highest of the others are the lowest and the highest of all, but
             # for a leg that is one of these itself.
@@ -247,7 +260,7 @@ class CompiledRule:
                 if span.allows(found[leg.keys[slot] == found[0]] - leg.keys[slot])
                 and span.allows(found[-1 - (leg.keys[slot] == found[-1])] - leg.keys[slot])
             ]
-        return bool(fitting)
+        return fitting
 
     def first_failure(self, source: Leg, target: Leg) -> str | None:
         """What keeps a pair with equal keys apart.
@@ -317,12 +330,11 @@ class CompiledRule:
         if self.rest_slot is not None:
             tests.append(self.rest_agrees)
         tests += [text.holds for text in self.texts]
-        if len(tests) == 1:
-            return tests[0]
-        first, second, *others = tests
-        if not others:
-            return lambda source, target: first(source, target) and second(source, target)
-        return lambda source, target: all(test(source, target) for test in tests)
+        amounts_as_they_are = self.value_slot is None and self._target_sign == 1
+        lone_span = len(tests) == 2 and len(self.spans) == 1 and not self.anchored
+        if lone_span and amounts_as_they_are and self.many_side is None:
+            return amounts_and_a_span(self._limits, *self.spans[0])
+        return all_of(tests)
 
     def _same_currency(self, source: Leg, target: Leg) -> bool:
         ours, theirs = self.value_of(source), self.value_of(target)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from domain.definitions import DateWindow
 from domain.instants import DAY_US, SECOND_US
 from domain.matching.calendar import Calendar
+from domain.transaction_columns import TransactionColumns
 from domain.transactions import Transaction
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -22,11 +23,13 @@ class Span(NamedTuple):
 
     Attributes:
         measure: Gives a transaction's number; None satisfies nothing.
+        measure_all: Gives the numbers of many.
         low, high: Bounds of target − source; None is unbounded.
         is_instants: Microseconds are counted, else days.
     """
 
     measure: Callable[[Transaction], int | None]
+    measure_all: Callable[[TransactionColumns], Sequence[int | None]]
     low: int | None
     high: int | None
     is_instants: bool = False
@@ -38,17 +41,27 @@ class Span(NamedTuple):
         )
 
 
-def days_of(time_zone: str) -> Callable[[Transaction], int]:
-    """What gives a transaction's day in a zone, in days since 1970-01-01."""
-    day_of = Calendar(time_zone).day_of
+class LocalDays:
+    """Gives transactions' days in a zone, in days since 1970-01-01."""
 
-    def day(transaction: Transaction) -> int:
+    def __init__(self, time_zone: str) -> None:
+        self._calendar = Calendar(time_zone)
+
+    def of(self, transaction: Transaction) -> int:
+        """The day of one."""
         # A bare date is the day it names, in every zone.
         if transaction.is_date:
             return transaction.occurred_at // DAY_US
-        return day_of(transaction.occurred_at)
+        return self._calendar.day_of(transaction.occurred_at)
 
-    return day
+    def of_all(self, records: TransactionColumns) -> list[int]:
+        """The day of each."""
+        days = self._calendar.days_of(records.occurred_at)
+        if any(records.are_dates):
+            for place, is_date in enumerate(records.are_dates):
+                if is_date:
+                    days[place] = records.occurred_at[place] // DAY_US
+        return days
 
 
 class BusinessDays:
@@ -74,6 +87,15 @@ def _instant(transaction: Transaction) -> int | None:
     return None if transaction.is_date else transaction.occurred_at
 
 
+def _instants(records: TransactionColumns) -> Sequence[int | None]:
+    if not any(records.are_dates):
+        return records.occurred_at
+    return [
+        None if is_date else instant
+        for instant, is_date in zip(records.occurred_at, records.are_dates, strict=True)
+    ]
+
+
 def spans_of(window: DateWindow | None) -> list[Span]:
     """The spans of a rule's window."""
     spans: list[Span] = []
@@ -82,19 +104,22 @@ def spans_of(window: DateWindow | None) -> list[Span]:
     inside = 0 if window.inclusive else 1
     low, high = window.min_days, window.max_days
     if low is not None or high is not None:
-        day = days_of(window.time_zone)
-        measure: Callable[[Transaction], int | None] = day
+        days = LocalDays(window.time_zone)
+        measure: Callable[[Transaction], int | None] = days.of
+        measure_all: Callable[[TransactionColumns], Sequence[int | None]] = days.of_all
         if window.business:
             count = BusinessDays(window.holidays).count
-            measure = lambda transaction: count(day(transaction))  # noqa: E731 - one of two
+            measure = lambda transaction: count(days.of(transaction))  # noqa: E731 - one of two
+            measure_all = lambda records: list(map(count, days.of_all(records)))  # noqa: E731
         spans.append(
             Span(
                 measure,
+                measure_all,
                 None if low is None else low + inside,
                 None if high is None else high - inside,
             )
         )
     if window.max_seconds is not None:
         most = window.max_seconds * SECOND_US - inside
-        spans.append(Span(_instant, -most, most, is_instants=True))
+        spans.append(Span(_instant, _instants, -most, most, is_instants=True))
     return spans

@@ -69,13 +69,17 @@ class DueQueue:
         """Sort what may be due in that second or before."""
         while self._unsorted and self._unsorted[0][0] <= second:
             *_, after_us, legs = heappop(self._unsorted)
-            for leg in legs:
-                if leg.due == FIRST_LOOK:
-                    leg.due = _second(leg.occurred_at + after_us)
-                    self._enter(leg, leg.due)
+            waiting = [leg for leg in legs if leg.due == FIRST_LOOK]
+            self._entries -= len(legs) - len(waiting)
+            self._stale -= len(legs) - len(waiting)
+            seconds = self._legs
+            for leg in waiting:
+                due = leg.due = (leg.occurred_at + after_us) // SECOND_US + 1
+                entered = seconds.get(due)
+                if entered is None:
+                    self._enter(leg, due)
                 else:
-                    self._entries -= 1
-                    self._stale -= 1
+                    entered.append(leg)
 
     def forget(self, leg: Leg) -> None:
         """Drop the plan for `leg`, if there is one."""

@@ -1,6 +1,6 @@
 """Finding the legs that a rule with a many side looks for groups among."""
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from domain.matching.compiled import BOTH, CompiledRule
@@ -42,6 +42,11 @@ class GroupPool:
             if sides is None:
                 sides = self._sides[key] = ({}, {})
             sides[leg.side][leg] = None
+
+    def add_all(self, legs: Sequence[Leg]) -> None:
+        """See `Pool.add_all`."""
+        for leg in legs:
+            self.add(leg)
 
     def discard(self, leg: Leg) -> None:
         """See `Pool.discard`."""

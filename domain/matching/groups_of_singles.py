@@ -148,6 +148,11 @@ class _Searches:
             self.scanned *= max(map(len, self._others.values()), default=0)
         self._nodes_max = min(NODES_MAX, _NODES_MAX_TOGETHER // max(1, len(self._alike)))
 
+    @property
+    def _improves(self) -> bool:
+        """Whether a larger group may rank before a smaller one that is gone."""
+        return bool(self._rule.rule.prefer) and self._rule.rule.prefer[0] != "fewest_members"
+
     def _limits(self, value: tuple[str, int]) -> Range:
         return range_of(self._rule, value[0], self._single_side)(value[1])
 
@@ -212,12 +217,21 @@ class _Searches:
             _, single, match = heappop(waiting)
             members = (*match.sources, *match.targets)
             if not claimed.isdisjoint(members):
-                profile, value = places[single]
-                budget -= self._put_best(single, profile, value, budget, claimed, waiting, reasons)
+                if single not in claimed and not self._improves:
+                    profile, value = places[single]
+                    budget -= self._put_best(
+                        single, profile, value, budget, claimed, waiting, reasons
+                    )
                 continue
             claimed.update(members)
             if is_open(match):
                 take_all(selection, match)
+            if self._improves:
+                for other in _losing(waiting, members, claimed):
+                    profile, value = places[other]
+                    budget -= self._put_best(
+                        other, profile, value, budget, claimed, waiting, reasons
+                    )
         return selection
 
     def _put_best(
@@ -264,3 +278,16 @@ class _Searches:
             key=lambda match: rank(self._rule, match),
             default=None,
         )
+
+
+def _losing(
+    waiting: list[tuple[Rank, Leg, Match]], gone: tuple[Leg, ...], claimed: set[Leg]
+) -> list[Leg]:
+    """Singles, not claimed themselves, whose best candidate has just lost a member."""
+    lost = set(gone)
+    singles = {
+        single
+        for _, single, match in waiting
+        if single not in claimed and not lost.isdisjoint((*match.sources, *match.targets))
+    }
+    return sorted(singles, key=by_id)

@@ -7,6 +7,7 @@ from typing import Any
 from domain.definitions import Condition
 from domain.matching.legs import Leg
 from domain.matching.texts import form_of, pair_test
+from domain.transaction_columns import TransactionColumns
 from domain.transactions import SOURCE, Transaction, field_value
 
 Key = Any
@@ -54,6 +55,24 @@ def _side_key(conditions: tuple[Condition, ...], side: int) -> KeyOf:
 def both_sides(conditions: tuple[Condition, ...]) -> tuple[KeyOf, KeyOf] | None:
     """Keys of either side over several equality conditions; None for none of them."""
     return (_side_key(conditions, 0), _side_key(conditions, 1)) if conditions else None
+
+
+def form_column(condition: Condition, records: TransactionColumns) -> list[Any]:
+    """One condition's value of each record, in the form it is compared in."""
+    field = condition.source_field if records.side == SOURCE else condition.target_field
+    values = records.field(field)
+    form = form_of(condition, records.side)
+    if form is None:
+        return values
+    return [None if value is None else form(value) for value in values]
+
+
+def key_column(conditions: tuple[Condition, ...], records: TransactionColumns) -> list[Key]:
+    """The key of each record over several equality conditions, as `both_sides` gives it of one."""
+    columns = [form_column(condition, records) for condition in conditions]
+    if len(columns) == 1:
+        return columns[0]
+    return [None if None in values else values for values in zip(*columns, strict=True)]
 
 
 class TextTest:

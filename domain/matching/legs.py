@@ -1,6 +1,7 @@
 """A leg: an accepted transaction for as long as a match may still need it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -35,6 +36,8 @@ class Leg(msgspec.Struct, gc=False, eq=False):
         due: The second of event time its next look is planned for, 0 if none; `FIRST_LOOK` while
             nobody has worked the second of its first look out.
         suggestions: Ids of the suggestions it stands in.
+        met: Something may have been decided about another leg with this one in sight, under a rule
+            without a key; a leg that was folded from events counts as met.
     """
 
     transaction_id: str
@@ -48,6 +51,7 @@ class Leg(msgspec.Struct, gc=False, eq=False):
     rule: int = OPEN
     due: int = 0
     suggestions: tuple[str, ...] = ()
+    met: bool = False
 
 
 class Settled(msgspec.Struct, gc=False, eq=False):
@@ -115,6 +119,5 @@ def by_id(leg: Leg) -> str:
     return leg.transaction_id
 
 
-def by_time(leg: Leg) -> tuple[int, int, str]:
-    """The one order of a stream's legs that depends on nothing but their content."""
-    return leg.occurred_at, leg.side, leg.transaction_id
+#: The one order of a stream's legs that depends on nothing but their content.
+by_time: Callable[[Leg], tuple[int, int, str]] = attrgetter("occurred_at", "side", "transaction_id")

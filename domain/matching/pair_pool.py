@@ -8,7 +8,8 @@ the one that gives least.
 """
 
 from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from domain.matching.compiled import CompiledRule
@@ -32,56 +33,53 @@ class Side:
     def __init__(self, rule: CompiledRule) -> None:
         self._rule = rule
         self.legs: dict[Leg, None] = {}
-        self._indexed = False
-        self._numbers: list[Index] = []
-        # Made once a search by numbers has left many to try: parts of texts take room.
-        self._texts: list[Index] = []
+        self._indexes: list[Index] = []
+        # Made in turn, once a search by those before has left many to try: they cost to keep.
+        self._unmade: list[Callable[[], list[Index]]] | None = None
 
     def add(self, leg: Leg) -> None:
         """Put a leg on."""
         self.legs[leg] = None
-        if self._indexed:
-            for index in (*self._numbers, *self._texts):
-                index.add(leg)
-        elif len(self.legs) > FEW and not self._rule.plain:
-            self._indexed = True
-            self._numbers = self._filled(number_indexes(self._rule))
+        for index in self._indexes:
+            index.add(leg)
 
     def discard(self, leg: Leg) -> None:
         """Take a leg off."""
         if leg in self.legs:
             del self.legs[leg]
-            if not self.legs:
-                self._indexed = False
-                self._numbers, self._texts = [], []
-            for index in (*self._numbers, *self._texts):
+            for index in self._indexes:
                 index.discard(leg)
+            if not self.legs:
+                self._indexes, self._unmade = [], None
 
     def near(self, leg: Leg) -> Iterable[Leg]:
         """Legs among which all candidates of `leg`, of the other side, are."""
-        if not self._indexed or len(self.legs) <= FEW:
+        if len(self.legs) <= FEW or self._rule.plain:
             return self.legs
-        least = _least(self._numbers, leg)
-        if self._rule.texts and (least is None or least.size > FEW):
-            if not self._texts:
-                self._texts = self._filled(
-                    [index for test in self._rule.texts for index in text_indexes(test)]
-                )
-            by_text = _least(self._texts, leg)
-            if by_text is not None and (least is None or by_text.size < least.size):
-                least = by_text
+        if self._unmade is None:
+            self._unmade = self._makers(leg)
+        least: Search | None = None
+        for index in self._indexes:
+            least = _lesser(least, index.search(leg))
+        while self._unmade and (least is None or least.size > FEW):
+            for index in self._unmade.pop(0)():
+                for one in self.legs:
+                    index.add(one)
+                self._indexes.append(index)
+                least = _lesser(least, index.search(leg))
         return self.legs if least is None else least.legs()
 
-    def _filled(self, indexes: list[Index]) -> list[Index]:
-        for leg in self.legs:
-            for index in indexes:
-                index.add(leg)
-        return indexes
+    def _makers(self, leg: Leg) -> list[Callable[[], list[Index]]]:
+        value = self._rule.value_of(leg)
+        assert value is not None, "a leg without a value is on no shelf"
+        makers = [partial(list[Index], [index]) for index in number_indexes(self._rule, value[0])]
+        return [*makers, *(partial(text_indexes, test) for test in self._rule.texts)]
 
 
-def _least(indexes: list[Index], leg: Leg) -> Search | None:
-    searches = [search for index in indexes if (search := index.search(leg)) is not None]
-    return min(searches, key=lambda search: search.size, default=None)
+def _lesser(one: Search | None, other: Search | None) -> Search | None:
+    if one is None or other is None:
+        return one or other
+    return other if other.size < one.size else one
 
 
 class Shelf:
@@ -129,8 +127,9 @@ class Crowd:
         if place is not None:
             shelf = self._shelves.get(place)
             if shelf is not None:
-                shelf.sides[leg.side].discard(leg)
-                if not any(shelf.legs):
+                sides = shelf.sides
+                sides[leg.side].discard(leg)
+                if not sides[0].legs and not sides[1].legs:
                     del self._shelves[place]
 
 
@@ -140,41 +139,85 @@ class PairPool(KeyedPool):
     def __init__(self, rule: CompiledRule) -> None:
         super().__init__(rule)
         self._rule = rule
-        self._crowds: dict[Any, Crowd] = {}
+        #: By key, where that holds many.
+        self.crowds: dict[Any, Crowd] = {}
+        # Without a key all stand in one crowd, whose indexes cost more to keep than a match by an
+        # earlier rule: a leg is put there once somebody asks, if it is still open then.
+        self._waits = not rule.has_key
+        self._crowd = Crowd(rule)
+        self._waiting: dict[Leg, None] = {}
 
     def add(self, leg: Leg) -> None:
         """See `Pool.add`."""
+        if self._waits and not leg.met:
+            self._waiting[leg] = None
+        else:
+            self._file(leg)
+
+    def add_all(self, legs: Sequence[Leg]) -> None:
+        """See `Pool.add_all`."""
+        if self._waits:
+            self._waiting.update(dict.fromkeys(legs))
+            return
+        slot, crowds = self._slot, self.crowds
+        put = self.sides[legs[0].side].setdefault
+        for leg in legs:
+            key = leg.keys[slot]
+            if key is not None and (key in crowds or put(key, leg) is not leg):
+                self._file(leg)
+
+    def _file_waiting(self) -> None:
+        if self._waiting:
+            for leg in self._waiting:
+                self._file(leg)
+            self._waiting.clear()
+
+    def _file(self, leg: Leg) -> None:
+        if self._waits:
+            self._crowd.add(leg)
+            return
         super().add(leg)
         key = leg.keys[self._slot]
-        crowd = self._crowds.get(key)
+        crowd = self.crowds.get(key)
         if crowd is not None:
             crowd.add(leg)
             return
         entry = self.sides[leg.side].get(key)
         if type(entry) is dict and len(entry) > FEW:
-            crowd = self._crowds[key] = Crowd(self._rule)
+            crowd = self.crowds[key] = Crowd(self._rule)
             for side in self.bucket(key):
                 for one in side:
                     crowd.add(one)
 
     def discard(self, leg: Leg) -> None:
         """See `Pool.discard`."""
+        if leg in self._waiting:
+            del self._waiting[leg]
+            return
+        if self._waits:
+            self._crowd.discard(leg)
+            return
         super().discard(leg)
-        if not self._crowds:
+        if not self.crowds:
             return
         key = leg.keys[self._slot]
-        crowd = self._crowds.get(key)
+        crowd = self.crowds.get(key)
         if crowd is not None:
             crowd.discard(leg)
             if key not in self.sides[0] and key not in self.sides[1]:
-                del self._crowds[key]
+                del self.crowds[key]
+
+    def _crowd_of(self, key: Any) -> Crowd | None:
+        return self._crowd if self._waits else self.crowds.get(key)
 
     def partners(self, leg: Leg) -> list[Leg]:
         """The legs that `leg` is a candidate with."""
+        self._file_waiting()
         return list(self._partners(leg))
 
     def _partners(self, leg: Leg) -> Iterator[Leg]:
-        crowd = self._crowds.get(leg.keys[self._slot])
+        """Its partners among those who do not wait."""
+        crowd = self._crowd_of(leg.keys[self._slot])
         if crowd is None:
             near: Iterable[Leg] = super().fellows(leg)
         else:
@@ -188,7 +231,7 @@ class PairPool(KeyedPool):
     def place(self, leg: Leg) -> Hashable:
         """See `Pool.place`."""
         key = leg.keys[self._slot]
-        if key is None:
+        if key is None or (self._waits and not leg.met):
             return None
         # All of one value pair with all, else everyone has partners of their own.
         together = self._rule.plain and not self._rule.refused
@@ -199,15 +242,21 @@ class PairPool(KeyedPool):
         key = leg.keys[self._slot]
         if key is None:
             return None
-        crowd = self._crowds.get(key)
+        self._file_waiting()
+        crowd = self._crowd_of(key)
         if crowd is None:
-            return Found(key, *self.bucket(key))
-        if not self._rule.plain:
-            return self._connected(leg, known)
-        shelf, place = crowd.shelf(leg), crowd.place_of(leg)
-        if shelf is None or not all(shelf.legs):
-            return None
-        return Found((key, place), list(shelf.legs[0]), list(shelf.legs[1]))
+            found = Found(key, *self.bucket(key))
+        elif not self._rule.plain:
+            found = self._connected(leg, known)
+        else:
+            shelf, place = crowd.shelf(leg), crowd.place_of(leg)
+            if shelf is None or not all(shelf.legs):
+                return None
+            found = Found((key, place), list(shelf.legs[0]), list(shelf.legs[1]))
+        if self._waits:
+            for one in (*found.sources, *found.targets):
+                one.met = True
+        return found
 
     def _connected(self, leg: Leg, known: Mapping[Leg, Found]) -> Found:
         """Candidates chain: a partner's partners belong to the set, and so on."""
@@ -244,10 +293,11 @@ class PairPool(KeyedPool):
         key = gone.keys[self._slot]
         if key is None:
             return ()
-        crowd = self._crowds.get(key)
+        # Nothing has been decided about those who still wait, and a look at them is planned.
+        crowd = self._crowd_of(key)
         together = self._rule.plain and not self._rule.refused
         if crowd is None or not together or self._rule.policy == "lowest_id":
-            return self.partners(gone)
+            return list(self._partners(gone))
         shelf = crowd.shelf(gone)
         # All pair with all: either two are left, who are now a match, or nothing changes.
         if shelf is None or len(shelf.legs[0]) != 1 or len(shelf.legs[1]) != 1:

@@ -5,7 +5,7 @@ open. A pool also keeps *rivals*: legs that a later rule has matched, which stil
 rule asks whether a set is ambiguous or a group whole (`CompiledRule.remembers_rivals`).
 """
 
-from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from domain.matching.compiled import CompiledRule
@@ -43,6 +43,9 @@ class Pool(Protocol):
 
     def add(self, leg: Leg) -> None:
         """Let `leg` be found."""
+
+    def add_all(self, legs: Sequence[Leg]) -> None:
+        """Let legs of one side be found."""
 
     def discard(self, leg: Leg) -> None:
         """Let `leg` be found no longer."""
@@ -90,6 +93,11 @@ class KeyedPool:
         else:
             assert isinstance(found, Leg)
             side[key] = {found: None, leg: None}
+
+    def add_all(self, legs: Sequence[Leg]) -> None:
+        """See `Pool.add_all`."""
+        for leg in legs:
+            self.add(leg)
 
     def discard(self, leg: Leg) -> None:
         """See `Pool.discard`."""
@@ -203,12 +211,17 @@ class UniquePool(KeyedPool):
         found = self.sides[side].get(key)
         return found if isinstance(found, str) else None
 
-    def forget(self, side: int, key: Any, known: Container[str]) -> None:
-        """Let a spent value be new again, once who used it up is remembered no longer."""
-        holder = self.sides[side].get(key)
-        if type(holder) is str and holder not in known:
-            self.free(side, key, holder)
-            self._aside.pop((side, key), None)
+    def forget(self, side: int, keys: Iterable[Any], known: Container[str]) -> None:
+        """Let spent values be new again, once who used them up is remembered no longer."""
+        here = self.sides[side]
+        for key in keys:
+            holder = here.get(key)
+            if type(holder) is str and holder not in known:
+                if self._behind or self._aside:
+                    self.free(side, key, holder)
+                    self._aside.pop((side, key), None)
+                else:
+                    del here[key]
 
     def set_aside(self, side: int, key: Any, transaction_id: str) -> None:
         """Note a duplicate, which is not found here any more."""

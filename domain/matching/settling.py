@@ -25,6 +25,7 @@ from domain.matching.duplicates import set_duplicates_aside
 from domain.matching.group_pool import CROWDED
 from domain.matching.groups import select_groups
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, PERSON, Leg, by_time
+from domain.matching.lone_pairs import LonePairs
 from domain.matching.pools import Found
 from domain.matching.selection import (
     EMPTY,
@@ -76,10 +77,14 @@ class Settling:
         self.look_again()
         if self._settles:
             assert self.watermark_us is not None
+            short = LonePairs.of(self, self.watermark_us)
             for legs in self.book.due.take(self.watermark_us):
-                for leg in legs:
+                for leg in legs if short is None else short.take(legs):
                     if leg.rule == OPEN and leg.disposition != DUPLICATE:
                         self.look(leg)
+                self.look_again()
+            if short is not None:
+                short.close()
                 self.look_again()
 
     def look_again(self) -> None:

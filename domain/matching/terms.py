@@ -8,7 +8,7 @@ from domain.matching.compiled import CompiledRule, compile_rules
 from domain.matching.keys import KeyOf
 from domain.matching.legs import Leg
 from domain.matching.pair_pool import make_pool
-from domain.matching.pools import Pool
+from domain.matching.pools import Pool, UniquePool
 from domain.transaction_columns import TransactionColumns
 from domain.transactions import Transaction, unpack_transaction
 
@@ -20,10 +20,12 @@ class Terms:
         rules: In order.
         pools: Where legs wait to be found, by rule.
         looks: Ages, in microseconds, at which a leg is looked at.
+        recalls: What is filed now was decided upon before: it is folded from what was recorded.
     """
 
     def __init__(self, definition: Definition) -> None:
         self.pools: list[Pool] = []
+        self.recalls = False
         self.use(definition)
 
     def use(self, definition: Definition) -> None:
@@ -32,12 +34,9 @@ class Terms:
         self.rules: list[CompiledRule] = compile_rules(definition)
         self.pools = [make_pool(rule) for rule in self.rules]
         self._rules_and_pools = list(zip(self.rules, self.pools, strict=True))
-        readers = [rule.key_readers for rule in self.rules]
-        # Where every rule has one place, keys are a plain sequence of reads.
-        self._readers: tuple[list[KeyOf], list[KeyOf]] | None = (
-            ([one[0] for one in readers if one], [one[1] for one in readers if one])
-            if all(readers)
-            else None
+        self._readers: tuple[list[KeyOf], list[KeyOf]] = (
+            [read for rule in self.rules for read in rule.readers(0)],
+            [read for rule in self.rules for read in rule.readers(1)],
         )
         self.calendar = Calendar(definition.time_zone)
         settles = {rule.settle_us for rule in self.rules if not rule.immediate}
@@ -45,15 +44,15 @@ class Terms:
 
     def keys_of(self, transaction: Transaction) -> tuple[Any, ...]:
         """What the rules look this transaction up by."""
-        if self._readers is not None:
-            readers = self._readers[transaction.side]
-            if len(readers) == 1:
-                return (readers[0](transaction),)
-            return tuple([read(transaction) for read in readers])
-        keys: list[Any] = []
-        for rule in self.rules:
-            keys += rule.keys(transaction, transaction.side)
-        return tuple(keys)
+        readers = self._readers[transaction.side]
+        if len(readers) == 1:
+            return (readers[0](transaction),)
+        return tuple([read(transaction) for read in readers])
+
+    def key_rows(self, records: TransactionColumns) -> list[tuple[Any, ...]]:
+        """What the rules look each of these up by, see `keys_of`."""
+        columns = [column for rule in self.rules for column in rule.key_columns(records)]
+        return list(zip(*columns, strict=True))
 
     def event_time(self, transaction: Transaction) -> int:
         """Microseconds since the epoch; a bare date is the end of its day in our zone."""
@@ -86,4 +85,13 @@ class Terms:
             self.event_time(transaction),
             self.keys_of(transaction),
             transaction.packed,
+            met=self.recalls,
         )
+
+    def no_longer_aside(self, side: int, packed: bytes) -> Leg:
+        """Note a duplicate no longer, under no value it brought; its leg is not filed."""
+        leg = self.leg_of(self.unpack(packed))
+        for rule, pool in self._rules_and_pools:
+            if isinstance(pool, UniquePool):
+                pool.drop_aside(side, leg.keys[rule.slot], leg.transaction_id)
+        return leg

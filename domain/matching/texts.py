@@ -20,12 +20,12 @@ FormOf = Callable[[str], Form]
 
 # [^\W_] is what str.isalnum() accepts: letters and digits of every script.
 _tokens_of = re.compile(r"[^\W_]+").findall
+_without_the_rest = re.compile(r"[\W_]+").sub
 
 
 def alphanumeric(value: str) -> str | None:
     """Casefolded letters and digits of every script."""
-    # isalnum() keeps letters and digits of every script.
-    return "".join(c for c in value.casefold() if c.isalnum()) or None
+    return _without_the_rest("", value.casefold()) or None
 
 
 def _digits(value: str) -> str | None:

@@ -124,6 +124,14 @@ class Accounts:
             tally = self.matched[(side, currency)] = Tally()
         tally.add(told.count, told.sum_minor)
 
+    def standing(self, side: int, currency: str, place: str) -> int:
+        """Count the transactions of a side and currency that stand in a place now."""
+        replaced = self.forgotten.get((side, currency))
+        return (replaced[place].count if replaced else 0) + sum(
+            known.place == place and known.currency == currency
+            for known in self.known[side].values()
+        )
+
     def places(self) -> dict[SideKey, dict[str, Tally]]:
         """Count every transaction where it stands, and hold that against what the events told.
 

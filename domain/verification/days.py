@@ -19,7 +19,6 @@ from domain.events import (
     MatchReversed,
     MatchSuggested,
     MatchSuperseded,
-    PeriodClosed,
     ReconciliationDefined,
     RecordMatched,
     RecordUnmatched,
@@ -27,6 +26,7 @@ from domain.events import (
     TransactionSuperseded,
     match_id_of,
 )
+from domain.period_events import PeriodClosed
 from domain.transactions import SIDE_NAMES, Transaction
 from domain.verification.entries import Member
 from domain.verification.match_books import told_by
@@ -229,6 +229,8 @@ class DayBooks:
             place = None if event.resolution in _GONE_BY else _place(before[4])
             after = (*before[:3], place, before[4])
         self._cases[member] = after
+        if before is not None and before[:4] == after[:4]:
+            return  # it stands where it stood
         for sign, case in ((-1, before), (1, after)):
             if case is None:
                 continue

@@ -35,10 +35,21 @@ class Suggestion(msgspec.Struct, gc=False):
 
 
 class Case(msgspec.Struct, gc=False):
-    """The exception of a transaction."""
+    """The exception of a transaction.
+
+    `is_open`: matching has not closed it. `set_aside`: a person has.
+    """
 
     category: str
     is_open: bool = True
+    set_aside: bool = False
+    assigned: bool = False
+    comments: int = 0
+
+    @property
+    def is_to_do(self) -> bool:
+        """Whether people see it as open."""
+        return self.is_open and not self.set_aside
 
 
 def no_tallies() -> dict[str, Tally]:

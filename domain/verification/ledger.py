@@ -21,7 +21,6 @@ from domain.events import (
     MatchReversed,
     MatchSuggested,
     MatchSuperseded,
-    PeriodClosed,
     ReconciliationDefined,
     ReconciliationPaused,
     ReconciliationResumed,
@@ -30,17 +29,15 @@ from domain.events import (
     TransactionSuperseded,
     WatermarkAdvanced,
 )
+from domain.period_events import PeriodClosed
+from domain.run_events import RunEvent
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from domain.verification.accounts import Accounts
+from domain.verification.case_books import CaseBooks
 from domain.verification.difference import Where
-from domain.verification.entries import (
-    OPEN,
-    Case,
-    Known,
-    Member,
-    named,
-)
+from domain.verification.entries import OPEN, Known, Member, named
 from domain.verification.match_books import Made, MatchBooks, told_by
+from domain.verification.run_books import RUN_EVENTS, RunBooks
 from domain.verification.totals import (
     DUPLICATE,
     EXCEPTION,
@@ -65,6 +62,7 @@ class Ledger:
 
     Attributes:
         accounts: Where every transaction stands.
+        cases: The exceptions, as they stand for those who work them.
         redelivered, rejected: Records taken in to no effect, as the log counts them.
     """
 
@@ -80,7 +78,8 @@ class Ledger:
         self._matches = MatchBooks(tenant_id, reconciliation_id, self.accounts)
         self._paused = False
         self.closed_day: str | None = None
-        self._cases: dict[Member, Case] = {}
+        self.cases = CaseBooks(self.accounts)
+        self._runs = RunBooks(self.accounts)
         # What the batch in hand still has to say: which cases close by which match, which
         # duplicates are shown as exceptions.
         self._closing: dict[Member, Made | MatchSuggested] = {}
@@ -113,6 +112,7 @@ class Ledger:
             )
         if self._showing:
             self.accounts.differs(f"{named(*self._showing)} is a duplicate that no exception shows")
+        self._runs.end_batch()
         self.accounts.end_batch()
 
     def forgotten_before_us(self) -> int | None:
@@ -136,8 +136,10 @@ class Ledger:
         )
 
     def use_accounts(self) -> None:
-        """Let the books of matches go on with the accounts as they are now."""
+        """Let the books of matches, exceptions and runs go on with the accounts as they are now."""
         self._matches.use(self.accounts)
+        self.cases.use(self.accounts)
+        self._runs.use(self.accounts)
 
     def _take(self, event: Made | MatchSuggested, side: int, ids: list[str]) -> None:
         """Check one side of a match or suggestion against the transactions it names."""
@@ -260,6 +262,9 @@ class Ledger:
             self.accounts.differs(f"it is {'paused' if pausing else 'resumed'} twice")
         self._paused = pausing
 
+    def _run_event(self, event: RunEvent) -> None:
+        self._runs.read(event, self._watermark_us)
+
     def _refused_event(self, event: CommandRefused) -> None:
         """Nothing was changed."""
 
@@ -277,18 +282,15 @@ class Ledger:
         member = (event.side, event.transaction_id)
         known = self.accounts.find(*member)
         self._check_amount(event, known)
-        case = self._cases.get(member)
-        if case is not None and case.is_open:
-            self.accounts.differs(f"an exception opened twice for {named(member)}")
         self._check_category(member, known, event.category, PENDING)
         if event.category != DUPLICATE:
             known.place = EXCEPTION
-        self._cases[member] = Case(event.category)
+        self.cases.open(member, event.category)
 
     def _reclassified_event(self, event: ExceptionReclassified) -> None:
         member = (event.side, event.transaction_id)
         known = self.accounts.find(*member)
-        case = self._open_case(member)
+        case = self.cases.find_open(member)
         self._check_category(member, known, event.category, EXCEPTION)
         case.category = event.category
 
@@ -306,7 +308,7 @@ class Ledger:
     def _resolved_event(self, event: ExceptionResolved) -> None:
         member = (event.side, event.transaction_id)
         known = self.accounts.find(*member)
-        case = self._open_case(member)
+        case = self.cases.find_open(member)
         if event.resolution in _BY_MATCH:
             by = self._closing.pop(member, None)
             if by is None or self._matches.match_id(by) != event.match_id:
@@ -322,12 +324,6 @@ class Ledger:
                 )
             known.place = PENDING
         case.is_open = False
-
-    def _open_case(self, member: Member) -> Case:
-        case = self._cases.get(member)
-        if case is None or not case.is_open:
-            self.accounts.differs(f"no exception is open for {named(member)}")
-        return case
 
     def _duplicate_event(self, event: DuplicateDetected) -> None:
         member = (event.side, event.transaction_id)
@@ -358,6 +354,7 @@ class Ledger:
                 f"definition version {event.definition_version} follows on {expected - 1}"
             )
         self._definition = event
+        self._runs.redefine()
 
     books_by_type: ClassVar[Mapping[type[Any], Callable[..., None]]] = {
         RecordMatched: _matched_event,
@@ -370,6 +367,7 @@ class Ledger:
         ReconciliationPaused: _paused_event,
         ReconciliationResumed: _paused_event,
         CommandRefused: _refused_event,
+        **dict.fromkeys(RUN_EVENTS, _run_event),
         RecordUnmatched: _unmatched_event,
         ExceptionReclassified: _reclassified_event,
         ExceptionResolved: _resolved_event,
@@ -387,14 +385,16 @@ class Ledger:
         Raises:
             Difference: The sums do not tie out.
         """
-        cases_open = sum(case.is_open for case in self._cases.values())
+        cases_open, cases_closed, in_progress, comments = self.cases.counts()
         return Totals(
             version,
             self._definition.definition_version if self._definition else 0,
             self.redelivered,
             self.rejected,
             cases_open,
-            len(self._cases) - cases_open,
+            cases_closed,
             self.accounts.places(),
             self._matches.totals(),
+            in_progress,
+            comments,
         )

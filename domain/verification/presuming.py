@@ -74,6 +74,11 @@ class PresumedAccounts(Accounts):
         if not event.late:
             self.forget(event.side, event.transaction_id)
 
+    def standing(self, side: int, currency: str, place: str) -> int:
+        """Count the most that can stand in a place: of who is open only their number is told."""
+        tallies = {MATCHED: self.matched, SUPERSEDED: self._superseded, DUPLICATE: self._duplicates}
+        return tallies.get(place, self.accepted).get((side, currency), Tally()).count
+
     def end_batch(self) -> None:
         """Nothing is awaited of what cannot be seen to come."""
 
@@ -154,7 +159,7 @@ class PresumingLedger(Ledger):
     def __init__(self, tenant_id: str, reconciliation_id: str) -> None:
         super().__init__(tenant_id, reconciliation_id)
         self.accounts = PresumedAccounts(self.accounts.where)
-        self._matches.use(self.accounts)
+        self.use_accounts()
 
     def settle(self, anchor: Anchor) -> Ledger:
         """Give the books to go on with, their accounts what the snapshot knows.

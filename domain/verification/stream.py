@@ -8,10 +8,12 @@ from typing import NamedTuple, NoReturn, Protocol
 import msgspec
 
 from domain.events import Event, ReconciliationDefined, TransactionsAccepted, decode_events
+from domain.identity import casework_stream_id, exception_id
 from domain.transactions import SIDE_NAMES, Transaction, unpack_transaction
 from domain.verification.anchors import Anchor
 from domain.verification.days import DayBooks
 from domain.verification.difference import KEEP_AND_REPORT, RESTORE_LOG, Difference, Where
+from domain.verification.entries import named
 from domain.verification.ledger import Ledger
 from domain.verification.letters import Letters, TopicReset
 from domain.verification.presuming import PresumedAccounts, PresumingLedger
@@ -138,6 +140,7 @@ class StreamAudit:
         self._ledger = (PresumingLedger if anchor else Ledger)(tenant_id, reconciliation_id)
         self.version = 0
         self._position = 0
+        self._casework: dict[str, tuple[int, int]] = {}
         self._next_offsets: dict[str, tuple[int, int]] = {}
         self._chunk: _Chunk | None = None
         self._days = DayBooks(tenant_id, reconciliation_id)
@@ -196,6 +199,31 @@ class StreamAudit:
             )
         if self.version == self._anchor.version:
             self._ledger = ledger.settle(self._anchor)
+
+    def read_casework(self, stream_id: str, batch: StoredBatch) -> None:
+        """Read the next batch of what people did with one of its exceptions.
+
+        Args:
+            stream_id: "tenant/exception/id".
+
+        Raises:
+            Difference: It does not follow on, or speaks of something else.
+        """
+        version, position = self._casework.get(stream_id, (0, 0))
+        check_follows(stream_id, batch, version, position)
+        where = Where(stream_id, batch.base_version + 1, batch.first_position)
+        events, transactions = self._decode(batch, where)
+        if len(events) != batch.event_count or transactions:
+            raise Difference("log", "the batch holds something else than it says", where)
+        for index, event in enumerate(events):
+            self._ledger.accounts.where = Where(
+                stream_id, batch.base_version + 1 + index, batch.first_position + index
+            )
+            side, transaction_id = member = self._ledger.cases.work(event)
+            of = (self._tenant_id, self._reconciliation_id, SIDE_NAMES[side], transaction_id)
+            if casework_stream_id(self._tenant_id, exception_id(*of)) != stream_id:
+                self._differs("log", f"it speaks of {named(member)}, whose stream this is not")
+        self._casework[stream_id] = (version + batch.event_count, batch.last_position)
 
     def end(self, version: int, next_offsets: Mapping[str, int]) -> Totals:
         """Hold the end of the log against the stream's row, and count everything.

@@ -55,6 +55,8 @@ class Totals(msgspec.Struct):
         days: (business day, side, currency) → place → tally of what is posted to it; sums of what
             is suggested are left out.
         cases_open, cases_closed: Exceptions people see as open, and those that were closed.
+        cases_in_progress: Those of the open ones that somebody is assigned to.
+        comments: What people said about exceptions.
         redelivered, rejected: Records that were taken in to no effect.
     """
 
@@ -66,6 +68,8 @@ class Totals(msgspec.Struct):
     cases_closed: int
     places: dict[SideKey, dict[str, Tally]]
     matches: dict[tuple[str, str], MatchTally]
+    cases_in_progress: int = 0
+    comments: int = 0
     days: dict[tuple[str, str, str], dict[str, Tally]] = {}
 
     def accepted(self, side: int | None = None) -> int:

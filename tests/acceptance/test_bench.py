@@ -32,3 +32,34 @@ def test_a_quick_run_gives_every_figure():
         assert all(value > 0 for value in group.values()), group
     assert told["transactions"] == 20_000
     assert len(told["each_run"]) == told["runs"] == 1
+
+
+def test_a_quick_run_of_the_api_gives_every_figure():
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.cli.main", "bench", "api", "--quick", "--json",
+         "--listeners", "300"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    cases = {"summary", "exceptions", "exceptions_uncached"}
+    rates, ratios, latency = told["rates"], told["ratios"], told["latency_ms"]
+    assert set(rates) == cases | {f"{case}_bare" for case in cases} | {"exceptions_unchanged"}
+    assert set(ratios) == {f"{case}_vs_bare" for case in cases}
+    for case in cases:
+        assert ratios[f"{case}_vs_bare"] == pytest.approx(
+            rates[case] / rates[f"{case}_bare"], abs=0.02
+        )
+    for name in rates:
+        assert 0 < latency[f"{name}_p50"] <= latency[f"{name}_p95"] <= latency[f"{name}_p99"]
+    # Who keeps the page need not read it: more than noise on the busiest machine.
+    assert rates["exceptions"] > rates["exceptions_uncached"]
+    held = told["listeners"]
+    assert (held["open"], held["told"]) == (300, 30)
+    assert 0 < held["told_p50_ms"] <= held["told_p99_ms"]
+    assert held["kib_each"] > 0
+    assert {"api", "load", "bare"} <= set(told["cpu_seconds"])
+    assert told["clients"] == 20

@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from connectors.settings import PREFIX, Settings, variable
+from deploy.bench.match_peers import REQUIREMENTS
 
 PACKAGES = ("domain", "connectors", "projections", "flows", "api", "deploy")
 # Pure helpers of the standard library: no clock, no chance, no files, no network, no logging.
@@ -78,10 +79,13 @@ def locked(repository) -> dict[str, str]:
 
 def test_every_dependency_is_pinned_as_the_lock_has_it(repository, project):
     pins = locked(repository)
-    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
-    for requirement in wanted:
+    extras = project["optional-dependencies"]
+    # The peers of a benchmark are pinned, too, but are no part of the environment.
+    peers = set(extras["bench"])
+    assert peers == set(REQUIREMENTS)
+    for requirement in [*project["dependencies"], *chain(*extras.values())]:
         name, version = re.fullmatch(r"([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", requirement).groups()
-        assert pins[normal(name)] == version, requirement
+        assert requirement in peers or pins[normal(name)] == version, requirement
 
 
 def test_what_is_installed_is_what_the_lock_says(repository):

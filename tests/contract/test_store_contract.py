@@ -209,7 +209,10 @@ def test_unknown_reconciliations_come_back_once_they_are_defined(store):
     assert store.read_redrivable(10) == []
     assert store.request_redrive([second.dead_letter_id, str(uuid.UUID(int=1))]) == 1
     (again,) = store.read_redrivable(10)
-    assert (again.offset, again.code) == (2, "too_old")
+    assert (again.offset, again.code, again.redrive_outcome) == (2, "too_old", "refused")
+    store.write([commit_of(2, 1, held.fence, redriven=[second.dead_letter_id])], [])
+    assert store.request_redrive(redriven) == 2
+    assert {one.redrive_outcome for one in store.read_redrivable(10)} == {"accepted"}
 
 
 def test_a_lease_has_one_holder(store):

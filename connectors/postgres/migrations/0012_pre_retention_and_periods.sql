@@ -36,6 +36,10 @@ $$;
 COMMENT ON FUNCTION batch_at IS
     'base_version of the batch of a stream in force at a position or an instant; null before its first';
 
+-- What people did with the exceptions of a reconciliation; its own stream has the other batches.
+CREATE INDEX event_store_beside_idx ON event_store (tenant_id, reconciliation_id, last_position)
+    WHERE stream_id <> tenant_id || '/' || reconciliation_id;
+
 -- Journals of batches up to a version are gone; `snapshots` keeps the state as of that version.
 CREATE TABLE journal_expiries (
     stream_id text CONSTRAINT journal_expiries_pkey PRIMARY KEY,

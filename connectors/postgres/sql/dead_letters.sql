@@ -4,7 +4,7 @@
 -- list_letters --
 SELECT dead_letter_id::text, topic, partition, "offset", tenant_id, reconciliation_id,
        transaction_id, side, raw, code, message, received_at, redrive_requested_at, redriven_at,
-       published_at
+       published_at, redrive_outcome
 FROM dead_letter_queue
 WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
   AND (%(code)s::text IS NULL OR code = %(code)s)
@@ -16,10 +16,11 @@ ORDER BY received_at DESC, dead_letter_queue.dead_letter_id DESC LIMIT %(limit)s
 -- get_letter --
 SELECT dead_letter_id::text, topic, partition, "offset", tenant_id, reconciliation_id,
        transaction_id, side, raw, code, message, received_at, redrive_requested_at, redriven_at,
-       published_at
+       published_at, redrive_outcome
 FROM dead_letter_queue WHERE dead_letter_id = %(dead_letter_id)s::uuid;
 
 -- request_redrive --
+-- Asking again for what is on its way already is harmless.
 UPDATE dead_letter_queue SET redrive_requested_at = clock_timestamp(), redriven_at = NULL
 WHERE dead_letter_id = ANY (%(dead_letter_ids)s::uuid[]);
 
@@ -31,7 +32,7 @@ WHERE code = %(code)s AND (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_i
 -- Asked for by a person, or turned away for want of a definition that is there now.
 SELECT dead_letter_id::text, topic, partition, "offset", tenant_id, reconciliation_id,
        transaction_id, side, raw, code, message, received_at, redrive_requested_at, redriven_at,
-       published_at
+       published_at, redrive_outcome
 FROM dead_letter_queue
 WHERE redriven_at IS NULL
   AND (redrive_requested_at IS NOT NULL OR code = 'unknown_reconciliation')
@@ -45,7 +46,7 @@ ORDER BY received_at, dead_letter_queue.dead_letter_id LIMIT %(limit)s;
 -- read_unpublished --
 SELECT dead_letter_id::text, topic, partition, "offset", tenant_id, reconciliation_id,
        transaction_id, side, raw, code, message, received_at, redrive_requested_at, redriven_at,
-       published_at
+       published_at, redrive_outcome
 FROM dead_letter_queue WHERE published_at IS NULL
 ORDER BY received_at, dead_letter_queue.dead_letter_id LIMIT %(limit)s;
 

@@ -69,6 +69,18 @@ WHERE last_position IN (
     ORDER BY base_version LIMIT %(limit)s)
 RETURNING base_version;
 
+-- read_casework --
+-- What people did with the exceptions of a reconciliation, up to a moment.
+SELECT last_position, first_position, tenant_id, reconciliation_id, base_version, format, events,
+       0, created_at, 0::bigint
+FROM event_store
+WHERE tenant_id = split_part(%(stream_id)s, '/', 1)
+  AND reconciliation_id = split_part(%(stream_id)s, '/', 2)
+  AND stream_id <> tenant_id || '/' || reconciliation_id
+  AND last_position <= coalesce(%(position)s::bigint, last_position)
+  AND created_at <= coalesce(%(instant)s::timestamptz, created_at)
+ORDER BY last_position;
+
 -- read_events --
 -- Without journals, whose lengths are known without reading them.
 SELECT last_position, first_position, tenant_id, reconciliation_id, base_version, format, events,

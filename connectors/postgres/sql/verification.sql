@@ -18,6 +18,12 @@ SELECT first_position, last_position, base_version, event_count, format, events,
 FROM event_store WHERE stream_id = %(stream_id)s
 ORDER BY base_version;
 
+-- read_casework --
+SELECT stream_id, first_position, last_position, base_version, event_count, format, events, journal,
+       created_at
+FROM event_store WHERE stream_id = ANY (%(stream_ids)s::text[])
+ORDER BY last_position;
+
 -- read_places --
 SELECT first_position, last_position, stream_id, base_version FROM event_store
 ORDER BY last_position;

@@ -38,7 +38,9 @@ ON CONFLICT ON CONSTRAINT dead_letter_queue_pkey DO UPDATE SET
 WHERE dead_letter_queue.code <> excluded.code;
 
 -- mark_redriven --
-UPDATE dead_letter_queue SET redriven_at = clock_timestamp()
+-- Those that were turned away again have come back as letters of this very flush.
+UPDATE dead_letter_queue SET redriven_at = clock_timestamp(), redrive_outcome =
+    CASE WHEN dead_letter_id = ANY (%(refused_ids)s::uuid[]) THEN 'refused' ELSE 'accepted' END
 WHERE dead_letter_id = ANY (%(dead_letter_ids)s::uuid[]);
 
 -- decide_command --

@@ -69,7 +69,8 @@ def tenants(populated_url) -> tuple[Tenant, Tenant]:
         populate(connection, globex, 1000)
         connection.execute(
             "INSERT INTO projection_checkpoints (name, position)"
-            " SELECT 'reconciliation_summary', position FROM log_head"
+            " SELECT name, position FROM log_head,"
+            " (VALUES ('reconciliation_summary'), ('definitions')) AS models (name)"
         )
     return acme, globex
 

@@ -9,6 +9,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from connectors.postgres.audit import record_operation
+from connectors.postgres.journal import encode_journal
 from connectors.postgres.tenants import create_key, create_tenant
 from connectors.postgres.users import create_user
 from domain.events import (
@@ -23,7 +24,16 @@ from domain.events import (
 )
 from domain.identity import exception_id, match_id
 from domain.statements import FIGURES, write_statement
+from domain.transactions import Transaction, build_transaction
 
+#: What routes need to be told beside what their paths say.
+QUERIES = {
+    "/events": {"aggregate_id": "orders"},
+    "/transactions/{transaction_id}/explanation": {
+        "reconciliation_id": "orders",
+        "side": "source",
+    },
+}
 PEPPER = "a pepper of the tests"
 PASSWORD = "correct horse battery"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -107,13 +117,24 @@ class Log:
         return found
 
     def append(
-        self, tenant_id: str, reconciliation_id: str, events: list, **metadata: str
+        self,
+        tenant_id: str,
+        reconciliation_id: str,
+        events: list,
+        journal: list[bytes] | None = None,
+        **metadata: str,
     ) -> tuple[int, datetime]:
         """Append one batch; gives its first position and its time."""
         stream_id = f"{tenant_id}/{reconciliation_id}"
         first = self.position + 1
         self.position += len(events)
-        base = self.versions.get(stream_id, 0)
+        base = self.versions.get(stream_id)
+        if base is None:
+            (base,) = self.connection.execute(
+                "SELECT coalesce(max(base_version + event_count), 0) FROM event_store"
+                " WHERE stream_id = %s",
+                (stream_id,),
+            ).fetchone()
         self.versions[stream_id] = base + len(events)
         at = START + timedelta(seconds=self.position)
         insert(
@@ -121,9 +142,31 @@ class Log:
             stream_id=stream_id, tenant_id=tenant_id, reconciliation_id=reconciliation_id,
             base_version=base, event_count=len(events), events=encode_events(events).decode(),
             metadata=Jsonb(metadata), created_at=at,
+            journal=encode_journal(journal) if journal else None,
         )  # fmt: skip
         self.connection.execute("UPDATE log_head SET position = %s", (self.position,))
         return first, at
+
+
+def add_accepted(log: Log, tenant_id: str, reconciliation_id: str, ids: list[str]) -> None:
+    """Accept transactions of 12.50 EUR, or on the target side, where ids begin with T, of 12.00."""
+    journal = []
+    for one in ids:
+        side = int(one.startswith("T"))
+        fields = {
+            "tenant_id": tenant_id, "reconciliation_id": reconciliation_id, "transaction_id": one,
+            "amount": ("12.50", "12.00")[side], "currency": "EUR", "reference": "R-1",
+            "occurred_at": "2026-03-01T12:00:00Z",
+        }  # fmt: skip
+        transaction = build_transaction(fields, side, None)
+        assert isinstance(transaction, Transaction), transaction
+        journal.append(transaction.packed)
+    counts = [
+        (side, "EUR", len(of_side), len(of_side) * (1250, 1200)[side])
+        for side in (0, 1)
+        if (of_side := [one for one in ids if int(one.startswith("T")) == side])
+    ]
+    log.append(tenant_id, reconciliation_id, [TransactionsAccepted(counts, {}, 0, 0)], journal)
 
 
 def add_match(
@@ -279,6 +322,9 @@ def populate(connection: psycopg.Connection, tenant: Tenant, offset: int) -> Non
                                     {"settler.transactions.source/0": (0, 60)}, 0, 0)  # fmt: skip
     log.append(tenant_id, "orders", [accepted])
     ids = tenant.ids
+    ids["transaction"] = f"accepted-{offset}"
+    ids["in_journal"] = [ids["transaction"], f"S/{offset}", "S0", "T0"]
+    add_accepted(log, tenant_id, "orders", ids["in_journal"])
     ids["matches"] = [add_match(log, tenant_id, "orders", number) for number in range(7)]
     ids["suggestion"] = add_match(log, tenant_id, "orders", 90, "suggested")
     ids["exceptions"] = [
@@ -312,6 +358,19 @@ def populate(connection: psycopg.Connection, tenant: Tenant, offset: int) -> Non
         reconciliation_id="orders", version=20,
     )  # fmt: skip
     ids["day"] = add_periods(connection, tenant_id, START.date() + timedelta(days=offset // 100))
+    ids["run"] = f"6ba7b810-9dad-11d1-80b4-{offset:012x}"
+    insert(
+        connection, "reconciliation_runs", tenant_id=tenant_id, reconciliation_id="orders",
+        run_id=ids["run"], name="March", from_at=START, to_at=START + timedelta(days=31),
+        status="completed", definition_version=1, attempts=1, started_at=START, ended_at=START,
+        totals=Jsonb([
+            {"side": "source", "currency": "EUR", "place": "matched", "count": 3,
+             "amount_minor": 300},
+            {"side": "target", "currency": "KWD", "place": "exception", "count": 1,
+             "amount_minor": -5},
+        ]),
+        position=5, updated_position=9,
+    )  # fmt: skip
     ids["command"] = f"7d444840-9dc0-11d1-b245-{offset:012x}"
     insert(
         connection, "inbox", command_id=ids["command"], tenant_id=tenant_id,

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import uvloop
+
 from api.app import create_app, make_server
 from connectors.settings import Settings
 
@@ -16,10 +18,11 @@ def serving(settings: Settings, port: int = 0) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", port))
     app = create_app(settings)
     server = make_server(app, settings)
-    started, failed = threading.Event(), []
+    started, failed, loops = threading.Event(), [], []
 
     def run() -> None:
         async def body() -> None:
+            loops.append(asyncio.get_running_loop())
             task = asyncio.create_task(server.serve(sockets=[listener]))
             while not server.started and not task.done():  # noqa: ASYNC110 - it tells no other way
                 await asyncio.sleep(0.01)
@@ -29,7 +32,8 @@ def serving(settings: Settings, port: int = 0) -> Iterator[str]:
             await asyncio.sleep(0)
 
         try:
-            asyncio.run(body())
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(body())
         except BaseException as error:
             failed.append(error)
             started.set()
@@ -42,7 +46,7 @@ def serving(settings: Settings, port: int = 0) -> Iterator[str]:
         assert not failed, failed
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        app.state.services.feed.stopping.set()
+        loops[0].call_soon_threadsafe(app.state.services.feed.stop_streams)
         server.should_exit = True
         thread.join(15)
         listener.close()

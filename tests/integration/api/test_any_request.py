@@ -14,6 +14,7 @@ from schemathesis.specs.openapi import checks as openapi
 from api.app import OPERATIONS
 from api.openapi import make_document
 from tests.integration.api.people import add_person
+from tests.integration.api.rows import DEFINITION
 from tests.integration.api.test_foreign_tenant import ids_of
 
 CHECKS = [
@@ -54,6 +55,11 @@ def test_any_request_is_answered_as_described(case, served, users_token):
     if sum(map(len, map(str, parameters.values()))) % 2:
         there = ids_of(served.acme)
         case.path_parameters = {name: there[name][0] for name in parameters}
+    # A made-up definition is refused before its history is read: every other one can be used.
+    if case.path.endswith(("/lint", "/backtest")) and len(str(case.body)) % 2:
+        case.body, case.media_type = DEFINITION, "application/json"
+        # A made-up range or key of another request would keep it from being answered as well.
+        case.query, case.headers = {}, {}
     # Nothing decides commands here, so a wait would only be as long as it says.
     query = case.query or {}
     if re.fullmatch(r"[0-9.]+", str(query.get("wait", ""))):

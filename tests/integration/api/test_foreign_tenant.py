@@ -10,19 +10,29 @@ from psycopg.types.json import Jsonb
 
 from api.app import OPERATIONS
 from tests.integration.api.people import add_person, bearing
-from tests.integration.api.rows import DEFINITION, PASSWORD
+from tests.integration.api.rows import DEFINITION, PASSWORD, QUERIES
 
 # A body that each write would take, were the thing its caller's.
 BODIES = {
     "define_reconciliation": DEFINITION,
     "post_reconciliation": DEFINITION,
+    "lint_definition": DEFINITION,
+    "backtest_definition": DEFINITION,
     "create_user": {"email": "new@example.com", "name": "New"},
     "change_user": {"role": "viewer", "disabled": True},
     "create_key": {"name": "new"},
     "rotate_key": {"overlap_seconds": 0},
     "change_tenant": {"name": "Renamed"},
+    "start_reconciliation": {"from": "2026-03-01", "to": "2026-04-01"},
+    "assign_exception": {"assignee": "ann"},
+    "comment_exception": {"comment": "hm"},
+    "resolve_exception": {"resolution": "write_off", "reason": "a fee"},
+    "work_exceptions": {
+        "action": "dismiss", "exception_ids": ["0b7c2f6e-9c0a-3a52-a4a1-5d5f0d6c1b11"],
+    },
+    "redrive_dead_letters": {"code": "invalid_amount"},
     "change_password": {"current_password": PASSWORD, "password": "another long one"},
-}
+}  # fmt: skip
 # Names that two tenants may both use: here each sees its own.
 SHARED = {"reconciliation_id"}
 ROUTES = [op for op in OPERATIONS if op.secured and not op.stream]
@@ -48,7 +58,9 @@ def ids_of(tenant) -> dict[str, list[str]]:
         "match_id": [ids["matches"][0], ids["suggestion"]],
         "exception_id": [ids["exceptions"][0], ids["resolved"]],
         "dead_letter_id": ids["dead_letters"][:1],
+        "transaction_id": [ids["transaction"]],
         "command_id": [ids["command"]],
+        "run_id": [ids["run"]],
         "user_id": [ids["user"]],
         "session_id": [ids["session"]],
         "key_id": [ids["key"], tenant.key_id],
@@ -90,7 +102,7 @@ def test_no_route_shows_or_changes_another_tenants_thing(served, acme):
         if operation.path in {"/auth/sign-out", "/me/password"}:
             continue  # these end the very session the walk is made with
         for path in paths_of(operation, foreign):
-            query = {"aggregate_id": "orders"} if operation.path == "/events" else {}
+            query = QUERIES.get(operation.path, {})
             body = None if operation.body is None else BODIES.get(operation.operation_id, {})
             answer = acme.request(operation.method, f"/api/v1{path}", json=body, params=query)
             where = f"{operation.method} {path}: {answer.status_code} {answer.text}"

@@ -1,5 +1,6 @@
 """What a hostile or careless caller meets: limits, safe headers, and nothing of others."""
 
+import contextlib
 import hmac
 import io
 import json
@@ -8,12 +9,13 @@ import socket
 import threading
 import uuid
 from contextlib import contextmanager
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 import structlog
 
 from api.database import QUERIES, Database
+from api.http_protocol import HEAD_BYTES_MAX
 from api.request_limits import HEADERS_MAX
 from connectors import telemetry
 from connectors.postgres.tenants import create_key
@@ -384,3 +386,28 @@ def test_a_key_is_compared_in_constant_time_and_looked_for_even_if_unknown(serve
         with bearing(served, presented) as client:
             client.get("/api/v1/me")
     assert compared == [(32, 32)] * 3
+
+
+def test_a_head_that_never_ends_is_cut_off(served):
+    host, port = urlsplit(served.url).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as caller:
+        caller.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Large: ")
+        sent, answer = 0, b""
+        # It ends with the server's refusal, or with the connection.
+        with contextlib.suppress(ConnectionError):
+            while sent < 4 * HEAD_BYTES_MAX:
+                sent += caller.send(b"x" * 8192)
+            while piece := caller.recv(4096):
+                answer += piece
+    assert answer.startswith(b"HTTP/1.1 400") or sent < 4 * HEAD_BYTES_MAX
+
+
+def test_a_head_in_pieces_is_read_and_its_size_starts_anew_with_each_request(served):
+    host, port = urlsplit(served.url).netloc.split(":")
+    filling = "".join(f"X-{n}: {'x' * 300}\r\n" for n in range(80))
+    head = f"GET /health/live HTTP/1.1\r\nHost: x\r\n{filling}\r\n".encode()
+    with socket.create_connection((host, int(port)), timeout=10) as caller:
+        for _ in range(2 + HEAD_BYTES_MAX // len(head)):
+            for start in range(0, len(head), 1000):
+                caller.sendall(head[start : start + 1000])
+            assert caller.recv(65536).startswith(b"HTTP/1.1 200")

@@ -268,3 +268,14 @@ def test_a_user_may_send_again_too(served, header):
     with person.client() as client:
         first = client.post(KEYS, json={"name": "mine"}, headers=header).json()
         assert client.post(KEYS, json={"name": "mine"}, headers=header).json() == first
+
+
+def test_a_request_that_reads_before_it_writes_claims_its_key_all_the_same(serve, header):
+    with serve("redis://127.0.0.1:1/0") as alone, alone.client(alone.acme) as client:
+        match_id = alone.acme.ids["suggestion"]
+        first = client.post(f"/api/v1/matches/{match_id}/reject", json={}, headers=header)
+        assert first.status_code == 202
+        again = client.post(f"/api/v1/matches/{match_id}/reject", json={}, headers=header)
+        assert again.json()["command_id"] == first.json()["command_id"]
+        other = client.post(KEYS, json={"name": "another"}, headers=header)
+        assert (other.status_code, other.json()["error"]) == (409, "idempotency_conflict")

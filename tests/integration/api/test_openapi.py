@@ -7,6 +7,8 @@ import pytest
 
 from api.app import OPERATIONS, create_app
 from api.errors import ERRORS
+from domain.definition_parsing import parse_definition
+from tests.integration.api.rows import QUERIES
 from tests.integration.api.test_tenancy import READS, paths_of
 
 
@@ -42,7 +44,7 @@ def test_every_route_is_described(document, api_settings):
     }
     outside = ("openapi.json", "docs")
     routed = {
-        (method, route.path)
+        (method, route.path.replace(":path}", "}"))
         for route in app.routes
         for method in route.methods - {"HEAD"}
         if route.path.startswith("/api/v1/") and not route.path.endswith(outside)
@@ -73,7 +75,7 @@ def test_it_is_well_formed(document):
 @pytest.mark.parametrize("operation", READS, ids=lambda operation: operation.operation_id)
 def test_answers_are_as_described(served, document, operation):
     responses = document["paths"][f"/api/v1{operation.path}"]["get"]["responses"]
-    query = {"aggregate_id": "orders"} if operation.path == "/events" else {}
+    query = QUERIES.get(operation.path, {})
     with served.client(served.acme) as acme, served.client() as anonymous:
         for path in paths_of(operation, served.acme):
             for client in (acme, anonymous):
@@ -98,3 +100,32 @@ def test_no_field_of_an_answer_is_left_undescribed(document):
             properties = schemas[name].get("properties", {})
             assert set(schemas[name].get("required", [])) == set(properties), name
     assert {"Summary", "TokenPair"} <= seen
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.operation_id)
+def test_examples_fit_their_models_and_schemas(document, operation):
+    described = document["paths"][f"/api/v1{operation.path}"][operation.method.lower()]
+    success = described["responses"][str(operation.status)]
+    if operation.stream:
+        example = success["content"]["text/event-stream"]["example"]
+        assert example.endswith("\n\n")
+        assert "event: summary\n" in example
+    elif operation.answer is not None:
+        operation.answer.model_validate(success["content"]["application/json"]["example"])
+    for kind in operation.body_media_types if operation.body else ():
+        example = described["requestBody"]["content"][kind]["example"]
+        if operation.operation_id in {"define_reconciliation", "post_reconciliation"}:
+            parse_definition(example | {"tenant_id": "acme"})
+        operation.body.model_validate(example)
+    for parameter in described["parameters"]:
+        assert parameter["in"] != "path" or parameter["example"]
+    answers = [answer.get("content", {}) for answer in described["responses"].values()]
+    contents = [*answers, described.get("requestBody", {}).get("content", {})]
+    for content in contents:
+        for of_kind in content.values():
+            jsonschema.validate(
+                of_kind["example"],
+                schema_of(document, of_kind["schema"]),
+                cls=jsonschema.Draft202012Validator,
+                format_checker=jsonschema.FormatChecker(),
+            )

@@ -14,7 +14,8 @@ NO_FILTERS = {
     "match_type": None, "status": None, "category": None, "severity": None, "side": None,
     "position": POSITION_END, "limit": 51, "code": None, "redriven": None,
     "received_at": "9999-12-31T00:00:00Z", "dead_letter_id": "ffffffff-ffff-ffff-ffff-ffffffffffff",
-    "stream_id": None, "correlation_id": None,
+    "stream_id": None, "correlation_id": None, "assignee": None, "assigned": None,
+    "commented": None, "from_time": None, "to_time": None,
 }  # fmt: skip
 
 

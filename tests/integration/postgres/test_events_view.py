@@ -45,6 +45,11 @@ EVERY_EVENT = [
     events.TransactionSuperseded(1, "t-6", "t-7", -5, "JPY", False),
     events.ReconciliationPaused("holidays", "cmd-4"),
     events.ReconciliationResumed(None, "cmd-5"),
+    events.ReconciliationStarted("run-1", "January", 5, 7, 1, "run-1"),
+    events.ReconciliationRetried("run-1", 2, None, "cmd-12"),
+    events.ReconciliationCancelled("run-1", "why", "cmd-13"),
+    events.ReconciliationCompleted("run-1", 2, [(0, "EUR", "matched", 1, -5)]),
+    events.ReconciliationFailed("run-1", "definition_changed", "It changed."),
     events.CommandRefused("cmd-6", "pause", "already_paused", "It is paused."),
     events.MatchSuperseded(
         identity.match_id("acme", "shop", "by-ref", ["s"], ["t"], 5), "by-ref", ["s"], ["t"], "why"
@@ -58,6 +63,11 @@ EVERY_EVENT = [
     events.ExceptionReclassified(0, "s-3", "date_mismatch", "by-date", "late", [NEAR]),
     events.ExceptionResolved(0, "s-3", "late_match", None),
     events.ExceptionResolved(1, "t-4", "late_match", "id-of-a-match"),
+    events.ExceptionResolved(1, "t-4", "write_off", None, "a fee", "cmd-7"),
+    events.ExceptionAssigned(0, "s-3", "ann", "cmd-8"),
+    events.ExceptionAssigned(0, "s-3", None, "cmd-9"),
+    events.ExceptionCommented(0, "s-3", "Ω 'said' \"so\"", "cmd-10"),
+    events.ExceptionReopened(0, "s-3", None, "cmd-11"),
     events.DuplicateDetected(1, "t-5", "t-4", "by-ref", "ORD-1", 1250, "EUR"),
 ]  # fmt: skip
 
@@ -82,9 +92,7 @@ def named(event: events.Event) -> dict:
         fields["match_id"] = identity.match_id(*where, *members)
     if "side" in fields:
         fields["side"] = ("source", "target")[event.side]
-    if isinstance(
-        event, events.RecordUnmatched | events.ExceptionReclassified | events.ExceptionResolved
-    ):
+    if type(event).__name__.startswith("Exception") or isinstance(event, events.RecordUnmatched):
         fields["exception_id"] = identity.exception_id(*where, fields["side"], event.transaction_id)
     return json.loads(events._encoder.encode(fields))
 
@@ -120,6 +128,27 @@ def test_each_event_shows_its_fields_by_name_and_its_identity(connect_as, stored
             "traceparent": "00-a-b-01",
         }
         assert row[10] == "acme"
+
+
+def test_a_stream_of_casework_is_an_exceptions(flow, connect_as):
+    held = claim(flow, "exception")
+    commit_flush(flow, [commit_of(0, 1, held.fence, "exception")], [])
+    identity_of = identity.exception_id("exception", "shop", "source", "s-1")
+    stream_id = identity.casework_stream_id("exception", identity_of)
+    event = events.ExceptionCommented(0, "s-1", "hm", "cmd-1")
+    with connect_as("api") as api, acting_for(api, "exception"):
+        api.execute(
+            "SELECT append_casework(%s, ARRAY['shop'], ARRAY[0]::bigint[], 1, %s,"
+            " ARRAY['{}'::jsonb])",
+            ([stream_id], [events.encode_events([event]).decode()]),
+        )
+    shown = connect_as("operator").execute(
+        "SELECT stream_id, aggregate_type, aggregate_id, stream_version, global_position,"
+        " event_id::text, data->>'exception_id' FROM events ORDER BY global_position"
+    )
+    assert shown.fetchall()[-1] == (
+        stream_id, "exception", identity_of, 1, 2, identity.event_id(stream_id, 1), identity_of,
+    )  # fmt: skip
 
 
 def test_an_unknown_type_shows_its_fields_rather_than_nothing(flow):

@@ -153,6 +153,48 @@ FORBIDDEN = {
 }
 
 
+OF_ACME = "acme/exception/0b7c2f6e-9c0a-3a52-a4a1-5d5f0d6c1b11"
+COMMENT = '[["ExceptionCommented",0,"s","hm","cmd-1"]]'
+APPEND = "SELECT append_casework(%s, ARRAY['shop'], ARRAY[0]::bigint[], 1, %s, ARRAY['{}'::jsonb])"
+
+
+@pytest.mark.parametrize(
+    ("stream_id", "events"),
+    [
+        ("acme/shop", COMMENT),
+        ("globex/exception/0b7c2f6e-9c0a-3a52-a4a1-5d5f0d6c1b11", COMMENT),
+        (OF_ACME, '[["WatermarkAdvanced",5]]'),
+        (OF_ACME, '[["ExceptionCommented",0,"s","hm","c"],["WatermarkAdvanced",5]]'),
+        (OF_ACME, "[]"),
+    ],
+)
+def test_the_api_appends_casework_of_its_tenant_and_nothing_else(connect_as, stream_id, events):
+    api = connect_as("api")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_for(api, "acme"):
+        api.execute(APPEND, ([stream_id], [events]))
+    with acting_for(api, "acme"):
+        assert api.execute(APPEND, ([OF_ACME], [COMMENT])).fetchone() == (1,)
+    with pytest.raises(psycopg.errors.UniqueViolation), acting_for(api, "acme"):
+        api.execute(APPEND, ([OF_ACME], [COMMENT]))
+
+
+@pytest.mark.parametrize("role", ["flow", "projections", "operator"])
+def test_nobody_else_appends_casework(connect_as, role):
+    conn = connect_as(role)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), acting_for(conn, "acme"):
+        conn.execute(APPEND, ([OF_ACME], [COMMENT]))
+
+
+def test_what_appends_as_the_owner_reaches_no_table_of_the_callers(connect_as):
+    """A table of one's own with the log's name is not written in its place."""
+    api = connect_as("api")
+    api.execute("CREATE TEMP TABLE log_head (position bigint)")
+    api.execute("INSERT INTO log_head VALUES (77)")
+    with acting_for(api, "acme"):
+        assert api.execute(APPEND, ([OF_ACME], [COMMENT])).fetchone() == (1,)
+    assert api.execute("SELECT position FROM pg_temp.log_head").fetchone() == (77,)
+
+
 @pytest.mark.parametrize("role", FORBIDDEN)
 def test_a_role_cannot_do_what_is_not_its_work(connect_as, role):
     conn = connect_as(role)

@@ -45,7 +45,7 @@ class World:
                     " reconciliation_id, base_version, event_count, events, journal, metadata,"
                     " created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                     (
-                        head, head - count + 1, f"{row.tenant}/{row.reconciliation}", row.tenant,
+                        head, head - count + 1, row.stream_id, row.tenant,
                         row.reconciliation, row.base_version, count,
                         ev.encode_events(row.events).decode(), row.journal,
                         Jsonb({"correlation_id": "c"}), row.stored_at,

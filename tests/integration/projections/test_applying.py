@@ -70,9 +70,19 @@ def test_rows_are_those_of_the_plain_model(world, seed):
             " WHERE (tenant_id, reconciliation_id) = (%s, %s) GROUP BY status",
             (pile.tenant, pile.name),
         ).fetchall()
-        closed = sum(count for status, count in found if status != "open")
-        cases = Counter(card.case for card in pile.cards)
-        assert (dict(found).get("open", 0), closed) == (cases["open"], cases["resolved"])
+        cases = [card for card in pile.cards if card.case != "none"]
+        to_do = [card for card in cases if card.is_to_do]
+        in_progress = sum(card.assignee is not None for card in to_do)
+        runs = world.owner.execute(
+            "SELECT run_id, status FROM reconciliation_runs"
+            " WHERE (tenant_id, reconciliation_id) = (%s, %s)",
+            (pile.tenant, pile.name),
+        ).fetchall()
+        assert dict(runs) == pile.runs
+        shown = Counter(dict(found))
+        assert (shown["open"], shown["in_progress"], shown["resolved"] + shown["dismissed"]) == (
+            len(to_do) - in_progress, in_progress, len(cases) - len(to_do),
+        )  # fmt: skip
         members = world.owner.execute(
             "SELECT unnest(source_ids || target_ids) FROM matches WHERE status = 'confirmed'"
             " AND (tenant_id, reconciliation_id) = (%s, %s)",

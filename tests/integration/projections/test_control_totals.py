@@ -182,7 +182,7 @@ def test_each_fact_has_its_day_and_what_comes_late_goes_to_the_first_open(world)
 
 
 BROKEN = {
-    "text": lambda one: one._replace(text=one.text.replace('"count":1', '"count":2', 1)),
+    "text": lambda one: one._replace(text=one.text.replace('"position":', '"position":1', 1)),
     "hash": lambda one: one._replace(hash="0" * 64),
     "previous": lambda one: one._replace(previous_hash="0" * 64),
     "day": lambda one: one._replace(day="2026-02-01"),

@@ -3,7 +3,8 @@
 import asyncio
 import socket
 
-from api.caching import CIRCUIT_OPEN_SECONDS, AnswerCache
+from api.caching import AnswerCache
+from api.redis_circuit import OPEN_SECONDS
 
 
 class Clock:
@@ -16,8 +17,8 @@ class Clock:
 def test_without_redis_nothing_is_kept():
     async def body():
         cache = AnswerCache(None)
-        await cache.put("acme", "x", 1, b"answer")
-        assert await cache.get("acme", "x", 1) is None
+        await cache.put("acme", "x", "1", b"answer")
+        assert await cache.get("acme", "x", "1") is None
         assert await cache.state() == "off"
 
     asyncio.run(body())
@@ -31,14 +32,14 @@ def test_a_failure_opens_the_circuit_and_time_closes_it():
 
         async def body():
             cache = AnswerCache(f"redis://127.0.0.1:{port}/0", clock)
-            assert await cache.get("acme", "x", 1) is None
+            assert await cache.get("acme", "x", "1") is None
             silent.accept()[0].close()
             silent.settimeout(0.05)
-            assert await cache.get("acme", "x", 1) is None
-            await cache.put("acme", "x", 1, b"answer")
+            assert await cache.get("acme", "x", "1") is None
+            await cache.put("acme", "x", "1", b"answer")
             assert not connected(silent)
-            clock.now += CIRCUIT_OPEN_SECONDS
-            assert await cache.get("acme", "x", 1) is None
+            clock.now += OPEN_SECONDS
+            assert await cache.get("acme", "x", "1") is None
             assert connected(silent)
             await cache.close()
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.stream import LiveView
+from api.live import LiveState, LiveView, make_state
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 FIGURES = {
@@ -23,6 +23,10 @@ def row(name, position):
     return FIGURES | {"reconciliation_id": name, "position": position}
 
 
+def news(view, rows):
+    return view.news(LiveState(make_state(rows, []).summaries, (), is_behind=False))
+
+
 def read(pieces):
     events = []
     for piece in pieces:
@@ -34,16 +38,16 @@ def read(pieces):
 
 
 def test_a_line_break_in_a_name_breaks_no_event():
-    (event,) = read(LiveView("acme", 0)._summaries([row("orders", 3)]))
+    (event,) = read(news(LiveView(0), [row("orders", 3)]))
     assert (event[0], event[1]["name"], event[2]) == ("summary", "a\nb", "3")
 
 
 def test_what_has_not_moved_is_not_sent_again():
-    view = LiveView("acme", 0)
-    assert len(view._summaries([row("a", 1), row("b", 2)])) == 2
-    assert view._summaries([row("a", 1), row("b", 2)]) == []
+    view = LiveView(0)
+    assert len(news(view, [row("a", 1), row("b", 2)])) == 2
+    assert news(view, [row("a", 1), row("b", 2)]) == []
     assert [event[1]["reconciliation_id"] for event in read(
-        view._summaries([row("a", 1), row("b", 4)])
+        news(view, [row("a", 1), row("b", 4)])
     )] == ["b"]  # fmt: skip
 
 
@@ -54,18 +58,18 @@ def test_what_has_not_moved_is_not_sent_again():
 def test_a_client_that_breaks_off_anywhere_ends_with_what_is_there(steps, cut):
     positions: dict[str, int] = {}
     shown: dict[str, int] = {}
-    view, last, sent, top = LiveView("acme", 0), 0, 0, 0
+    view, last, sent, top = LiveView(0), 0, 0, 0
     for step in steps:
         for name in sorted(step):
             top += step[name]
             positions[name] = top
-        for _, data, event_id in read(view._summaries([row(*pair) for pair in positions.items()])):
+        for _, data, event_id in read(news(view, [row(*pair) for pair in positions.items()])):
             sent += 1
             if sent == cut:
                 # The connection is lost before this event arrives: a new one goes on after `last`.
-                view = LiveView("acme", last)
+                view = LiveView(last)
                 break
             shown[data["reconciliation_id"]], last = data["position"], int(event_id)
-    for _, data, _ in read(view._summaries([row(*pair) for pair in positions.items()])):
+    for _, data, _ in read(news(view, [row(*pair) for pair in positions.items()])):
         shown[data["reconciliation_id"]] = data["position"]
     assert shown == positions

@@ -7,17 +7,21 @@ from datetime import UTC, datetime
 from connectors.postgres.journal import decode_journal, encode_journal
 from domain.commands import (
     AnyCommand,
+    CancelRun,
     CannotBeDone,
     ConfirmMatch,
     MatchByHand,
     Pause,
     RejectMatch,
     Resume,
+    RetryRun,
     ReverseMatch,
+    StartRun,
 )
 from domain.events import Event, encode_events
 from domain.identity import match_id
 from domain.matching.legs import Leg, Settled
+from domain.naming import instant_text
 from domain.reconciliation import Chunk, Decision, Reconciliation
 from domain.verification.letters import Letters
 from domain.verification.stream import StoredBatch, StreamAudit
@@ -25,6 +29,7 @@ from domain.verification.totals import Totals
 from tests.unit.domain.cases import (
     DAY,
     MINUTE,
+    START,
     corrected,
     some_transactions,
     some_written_definition,
@@ -149,11 +154,21 @@ def ask(rng: random.Random, state: Reconciliation) -> Decision:
         ids = [[rng.choice(of_side).transaction_id] for of_side in legs]
         asked += [MatchByHand(ids[0], ids[1], "by hand")] * 2
     asked.append(ConfirmMatch("no-such-suggestion"))
+    asked += [a_run(rng, state)] * 2
+    asked += [rng.choice([CancelRun, RetryRun])(one, "so") for one in state.runs.by_id]
     command = rng.choice(asked)
     try:
         return state.decide(command, command_id)
     except CannotBeDone as refusal:
         return state.refuse(command_id, type(command).__name__, refusal)
+
+
+def a_run(rng: random.Random, state: Reconciliation) -> StartRun:
+    """A run over some of what is open, or will be."""
+    instants = [leg.occurred_at for leg in state.open_legs()] or [START]
+    begin = rng.choice(instants) + rng.choice([0, -MINUTE, 1])
+    end = max(instants) + rng.choice([1, MINUTE, -MINUTE])
+    return StartRun(instant_text(begin), instant_text(end), "a run")
 
 
 def reversal(state: Reconciliation, settled: Settled) -> ReverseMatch:

@@ -130,6 +130,23 @@ def test_in_every_order_the_end_is_what_stands(together):
         assert ledger.superseded == [(0, "s1")], label
 
 
+@pytest.mark.parametrize("value", ["A", "B"])
+def test_a_duplicate_is_corrected_under_its_own_id_and_then_its_first_is(value):
+    """Whether it stays a duplicate of that value or becomes another's, it was set aside once."""
+    ledger, events = run(
+        UNIQUE,
+        [record(0, "s1", "A"), record(0, "s0", "B"), record(0, "s2", "A", "11.00", minute=1)],
+        [record(0, "s2", value, "10.00", supersedes="s2", minute=1)],
+        [record(0, "s3", "C", supersedes="s1")],
+        [record(1, "t1", "A")],
+    )
+    matches = {("reference", ("s2",), ("t1",))} if value == "A" else set()
+    assert ledger.confirmed == matches
+    assert ledger.duplicates == (set() if matches else {(0, "s2")})
+    ended = [one for one in events if isinstance(one, ExceptionResolved)]
+    assert [one.resolution for one in ended] == ["superseded"] + ["first_corrected"] * len(matches)
+
+
 def test_a_record_corrected_under_its_own_id():
     old, new = record(0, "s1", "A", "9.00"), record(0, "s1", "A", "10.00", supersedes="s1")
     target = record(1, "t1", "A")
@@ -243,6 +260,18 @@ def test_a_value_used_again_after_a_correction_is_remembered_with_its_new_day():
     again = state.advance(Chunk(anew))
     assert not again.journal
     assert not again.rejections
+
+
+@pytest.mark.parametrize("reference", ["A", "C"])
+def test_a_corrected_duplicate_is_a_duplicate_of_what_it_says_now_alone(reference):
+    """Its first record stays aside no more, so the value it left does not bring it back."""
+    older, first = record(0, "s1", "A"), record(0, "s2", "A", minute=1)
+    holder = record(0, "s0", "C")
+    duplicate = record(0, "s2", reference, amount="11.00", supersedes="s2", minute=2)
+    away = record(0, "s3", "B", supersedes="s1")
+    ledger, _ = run(UNIQUE, [holder], [older], [first], [duplicate, away])
+    assert ledger.duplicates == ({(0, "s2")} if reference == "C" else set())
+    assert ledger.open_cases >= {(0, "s0"), (0, "s3"), (0, "s2")}
 
 
 def _plain(one: Transaction) -> dict[str, object]:

@@ -111,7 +111,7 @@ def test_partners_are_those_that_trying_everyone_gives(block):
         for leg in filed:
             pool.discard(leg)
         assert pool.sides == ({}, {})
-        assert not pool._crowds
+        assert not pool.crowds
     assert seen["partners"] > 300, "the worlds must have partners to find"
 
 

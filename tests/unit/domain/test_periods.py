@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from domain.definition_parsing import parse_definition
-from domain.events import PeriodClosed, TransactionsAccepted
+from domain.events import TransactionsAccepted
 from domain.matching.calendar import Calendar
+from domain.period_events import PeriodClosed
 from domain.periods import day_number, day_text
 from domain.reconciliation import Chunk, Reconciliation, Tick
 from domain.snapshots import restore, snapshot

@@ -76,6 +76,10 @@ def facts(state: Reconciliation):
         "watermark": state.watermark_us,
         "commands": state.commands,
         "paused": state.paused,
+        "runs": {
+            one: (run.from_us, run.to_us, run.status) for one, run in state.runs.by_id.items()
+        },
+        "released": state.runs.released_us,
         "replaced": book.replaced,
         "refusals": list(book.refusals),
         "known": known(book),

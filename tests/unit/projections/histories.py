@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from domain import events as ev
-from domain.identity import match_id
+from domain.identity import casework_stream_id, exception_id, match_id
 from domain.periods import day_text
 from projections.log import LogBatch, decode_batch
 
@@ -35,6 +35,14 @@ class Card:
     currency: str
     place: str = "pending"
     case: str = "none"
+    set_aside: bool = False
+    assignee: str | None = None
+    comments: int = 0
+    worked: int = 0
+
+    @property
+    def is_to_do(self) -> bool:
+        return self.case == "open" and not self.set_aside
 
 
 @dataclass
@@ -46,6 +54,7 @@ class Pile:
     odd: tuple[str, ...]
     cards: list[Card] = field(default_factory=list)
     suggestions: dict[str, tuple[ev.MatchSuggested, list[Card]]] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
     by_people: dict[str, tuple[ev.MatchConfirmed, list[Card]]] = field(default_factory=dict)
     version: int = 0
     matches: int = 0
@@ -65,6 +74,13 @@ class Row:
     events: list[ev.Event]
     stored_at: datetime
     journal: bytes
+    of_exception: str | None = None
+
+    @property
+    def stream_id(self) -> str:
+        if self.of_exception is None:
+            return f"{self.tenant}/{self.reconciliation}"
+        return casework_stream_id(self.tenant, self.of_exception)
 
 
 def history(seed: int, steps: int = 60, *, nul: bool = True) -> tuple[list[Row], list[Pile]]:
@@ -94,7 +110,38 @@ def history(seed: int, steps: int = 60, *, nul: bool = True) -> tuple[list[Row],
             Row(pile.tenant, pile.name, pile.version, events, stored_at, b"j" * rng.randint(0, 99))
         )
         pile.version += len(events)
+        if rng.random() < 0.5:
+            rows += _casework(rng, pile, stored_at)
     return rows, piles
+
+
+def _casework(rng, pile, stored_at) -> list[Row]:
+    """Let somebody work an exception, be it closed by then or not."""
+    cards = [card for card in pile.cards if card.case != "none"]
+    if not cards:
+        return []
+    card = rng.choice(cards)
+    where, command = (card.side, card.transaction_id), f"command-{stored_at}"
+    step = rng.choice(("assign", "comment", "resolve", "resolve", "reopen"))
+    event: ev.Event
+    if step == "assign":
+        card.assignee = rng.choice(("ann", "bob", None))
+        event = ev.ExceptionAssigned(*where, card.assignee, command)
+    elif step == "comment":
+        card.comments += 1
+        event = ev.ExceptionCommented(*where, 'said "so"\n', command)
+    elif step == "resolve":
+        resolution = rng.choice(("write_off", "dismissed"))
+        event = ev.ExceptionResolved(*where, resolution, None, "why", command)
+        card.set_aside |= card.case == "open"
+    else:
+        event = ev.ExceptionReopened(*where, None, command)
+        card.set_aside &= card.case != "open"
+    identity = exception_id(
+        pile.tenant, pile.name, ("source", "target")[card.side], card.transaction_id
+    )
+    card.worked += 1
+    return [Row(pile.tenant, pile.name, card.worked - 1, [event], stored_at, b"", identity)]
 
 
 def batches(rows: list[Row]) -> list[LogBatch]:
@@ -297,7 +344,7 @@ def _candidates(rng, pile) -> list[ev.Candidate]:
 
 
 def _open(rng, pile, card, category) -> ev.Event:
-    card.case = "open"
+    card.case, card.set_aside = "open", False
     rule = rng.choice((None, "by-reference", 'rule "two"'))
     return ev.RecordUnmatched(
         card.side, card.transaction_id, category, "low", card.amount, card.currency,
@@ -337,21 +384,6 @@ def _reclassify(rng, pile) -> list[ev.Event]:
             card.side, card.transaction_id, category, "by-amount", "nearer", _candidates(rng, pile)
         )
     ]
-
-
-def _resolve(rng, pile) -> list[ev.Event]:
-    cards = [card for card in pile.at("exception", "duplicate") if card.case == "open"]
-    if not cards:
-        return []
-    card = rng.choice(cards)
-    card.case = "resolved"
-    resolution = rng.choice(("write_off", "dismissed"))
-    return [ev.ExceptionResolved(card.side, card.transaction_id, resolution, None)]
-
-
-def _reopen(rng, pile) -> list[ev.Event]:
-    cards = [card for card in pile.at("exception") if card.case == "resolved"]
-    return [_open(rng, pile, rng.choice(cards), "amount_mismatch")] if cards else []
 
 
 def _watermark(rng, _pile) -> list[ev.Event]:
@@ -466,8 +498,28 @@ def _release(rng, pile) -> list[ev.Event]:
     return [ev.ExceptionResolved(card.side, card.transaction_id, "first_corrected", None)]
 
 
+def _run(rng, pile) -> list[ev.Event]:
+    """A run begins, ends or begins again."""
+    ended = [one for one, status in pile.runs.items() if status in ("failed", "cancelled")]
+    running = [one for one, status in pile.runs.items() if status == "running"]
+    if ended and rng.random() < 0.3:
+        pile.runs[ended[0]] = "running"
+        return [ev.ReconciliationRetried(ended[0], 2, "again", "command-10")]
+    if not running:
+        one = f"run-{len(pile.runs)}"
+        pile.runs[one] = "running"
+        return [ev.ReconciliationStarted(one, 'a "run"', 0, 86_400_000_000, 1, one)]
+    one = pile.runs[running[0]] = rng.choice(("completed", "failed", "cancelled"))
+    if one == "completed":
+        totals = [(0, "EUR", "matched", 2, 300), (1, "JPY", "exception", 1, -5)]
+        return [ev.ReconciliationCompleted(running[0], 1, totals)]
+    if one == "failed":
+        return [ev.ReconciliationFailed(running[0], "definition_changed", "It changed.")]
+    return [ev.ReconciliationCancelled(running[0], None, "command-11")]
+
+
 STEPS = (
     _accept, _accept, _accept, _accept, _match, _match, _suggest, _suggest, _suggest, _suggest,
-    _suggest, _supersede, _unmatched, _unmatched, _duplicate, _reclassify, _resolve, _reopen,
-    _watermark, _confirm, _reject, _reverse, _correct, _release, _close_days,
+    _suggest, _supersede, _unmatched, _unmatched, _duplicate, _reclassify, _reclassify,
+    _watermark, _run, _confirm, _reject, _reverse, _correct, _release, _close_days,
 )  # fmt: skip

@@ -21,6 +21,8 @@ def some_totals() -> Totals:
             ("confirmed", "EUR"): MatchTally(2, 200, 210),
             ("superseded", "EUR"): MatchTally(),
         },
+        cases_in_progress=2,
+        comments=8,
     )
 
 
@@ -28,7 +30,7 @@ def shown_of(totals: Totals) -> Shown:
     """What read models show that are right."""
     return Shown(
         {("confirmed", "EUR"): (2, 200, 210)},
-        (5, 6),
+        (5, 6, 2, 8),
         tuple(_summary_of(totals).values()),
         _totals_of(totals),
     )
@@ -96,8 +98,10 @@ def test_matches_the_log_has_nothing_of_are_named():
 @pytest.mark.parametrize(
     ("exceptions", "problem"),
     [
-        ((4, 6), "exceptions shows 4 open exceptions, the log has 5"),
-        ((5, 7), "exceptions shows 7 closed exceptions, the log has 6"),
+        ((4, 6, 2, 8), "exceptions shows 4 open exceptions, the log has 5"),
+        ((5, 7, 2, 8), "exceptions shows 7 closed exceptions, the log has 6"),
+        ((5, 6, 3, 8), "exceptions shows 3 exceptions in progress, the log has 2"),
+        ((5, 6, 2, 7), "exceptions shows 7 comments on exceptions, the log has 8"),
     ],
 )
 def test_exceptions_that_are_others_are_named(exceptions, problem):

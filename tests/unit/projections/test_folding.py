@@ -7,10 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.identity import exception_id
 from projections import error_hotspots, exceptions, matches, reconciliation_summary, tenant_usage
 from tests.unit.projections.histories import batches, history
 
 seeds = st.integers(0, 10_000)
+
+
+def card_exception_id(pile, card) -> str:
+    side = ("source", "target")[card.side]
+    return exception_id(pile.tenant, pile.name, side, card.transaction_id)
 
 
 class Tables:
@@ -88,6 +94,16 @@ def test_places_are_those_of_the_plain_model(seed):
             "matches_confirmed": pile.matches,
             "suggestions_open": len(pile.suggestions),
         }
+        cases = [card for card in pile.cards if card.case != "none"]
+        to_do = sum(card.is_to_do for card in cases)
+        opened, closed = (tables.sums[key, f"exceptions_{name}"] for name in ("open", "resolved"))
+        assert (opened, closed) == (to_do, len(cases) - to_do)
+        for card in cases:
+            shown = tables.cases[card_exception_id(pile, card)]
+            assert shown.is_open == card.is_to_do
+            assert (shown.version, shown.comments) == (card.worked, card.comments)
+            assert shown.assignee == card.assignee
+            assert (shown.status == "in_progress") == (card.is_to_do and card.assignee is not None)
         for card_side, side in enumerate(("source", "target")):
             for currency in ("EUR", "JPY"):
                 for place in (

@@ -1,0 +1,1 @@
+"""Running a changed definition over what a reconciliation has recorded."""

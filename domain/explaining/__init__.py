@@ -1,0 +1,1 @@
+"""Explanations: why a decision is what it is, told from the definition and the members."""

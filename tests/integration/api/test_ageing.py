@@ -1,0 +1,82 @@
+"""Open exceptions by age."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.integration.api.rows import Log, add_exception
+
+PATH = "/api/v1/exceptions/ageing"
+AGES = {
+    "young": timedelta(hours=23), "day": timedelta(days=1, seconds=5), "two": timedelta(days=2),
+    "week": timedelta(days=7, seconds=5), "old": timedelta(days=400),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def aged(served):
+    """Exceptions of refunds, each of its age; some are closed, foreign, or of another currency."""
+    with served.connect() as connection:
+        log = Log(connection)
+        for tenant_id in ("acme", "globex"):
+            for name, age in AGES.items():
+                one = add_exception(log, tenant_id, "refunds", name, severity="high")
+                connection.execute(
+                    "UPDATE exceptions SET opened_at = now() - %s WHERE exception_id = %s",
+                    (age, one),
+                )
+        add_exception(log, "acme", "refunds", "yen", currency="JPY", amount_minor=-7)
+        connection.execute(
+            "UPDATE exceptions SET opened_at = now(), assignee = 'ann', status = 'in_progress'"
+            " WHERE transaction_id = 'yen'"
+        )
+        connection.execute(
+            "UPDATE exceptions SET status = 'dismissed', resolution = 'dismissed'"
+            " WHERE transaction_id = 'two'"
+        )
+
+
+def ages(client, **query) -> dict:
+    answer = client.get(PATH, params={"reconciliation_id": "refunds", **query})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_each_age_has_its_bucket(aged, client):
+    shown = ages(client)
+    assert [(one["from_days"], one["to_days"], one["count"]) for one in shown["buckets"]] == [
+        (0, 1, 2), (1, 3, 1), (3, 7, 0), (7, 30, 1), (30, None, 1),
+    ]  # fmt: skip
+    assert shown["count"] == 5
+    youngest, *_, oldest = shown["buckets"]
+    assert youngest["amounts"] == [
+        {"currency": "EUR", "count": 1, "amount": "9.90"},
+        {"currency": "JPY", "count": 1, "amount": "7"},
+    ]
+    assert youngest["assigned"] == 1
+    assert youngest["by_severity"] == {"low": 1, "medium": 0, "high": 1, "critical": 0}
+    assert oldest["by_severity"]["high"] == 1
+    assert abs(datetime.fromisoformat(shown["as_of"]) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_what_is_counted_can_be_chosen_and_listed(aged, client):
+    assert ages(client, currency="JPY")["count"] == 1
+    assert ages(client, assignee="ann")["count"] == 1
+    assert ages(client, assignee="bob")["count"] == 0
+    assert client.get(PATH).json()["count"] > 5
+    as_of = datetime.fromisoformat(ages(client)["as_of"])
+    listed = client.get(
+        "/api/v1/exceptions",
+        params={
+            "reconciliation_id": "refunds", "status": "open",
+            "from_time": (as_of - timedelta(days=30)).isoformat(),
+            "to_time": (as_of - timedelta(days=7)).isoformat(),
+        },
+    ).json()["items"]  # fmt: skip
+    assert [one["transaction_id"] for one in listed] == ["week"]
+
+
+@pytest.mark.parametrize("query", [{"currency": "eur"}, {"days": 3}, {"assignee": ""}])
+def test_what_cannot_be_meant_is_refused(client, query):
+    answer = client.get(PATH, params=query)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_parameter")
