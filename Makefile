@@ -11,7 +11,7 @@ CASES ?= 20000
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test reference browser-test check format lint types imports bench bench-match lock clean
+.PHONY: help install demo test reference browser-test chaos check format lint types imports bench bench-match lock clean
 
 help:
 	@echo "make install        the virtual environment .venv with the settler command"
@@ -19,6 +19,7 @@ help:
 	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it, TEST_PROCESSES=4 is for four cores"
 	@echo "make reference      the engine against the slow, obvious one; CASES=20000 SEED=0"
 	@echo "make browser-test   the tests of the live page in headless Chromium"
+	@echo "make chaos          the real system broken on purpose; SEEDS=1-100, ARGS=\"--seconds 20\""
 	@echo "make check          format, lint, types, imports"
 	@echo "make bench          the pipeline benchmark; ARGS=\"--json\""
 	@echo "make bench-match    the matching benchmark, beside reconcile-py and Polars, which it installs"
@@ -73,6 +74,12 @@ browser-test: $(STAMP)
 	if [ -z "$$browser" ]; then \
 		echo "browser-test: skipped, no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)"; \
 	else $(BIN)/python -m pytest -m browser $(ARGS); fi
+
+# A long series: what data/chaos.jsonl has is not run again, and the figures go into the documentation.
+SEEDS ?= 1-20
+chaos: $(STAMP)
+	@mkdir -p data; $(BIN)/settler bench chaos --seeds $(SEEDS) --state data/chaos.jsonl --logs data/chaos-logs \
+		--document docs/chaos.md $(ARGS)
 
 check: format lint types imports
 

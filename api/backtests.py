@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from api.errors import ApiError, not_found
-from api.operations import Call, Operation, parse_json, require_media_type
-from api.reconciliations import MEDIA_TYPES, DefinitionDocument, check_definition, parse_yaml
+from api.operations import Call, Operation
+from api.reconciliations import MEDIA_TYPES, DefinitionDocument, definition_in_body
 from connectors.postgres.journal import decode_journal
 from domain.backtesting.backtest import Backtest, HistoryExpired
 from domain.backtesting.report import report
@@ -217,10 +217,7 @@ async def backtest(call: Call) -> BacktestReport:
     """Run the definition in the body over the history of the reconciliation in the path."""
     query = call.query(BacktestQuery)
     span = _instant("from", query.since), _instant("to", query.until)
-    media_type = require_media_type(call.request, *MEDIA_TYPES)
-    raw = await call.request.body()
-    document = parse_json(raw) if media_type == "application/json" else parse_yaml(raw)
-    definition = check_definition(document, call.tenant_id)
+    definition = await definition_in_body(call)
     reconciliation_id = call.path("reconciliation_id")
     if definition.reconciliation_id != reconciliation_id:
         raise ApiError(

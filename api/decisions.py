@@ -62,14 +62,15 @@ class MatchMembers(Decide):
     ] = None
 
 
-Body = TypeVar("Body", bound=Decide)
+Body = TypeVar("Body", bound=BaseModel)
 
 
 async def read_body(call: Call, model: type[Body]) -> Body:
     """Give the body; none at all where nothing in it is needed."""
-    if not await call.request.body() and "content-type" not in call.request.headers:
-        return model()
-    return await call.body(model)
+    is_needed = any(field.is_required() for field in model.model_fields.values())
+    if is_needed or await call.request.body() or "content-type" in call.request.headers:
+        return await call.body(model)
+    return model()
 
 
 async def _read_match(call: Call) -> dict[str, Any]:

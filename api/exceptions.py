@@ -91,6 +91,13 @@ class Exceptions(Page[ExceptionCase]):
     """A page of exceptions."""
 
 
+#: What lists of exceptions are narrowed by, as the query and the statements name it.
+FILTERS = (
+    "reconciliation_id", "status", "category", "severity", "side", "currency", "rule", "assignee",
+    "assigned", "commented", "from_time", "to_time",
+)  # fmt: skip
+
+
 class ExceptionsQuery(PageQuery):
     """Filters of exceptions."""
 
@@ -127,15 +134,11 @@ async def list_exceptions(call: Call) -> Answer:
     query = call.query(ExceptionsQuery)
     start = POSITION_END if query.order == "newest" else -1
     position = decode_cursor(query.cursor, [int])[0] if query.cursor else start
-    names = (
-        "reconciliation_id", "status", "category", "severity", "side", "currency", "rule",
-        "assignee", "assigned", "commented", "from_time", "to_time",
-    )  # fmt: skip
     rows = await call.services.database.read(
         call.tenant_id,
         f"list_exceptions_{query.order}",
         {
-            **filters(query, *names),
+            **filters(query, *FILTERS),
             "tenant_id": call.tenant_id,
             "position": position,
             "limit": query.limit + 1,

@@ -1,6 +1,7 @@
 """Explanations: why a match is one, why an exception is none, where a transaction stands."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
@@ -72,26 +73,27 @@ async def _follow(session: Session, steps: Steps[Found]) -> Found:
     return explained
 
 
-async def explain_match(call: Call) -> ExplainedMatch:
-    """Say why a match or suggestion is one, who decided, and what became of it."""
-    match_id = str(parse_id(call.path("match_id"), "match"))
-    steps = match_explanation(call.tenant_id, match_id, Reach(REACH_BYTES_MAX))
+async def _explain(
+    call: Call, kind: str, explanation: Callable[[str, str, Reach], Steps[Found | None]]
+) -> Found:
+    """Explain the match or exception that the path names."""
+    named = str(parse_id(call.path(f"{kind}_id"), kind))
+    steps = explanation(call.tenant_id, named, Reach(REACH_BYTES_MAX))
     async with call.services.database.tenant(call.tenant_id, snapshot=True) as session:
         found = await _follow(session, steps)
     if found is None:
-        raise not_found("match", match_id)
-    return ExplainedMatch(found)
+        raise not_found(kind, named)
+    return found
+
+
+async def explain_match(call: Call) -> ExplainedMatch:
+    """Say why a match or suggestion is one, who decided, and what became of it."""
+    return ExplainedMatch(await _explain(call, "match", match_explanation))
 
 
 async def explain_exception(call: Call) -> ExplainedException:
     """Say why a transaction has no match, and what each near miss failed first."""
-    exception_id = str(parse_id(call.path("exception_id"), "exception"))
-    steps = exception_explanation(call.tenant_id, exception_id, Reach(REACH_BYTES_MAX))
-    async with call.services.database.tenant(call.tenant_id, snapshot=True) as session:
-        found = await _follow(session, steps)
-    if found is None:
-        raise not_found("exception", exception_id)
-    return ExplainedException(found)
+    return ExplainedException(await _explain(call, "exception", exception_explanation))
 
 
 async def explain_transaction(call: Call) -> ExplainedTransaction:

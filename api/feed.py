@@ -66,7 +66,7 @@ class Movements:
         if self._baseline is None:
             return
         if len(self._versions) >= _TAGS_MAX:
-            self.everything_moved(self._told)
+            self.everything_moved()
         self._told = max(self._told, moved.position)
         version = str(moved.position)
         self._versions[moved.tenant_id, moved.reconciliation_id] = version
@@ -74,20 +74,17 @@ class Movements:
 
     def reached(self, position: int) -> bool:
         """Take in where the checkpoint stands; True: something moved that nobody had told."""
-        if self._baseline is not None and position == self._told:
-            return False
-        if self._baseline is not None and position < self._told:
-            # A notification was faster; a checkpoint that truly went back is a rebuild's, and
-            # what is kept ends by itself within seconds.
+        if self._baseline is not None and position <= self._told:
+            # Nothing new, or a notification was faster. A checkpoint that truly went back is a
+            # rebuild's, and what is kept ends by itself within seconds.
             return False
         self._versions.clear()
         self._baseline, self._told = str(position), position
         return True
 
-    def everything_moved(self, position: int | None = None) -> None:
+    def everything_moved(self) -> None:
         """Take in that something moved which has no name: no two processes share this version."""
         self._versions.clear()
-        self._told = self._told if position is None else position
         self._baseline = f"{self._told}.{time.time_ns()}"
 
     def lost(self) -> None:

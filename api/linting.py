@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from api.errors import ApiError
-from api.operations import Call, Operation, parse_json, require_media_type
-from api.reconciliations import MEDIA_TYPES, DefinitionDocument, check_definition, parse_yaml
+from api.operations import Call, Operation
+from api.reconciliations import MEDIA_TYPES, DefinitionDocument, definition_in_body
 from domain.definitions import Definition
 from domain.linting.findings import Sample
 from domain.linting.lint import lint_definition
@@ -60,10 +60,7 @@ async def lint(call: Call) -> LintFindings:
     amount = None if typical is None else Decimal(typical)
     if amount == 0:
         raise ApiError("invalid_parameter", "typical_amount is zero; give an amount above it.")
-    media_type = require_media_type(call.request, *MEDIA_TYPES)
-    raw = await call.request.body()
-    document = parse_json(raw) if media_type == "application/json" else parse_yaml(raw)
-    definition = check_definition(document, call.tenant_id)
+    definition = await definition_in_body(call)
     _limit(definition)
     found = await asyncio.to_thread(lint_definition, definition, Sample(typical_amount=amount))
     return LintFindings(

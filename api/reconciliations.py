@@ -149,12 +149,21 @@ def check_definition(raw: Any, tenant_id: str) -> Definition:
         raise ApiError("definition_invalid", str(error), details) from error
 
 
-async def define_reconciliation(call: Call) -> Answer:
-    """Check a definition and hand it to the flow."""
+async def definition_in_body(call: Call) -> Definition:
+    """Read the definition in the body, JSON or YAML.
+
+    Raises:
+        ApiError: `unsupported_media_type`, `invalid_json` or `definition_invalid`.
+    """
     media_type = require_media_type(call.request, *MEDIA_TYPES)
     raw = await call.request.body()
     document = parse_json(raw) if media_type == "application/json" else parse_yaml(raw)
-    definition = check_definition(document, call.tenant_id)
+    return check_definition(document, call.tenant_id)
+
+
+async def define_reconciliation(call: Call) -> Answer:
+    """Check a definition and hand it to the flow."""
+    definition = await definition_in_body(call)
     return await submit(
         call, "define", definition.reconciliation_id, {"definition": definition.raw}
     )

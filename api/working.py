@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from api.casework import Step, work_many, work_one
 from api.commands import Command, WriteHeaders
+from api.decisions import WITHOUT_NUL, read_body
 from api.errors import ApiError
 from api.operations import Answer, Call, Handler, Operation
 from api.parameters import parse_id
@@ -27,13 +28,10 @@ from domain.commands import REASON_LENGTH_MAX
 #: Exceptions of one request at most: they are appended in one transaction.
 MANY_MAX = 500
 
-# Postgres keeps no NUL.
-_WITHOUT_NUL = r"^[^\x00]*$"
-
 
 def _text(length_max: int) -> Any:
     return StringConstraints(
-        strip_whitespace=True, min_length=1, max_length=length_max, pattern=_WITHOUT_NUL
+        strip_whitespace=True, min_length=1, max_length=length_max, pattern=WITHOUT_NUL
     )
 
 
@@ -210,10 +208,7 @@ class ShownQuery(BaseModel):
 async def _work(call: Call, model: type[Work]) -> Answer:
     exception_id = str(parse_id(call.path("exception_id"), "exception"))
     wait, headers = call.query(ShownQuery).wait, call.header_fields(WorkHeaders)
-    is_needed = any(field.is_required() for field in model.model_fields.values())
-    is_there = await call.request.body() or "content-type" in call.request.headers
-    body = await call.body(model) if is_needed or is_there else model()
-    expected = _version(headers.if_match)
+    body, expected = await read_body(call, model), _version(headers.if_match)
     return await work_one(call, exception_id, body.command(), headers, expected, wait)
 
 

@@ -159,6 +159,8 @@ class TopicPart(StatefulSourcePartition[Records, int]):
                 "enable.auto.offset.store": False,
                 # Also from the beginning on: messages deleted before they were read are a loss.
                 "auto.offset.reset": "error",
+                # The end of a partition may be a gap, such as a transaction's end.
+                "enable.partition.eof": True,
                 "isolation.level": "read_committed",
                 "queued.max.messages.kbytes": _QUEUED_KIB,
                 "fetch.wait.max.ms": _FETCH_WAIT_MS,
@@ -196,20 +198,34 @@ class TopicPart(StatefulSourcePartition[Records, int]):
     def _take(self, messages: list[Message]) -> Records:
         # Each of these is one loop in C; a loop of ours would cost three times as much.
         errors = list(map(Message.error, messages))
+        end: int | None = None
         # Asked for truth and not compared: an error compared with None raises.
         if any(errors):
-            for error in errors:
-                if error is not None:
-                    self._judge(error)
+            end = self._judge_all(messages, errors)
             messages = [one for one, error in zip(messages, errors, strict=True) if error is None]
         values = [value or b"" for value in map(Message.value, messages)]
         # Of a message without an error both are there; the stubs allow for events with one.
         offsets = cast(list[int], list(map(Message.offset, messages)))
         if offsets:
             self._next_offset = offsets[-1] + 1
+        if end is not None and end > (self._next_offset or 0):
+            # Nothing but a gap lies before the end, and no message may ever tell so.
+            self._next_offset = end
         return Records(
             self._topic, self._partition, self._side, values, offsets, _traces(messages, offsets)
         )
+
+    def _judge_all(self, messages: list[Message], errors: list[KafkaError | None]) -> int | None:
+        """Judge what is no message; returns the partition's end where it was reached."""
+        end = None
+        for message, error in zip(messages, errors, strict=True):
+            if error is None:
+                continue
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name for it
+                end = message.offset()
+            else:
+                self._judge(error)
+        return end
 
     def _judge(self, error: KafkaError) -> None:
         """Go on after what passes; stop at what would lose records."""

@@ -113,6 +113,10 @@ class MemoryBroker:
             )
         return log.read(log.first if start is None else start, self.batch())
 
+    def end(self, topic: str, partition: int) -> int:
+        """The offset the next message gets; behind a gap, if there is one."""
+        return self._topics[topic][partition].end
+
     def batch(self) -> int:
         """How many messages the next read gives at most."""
         return min(self._batch(), BATCH_MESSAGES_MAX)
@@ -155,6 +159,10 @@ class MemoryPart(StatefulSourcePartition[Records, int]):
         read = self._broker.read(self._topic, self._partition, self._next_offset)
         self._next_awake = None if read else datetime.now(UTC) + _IDLE_POLL
         if not read:
+            if not self._broker.away:
+                # What is left to the end is a gap.
+                end = self._broker.end(self._topic, self._partition)
+                self._next_offset = end or self._next_offset
             return []
         self._next_offset = read[-1].offset + 1
         traces = {one.offset: traceparent_of(one.headers) for one in read}

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +21,8 @@ class ChildProcesses:
 
     def __init__(self) -> None:
         self._guardian: subprocess.Popen[str] | None = None
+        # What a guardian has to know, by what it is about.
+        self._told: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def start(
@@ -70,14 +72,18 @@ class ChildProcesses:
         """End the guardian, and by it every child that still runs."""
         with self._lock:
             guardian, self._guardian = self._guardian, None
-        if guardian is not None and guardian.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                guardian.stdin.close()
-            guardian.wait()
+            self._told.clear()
+        _dismiss(guardian)
 
     def _tell(self, line: str) -> None:
         with self._lock:
-            if self._guardian is None:
+            if line.startswith("-"):
+                self._told.pop(f"+{line[1:]}", None)
+            else:
+                self._told[line.partition(" ")[0] if line.startswith("+") else line] = line
+            if not self._write([line]):
+                # There is none yet, or somebody has killed it: a new one is told everything.
+                _dismiss(self._guardian)
                 self._guardian = subprocess.Popen(
                     [sys.executable, "-I", "-S", str(GUARDIAN)],
                     stdin=subprocess.PIPE,
@@ -85,6 +91,24 @@ class ChildProcesses:
                     cwd=os.sep,
                     start_new_session=True,
                 )
-            assert self._guardian.stdin is not None
-            self._guardian.stdin.write(line + "\n")
-            self._guardian.stdin.flush()
+                self._write(self._told.values())
+
+    def _write(self, lines: Iterable[str]) -> bool:
+        """Tell the guardian; False when there is none that lives."""
+        guardian = self._guardian
+        if guardian is None or guardian.stdin is None or guardian.poll() is not None:
+            return False
+        try:
+            guardian.stdin.writelines(f"{line}\n" for line in lines)
+            guardian.stdin.flush()
+        except BrokenPipeError:
+            return False
+        return True
+
+
+def _dismiss(guardian: subprocess.Popen[str] | None) -> None:
+    """Close a guardian's input, by which it ends, and wait for that."""
+    if guardian is not None and guardian.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            guardian.stdin.close()
+        guardian.wait()

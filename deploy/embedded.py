@@ -26,7 +26,12 @@ TOPICS = ("transactions.source", "transactions.target", "events", "dead-letter")
 
 
 class Broker(Service):
-    """The Tansu broker: Kafka's protocol, in memory."""
+    """The Tansu broker: Kafka's protocol, in memory.
+
+    Attributes:
+        advertised_port: Where it sends its clients, such as a proxy's port; None: to itself. Set
+            before it starts.
+    """
 
     name = "broker"
     stop_signal = signal.SIGKILL  # it holds nothing on disk, so there is nothing to close
@@ -34,6 +39,7 @@ class Broker(Service):
     def __init__(self, folder: Path, children: ChildProcesses, port: int = 0) -> None:
         super().__init__(folder, children, port)
         self.cluster_id = ""
+        self.advertised_port: int | None = None
 
     @property
     def bootstrap_servers(self) -> str:
@@ -45,7 +51,8 @@ class Broker(Service):
         self.cluster_id = uuid.uuid4().hex[:22]
         url = f"tcp://{HOST}:{self.port}"
         command = [_broker_binary(), "broker", "--listener-url", url]
-        command += ["--advertised-listener-url", url, "--cluster-id", self.cluster_id]
+        advertised = f"tcp://{HOST}:{self.advertised_port or self.port}"
+        command += ["--advertised-listener-url", advertised, "--cluster-id", self.cluster_id]
         return [*command, "--storage-engine", "memory://tansu/"]
 
     def environment(self) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from connectors.postgres.replaying import Place, find_place, read_events, rebuil
 from connectors.postgres.verification import snapshot
 from domain.errors import SettlerError
 from domain.identity import stream_id
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.money import amount_text
 from domain.reconciliation import Reconciliation
 from domain.replay import AsOf, open_tallies, show_state
 from projections.as_of import FiguresAsOf
@@ -111,14 +111,13 @@ def _check_agreement(state: Reconciliation, totals: list[dict[str, Any]]) -> Non
 
 
 def _in_major_units(row: dict[str, Any]) -> dict[str, Any]:
-    digits = CURRENCY_DIGITS[row["currency"]]
     return {
         "side": row["side"],
         "currency": row["currency"],
         **{
             place: {
                 "count": row[f"{place}_count"],
-                "amount": format_minor(int(row[f"{place}_minor"]), digits),
+                "amount": amount_text(int(row[f"{place}_minor"]), row["currency"]),
             }
             for place in ("accepted", *PLACES)
         },

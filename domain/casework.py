@@ -5,13 +5,13 @@ has closed is matched all the same when its counterpart comes. So a case has two
 the one that matches has the last word.
 """
 
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 import msgspec
 
 from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.commands import REASON_LENGTH_MAX, CannotBeDone, Reason
-from domain.events import ExceptionResolved
+from domain.events import Event, ExceptionResolved, RecordUnmatched
 
 COMMENT_LENGTH_MAX = 4_000
 ASSIGNEE_LENGTH_MAX = 128
@@ -79,6 +79,10 @@ class Standing(msgspec.Struct, frozen=True):
         return self.status in ("open", "in_progress")
 
 
+#: How a case stands before anything is known of it.
+UNTOUCHED = Standing("open", None, None)
+
+
 class Case(msgspec.Struct, frozen=True):
     """An exception as somebody is about to work on it; `version` counts its casework."""
 
@@ -94,9 +98,23 @@ def open_status(assignee: str | None) -> str:
     return "open" if assignee is None else "in_progress"
 
 
-def evolve(standing: Standing, event: CaseworkEvent) -> Standing:
-    """Apply what a person did, as far as the matching has not closed the case meanwhile."""
+def is_casework(event: Event) -> TypeGuard[CaseworkEvent]:
+    """Whether a person did this, and not the matching."""
+    if isinstance(event, ExceptionResolved):
+        return event.command_id is not None
+    return isinstance(event, ExceptionAssigned | ExceptionCommented | ExceptionReopened)
+
+
+def evolve(standing: Standing, event: RecordUnmatched | CaseworkEvent) -> Standing:
+    """Apply what the matching did, or a person, whose word counts while the case is not matched.
+
+    What changes nothing gives `standing` itself.
+    """
     match event:
+        case RecordUnmatched():
+            return Standing(open_status(standing.assignee), None, standing.assignee)
+        case ExceptionResolved(command_id=None):
+            return Standing("resolved", event.resolution, standing.assignee)
         case ExceptionAssigned():
             status = open_status(event.assignee) if standing.is_open else standing.status
             return Standing(status, standing.resolution, event.assignee)

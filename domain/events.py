@@ -53,6 +53,11 @@ class TransactionsAccepted(
     rejected: int
     days: list[tuple[int, str, int, int, int]] = []
 
+    @property
+    def count(self) -> int:
+        """How many transactions were accepted, of both sides and all currencies."""
+        return sum(count for _side, _currency, count, _sum_minor in self.counts)
+
 
 class WatermarkAdvanced(
     msgspec.Struct, array_like=True, tag="WatermarkAdvanced", frozen=True, gc=False
@@ -347,14 +352,8 @@ def match_id_of(
     event: RecordMatched | MatchSuggested | MatchConfirmed,
 ) -> str:
     """Name the match or suggestion that an event of a reconciliation makes."""
-    return match_id(
-        tenant_id,
-        reconciliation_id,
-        event.rule,
-        event.source_ids,
-        event.target_ids,
-        event.newest_ms,
-    )
+    members = event.source_ids, event.target_ids
+    return match_id(tenant_id, reconciliation_id, event.rule, *members, event.newest_ms)
 
 
 def difference_of(event: RecordMatched | MatchSuggested | MatchConfirmed | MatchReversed) -> int:

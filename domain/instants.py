@@ -12,7 +12,7 @@ Read from RFC 3339 section 5.6 with these decisions:
 """
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from domain.errors import SettlerError
@@ -26,6 +26,7 @@ DAY_US: Final = 24 * HOUR_US
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _FIRST_US = (date.min.toordinal() - _EPOCH_ORDINAL) * DAY_US
 _LAST_US = (date.max.toordinal() + 1 - _EPOCH_ORDINAL) * DAY_US - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _MINUTE = re.compile(_DATE.pattern + r"[Tt ]([0-9]{2}):([0-9]{2}):")
@@ -99,6 +100,15 @@ def check_not_ahead(occurred_us: int, is_date: bool, now_us: int) -> None:
     """
     if occurred_us > now_us + (_DATE_AHEAD_US if is_date else DAY_US):
         raise InstantInvalid("lies more than a day ahead of the clock")
+
+
+def instant_text(instant_us: int) -> str:
+    """Write an instant in RFC 3339, UTC, without superfluous fractions.
+
+    None is before the year 0001 or after 9999.
+    """
+    moment = _EPOCH + timedelta(microseconds=max(_FIRST_US, min(instant_us, _LAST_US)))
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def date_us(day: date) -> int:

@@ -120,13 +120,18 @@ def format_minor(minor: int, digits: int) -> str:
     return f"{'-' if minor < 0 else ''}{text[:-digits]}.{text[-digits:]}"
 
 
+def amount_text(minor: int, currency: str) -> str:
+    """Write minor units as the decimal string of their currency: 1250, "EUR" -> "12.50"."""
+    return format_minor(minor, CURRENCY_DIGITS[currency])
+
+
 def format_money(minor: int, currency: str) -> str:
     """Write an amount for people: 1250, "EUR" -> "12.50 EUR".
 
     Raises:
         KeyError: The currency is unknown; nothing unknown gets past `currency_digits`.
     """
-    return f"{format_minor(minor, CURRENCY_DIGITS[currency])} {currency}"
+    return f"{amount_text(minor, currency)} {currency}"
 
 
 def _why_not_decimal(text: str) -> str:

@@ -1,7 +1,6 @@
 """Stored events in their outward form: fields by name, sides as words, amounts as decimals."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -26,22 +25,11 @@ from domain.events import (
     match_id_of,
 )
 from domain.identity import event_id, exception_id
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.instants import instant_text
+from domain.money import amount_text
 from domain.periods import day_text
 from domain.run_events import ReconciliationCompleted, ReconciliationStarted
 from domain.transactions import SIDE_NAMES
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def amount_text(minor: int, currency: str) -> str:
-    """Write minor units as the decimal string of their currency."""
-    return format_minor(minor, CURRENCY_DIGITS[currency])
-
-
-def instant_text(instant_us: int) -> str:
-    """Write microseconds since the epoch as RFC 3339 in UTC."""
-    return (_EPOCH + timedelta(microseconds=instant_us)).isoformat().replace("+00:00", "Z")
 
 
 def _candidates(fields: dict[str, Any]) -> list[dict[str, Any]]:

@@ -384,7 +384,7 @@ class Reconciliation:
         self.book.recalls = True
         for event in events:
             if isinstance(event, TransactionsAccepted):
-                count = sum(entry[2] for entry in event.counts)
+                count = event.count
                 if place + count > len(journal):
                     raise JournalMissing(self.stream_id, self.version + 1)
                 fold_accepted(self, journal[place : place + count])

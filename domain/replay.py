@@ -9,9 +9,9 @@ from domain.definition_parsing import parse_definition
 from domain.errors import SettlerError
 from domain.events import Event, ReconciliationDefined, TransactionsAccepted
 from domain.identity import exception_id
-from domain.instants import InstantInvalid, parse_occurred_at
+from domain.instants import InstantInvalid, instant_text, parse_occurred_at
 from domain.matching.legs import DISPOSITIONS, Leg, by_time
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.money import amount_text
 from domain.reconciliation import Reconciliation
 from domain.transactions import SIDE_NAMES
 
@@ -91,12 +91,7 @@ def fold_batch(
 
 def _accepted(events: Iterable[Event]) -> int:
     """Count the transactions that events say were accepted."""
-    return sum(
-        count
-        for event in events
-        if isinstance(event, TransactionsAccepted)
-        for _, _, count, _ in event.counts
-    )
+    return sum(event.count for event in events if isinstance(event, TransactionsAccepted))
 
 
 def open_tallies(state: Reconciliation) -> dict[tuple[str, str], dict[str, tuple[int, int]]]:
@@ -123,10 +118,8 @@ def show_state(state: Reconciliation, limit: int | None = None) -> dict[str, Any
     return {
         "definition_version": state.definition_version,
         "status": "paused" if state.paused else "active",
-        "event_time": instant_text(state.recorded_watermark_us),
-        "newest": {
-            SIDE_NAMES[side]: instant_text(newest) for side, newest in enumerate(state.newest)
-        },
+        "event_time": _when(state.recorded_watermark_us),
+        "newest": {SIDE_NAMES[side]: _when(newest) for side, newest in enumerate(state.newest)},
         "open": [_show_leg(leg) for leg in legs[:limit]],
         "exceptions": [
             {
@@ -139,7 +132,7 @@ def show_state(state: Reconciliation, limit: int | None = None) -> dict[str, Any
                 "side": SIDE_NAMES[leg.side],
                 "transaction_id": leg.transaction_id,
                 "category": category,
-                "amount": format_minor(leg.amount_minor, CURRENCY_DIGITS[leg.currency]),
+                "amount": amount_text(leg.amount_minor, leg.currency),
                 "currency": leg.currency,
                 "candidates": list(candidates),
             }
@@ -162,7 +155,7 @@ def _show_leg(leg: Leg) -> dict[str, Any]:
     return {
         "side": SIDE_NAMES[leg.side],
         "transaction_id": leg.transaction_id,
-        "amount": format_minor(leg.amount_minor, CURRENCY_DIGITS[leg.currency]),
+        "amount": amount_text(leg.amount_minor, leg.currency),
         "currency": leg.currency,
         "occurred_at": instant_text(leg.occurred_at),
         "place": DISPOSITIONS[leg.disposition],
@@ -170,11 +163,5 @@ def _show_leg(leg: Leg) -> dict[str, Any]:
     }
 
 
-def instant_text(instant_us: int | None) -> str | None:
-    """Write microseconds since the epoch as RFC 3339 in UTC; beyond the calendar as None."""
-    if instant_us is None:
-        return None
-    try:
-        return (_EPOCH + timedelta(microseconds=instant_us)).isoformat().replace("+00:00", "Z")
-    except OverflowError:
-        return None
+def _when(instant_us: int | None) -> str | None:
+    return None if instant_us is None else instant_text(instant_us)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.errors import SettlerError
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.money import CURRENCY_DIGITS, amount_text
 
 #: Where an accepted transaction can stand, in the order shown.
 PLACES = ("matched", "suggested", "exception", "duplicate", "superseded", "pending")
@@ -170,7 +170,7 @@ def _check_sums(
 
 
 def _plain(count: int, minor: int, currency: str) -> dict[str, Any]:
-    return {"count": count, "amount": format_minor(minor, CURRENCY_DIGITS[currency])}
+    return {"count": count, "amount": amount_text(minor, currency)}
 
 
 def _minor(amount: str, currency: str) -> int:

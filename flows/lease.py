@@ -6,10 +6,14 @@ import threading
 import uuid
 from collections.abc import Callable
 
-from connectors.postgres.connections import Role, connect, url_of
-from connectors.postgres.lease import wait_for_lease
+import structlog
+
+from connectors.postgres.connections import Role, WaitInterrupted, connect, url_of
+from connectors.postgres.lease import read_lease, wait_for_lease
 from connectors.postgres.store import PostgresStore
 from connectors.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 class _LeaseStore(PostgresStore):
@@ -19,6 +23,13 @@ class _LeaseStore(PostgresStore):
             "wait for the lease",
             lambda conn: wait_for_lease(conn, name, holder, seconds, self._wait),
         )
+
+    def wait_until_held(self, name: str, holder: str, seconds: float) -> None:
+        """Wait until a holder has a lease, however often the line breaks."""
+        log.info("lease.standby", lease=name, held_for=holder)
+        while self._run("read the lease", lambda conn: read_lease(conn, name)).holder != holder:
+            if self._wait(seconds / 4):
+                raise WaitInterrupted(f"told to stop while waiting for the lease {name}")
 
 
 class Lease:
@@ -57,14 +68,24 @@ class Lease:
         self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._keeper.start()
 
+    def await_holder(self) -> None:
+        """Wait until the process that holds the lease for this one too has it.
+
+        Raises:
+            WaitInterrupted: Told to stop before.
+        """
+        self._store.wait_until_held(self._name, self._holder, self._seconds)
+        self._store.close()
+
     def _keep(self) -> None:
         while not self._released.wait(self._seconds / 3):
             if not self._store.renew_lease(self._name, self._holder, self._seconds):
                 self._lost(RuntimeError(f"the lease {self._name} is another's by now"))
 
     def release(self) -> None:
-        """Let a standby take over at once."""
+        """Let a standby take over at once; for good."""
         self._released.set()
         if self._keeper is not None:
             self._keeper.join()
         self._store.release_lease(self._name, self._holder)
+        self._store.close()

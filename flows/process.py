@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors.kafka import TopicIdentity, TopicPart, describe_topic
 from connectors.postgres.checkpoints import SourceCheckpoint
-from connectors.postgres.connections import connect, url_of
+from connectors.postgres.connections import WaitInterrupted, connect, url_of
 from connectors.postgres.store import PostgresStore
 from connectors.postgres.streams import due_streams
 from connectors.settings import Settings
@@ -110,9 +110,22 @@ class FlowProcess:
 
     # -- lease --
 
-    def hold_lease(self) -> None:
-        """Stand by until the lease is ours, then keep it from a thread of its own."""
-        self._lease.hold()
+    def hold_lease(self, index: int) -> bool:
+        """Stand by until the lease is ours, then keep it; False when told to stop before.
+
+        Args:
+            index: Process 0 of a cluster holds the lease for all. The others wait for that before
+                they look for their peers: connecting to them cannot be interrupted.
+        """
+        try:
+            if index == 0:
+                self._lease.hold()
+            elif self._settings.lease_holder is not None:
+                self._lease.await_holder()
+        except WaitInterrupted as exc:
+            log.info("flow.stopped", problem=str(exc))
+            return False
+        return True
 
     def release_lease(self) -> None:
         """Let a standby take over at once."""

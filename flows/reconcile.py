@@ -79,8 +79,8 @@ def main(settings: Settings, addresses: list[str] | None = None, index: int = 0)
     gc.set_threshold(*_GC_THRESHOLDS)
     process = FlowProcess(settings, clustered=bool(addresses and len(addresses) > 1))
     process.stop_on_signals()
-    if index == 0:
-        process.hold_lease()
+    if not process.hold_lease(index):
+        return 0
     process.watch_progress()
     log.info("flow.started", processes=len(addresses or [""]), index=index)
     flow = build_flow(process)

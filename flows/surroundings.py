@@ -6,7 +6,7 @@ from connectors.postgres.journal import decode_journal
 from connectors.postgres.records import Claim
 from connectors.postgres.store import Store
 from domain.definition_parsing import parse_definition
-from domain.events import ReconciliationDefined, decode_events
+from domain.events import Event, ReconciliationDefined, TransactionsAccepted, decode_events
 from domain.reconciliation import Reconciliation
 from domain.snapshots import restore
 
@@ -68,6 +68,16 @@ def rebuild(claim: Claim) -> Reconciliation | None:
             first = events[0]
             assert isinstance(first, ReconciliationDefined), "a stream starts with its definition"
             state = Reconciliation(parse_definition(first.definition))
+        elif state.version > batch.base_version:
+            # The commits of a flush share a row, and the snapshot was taken between two of them.
+            known = events[: state.version - batch.base_version]
+            events = events[len(known) :]
+            journal = journal[_accepted_by(known) :]
         state.evolve_all(events, journal)
     assert state is None or state.version == claim.version, "the fold ends at the stream's version"
     return state
+
+
+def _accepted_by(events: list[Event]) -> int:
+    """How many transactions of the journal these events speak of."""
+    return sum(event.count for event in events if isinstance(event, TransactionsAccepted))

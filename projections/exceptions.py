@@ -147,7 +147,7 @@ def evolve(case: Case | None, happening: Happening) -> Case | None:
     if isinstance(event, ExceptionResolved) and event.command_id is None:
         return msgspec.structs.replace(
             case,
-            status="dismissed" if event.resolution == "dismissed" else "resolved",
+            status="resolved",
             resolution=event.resolution,
             resolution_reason=None,
             match_id=event.match_id,

@@ -4,7 +4,7 @@ Each function is a generator that yields queries by name with their parameters a
 so that the API, which waits for them, and the command line, which blocks, share every step.
 """
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
@@ -15,7 +15,6 @@ from psycopg.rows import dict_row
 from connectors.postgres.journal import decode_journal
 from domain.definition_parsing import parse_definition
 from domain.events import (
-    Event,
     ExceptionReclassified,
     ExceptionResolved,
     MatchConfirmed,
@@ -23,6 +22,7 @@ from domain.events import (
     RecordUnmatched,
     decode_events,
 )
+from domain.explaining.casework import CaseStory
 from domain.explaining.evidence import Scene
 from domain.explaining.exceptions import ExceptionTold, explain_exception
 from domain.explaining.matches import Made, MatchTold, Told, explain_match
@@ -35,8 +35,8 @@ from domain.explaining.shown import (
 )
 from domain.explaining.standing import Standing, concerns
 from domain.explaining.transactions import Outlook, explain_transaction
-from domain.explaining.wording import instant_text
-from domain.identity import exception_id, stream_id
+from domain.identity import casework_stream_id, exception_id, stream_id
+from domain.instants import instant_text
 from domain.transactions import SIDE_NAMES, Transaction, unpack_transaction
 from projections.queries import load_queries
 
@@ -47,6 +47,8 @@ Steps = Generator[Query, list[Row], Found]
 
 QUERIES: Final[Mapping[str, bytes]] = load_queries("explaining")
 
+# What says why an exception is one.
+_Classifying = RecordUnmatched | ExceptionReclassified
 _EVERYTHING = 2**62
 # Journals read at a time; one may have some hundred kilobytes.
 _PAGE = 8
@@ -154,48 +156,76 @@ def exception_explanation(
     stream = Stream(tenant_id, row["reconciliation_id"], reach)
     place = SIDE_NAMES.index(row["side"]), row["transaction_id"]
     opened = yield from _event_at(stream, row["position"])
-    newest: dict[type[Event], Told] = {}
+    casework = yield from _casework(stream, row["exception_id"], row["version"])
+    # What people did before it opened this time is told beside what the matching did then.
+    is_older = bool(casework) and casework[0].position < row["position"]
+    matching = yield from _of_matching(stream, place, row, is_whole=is_older)
+    events = {told.position: told for told in (opened, *matching, *casework)}
+    history = [events[position] for position in sorted(events)]
+    return (yield from _explain_exception(stream, row["exception_id"], history))
+
+
+def _of_matching(stream: Stream, place: Place, row: Row, *, is_whole: bool) -> Steps[list[Told]]:
+    """What the matching did with an exception, newest batch first.
+
+    Args:
+        row: Of the read model, beyond which nothing is told.
+        is_whole: From when it opened first; else back to what classified it last.
+    """
+    begin, end = row["first_position"] if is_whole else row["position"], row["updated_position"]
     asked = stream.parameters | {
-        "from_position": row["position"],
-        "until_position": row["updated_position"],
+        "from_position": begin,
+        "until_position": end,
         "quoted_id": _quoted(place),
         "before_version": _EVERYTHING,
     }
-    while RecordUnmatched not in newest and ExceptionReclassified not in newest:
+    found: list[Told] = []
+    while is_whole or not any(isinstance(told.event, _Classifying) for told in found):
         rows = yield "mentions_before", asked
         if not rows:
             break
-        reach.spend(rows)
-        for one in rows:
-            for told in reversed(_told(one)):
-                if row["position"] <= told.position <= row["updated_position"] and concerns(
-                    told.event, place
-                ):
-                    newest.setdefault(type(told.event), told)
+        stream.reach.spend(rows)
+        found += [
+            told
+            for one in rows
+            for told in _told(one)
+            if begin <= told.position <= end
+            and isinstance(told.event, _Classifying | ExceptionResolved)
+            and concerns(told.event, place)
+        ]
         asked["before_version"] = rows[-1]["base_version"]
-    return (
-        yield from _explain_exception(
-            stream,
-            row["exception_id"],
-            opened,
-            newest.get(ExceptionReclassified, opened),
-            newest.get(ExceptionResolved),
-        )
-    )
+    return found
+
+
+def _casework(stream: Stream, named: str, until_version: int) -> Steps[list[Told]]:
+    """What people did with an exception, oldest first."""
+    asked = {
+        "tenant_id": stream.tenant_id,
+        "stream_id": casework_stream_id(stream.tenant_id, named),
+        "until_version": until_version,
+    }
+    rows = yield "casework", asked
+    return [told for row in rows for told in _told(row)]
 
 
 def _explain_exception(
-    stream: Stream, named: str, opened: Told, classified: Told, resolved: Told | None
+    stream: Stream, named: str, history: Sequence[Told]
 ) -> Steps[ExceptionExplanation]:
+    """Explain an exception from its history, of matching and people, oldest first."""
+    classified = next(one for one in reversed(history) if isinstance(one.event, _Classifying))
+    opened = next(one for one in reversed(history) if isinstance(one.event, RecordUnmatched))
     event = classified.event
-    assert isinstance(event, RecordUnmatched | ExceptionReclassified)
+    assert isinstance(event, _Classifying)
+    case = CaseStory()
+    for told in history:
+        case.fold(told)
     scene, version = yield from _scene(stream, classified.position)
     opening_scene, _ = yield from _scene(stream, opened.position)
     places = [(event.side, event.transaction_id)]
     places += [(one.side, one.transaction_id) for one in event.candidates]
     contents = yield from _contents(stream, places, classified.position)
-    told = ExceptionTold(named, opened, classified, version, resolved)
-    return explain_exception(told, scene, opening_scene, contents)
+    known = ExceptionTold(named, opened, classified, version, case)
+    return explain_exception(known, scene, opening_scene, contents)
 
 
 def transaction_explanation(
@@ -207,7 +237,9 @@ def transaction_explanation(
     if not search.accepted:
         return None
     standing = Standing(place, stream.tenant_id, stream.reconciliation_id)
-    story = search.story[::-1]
+    named = _exception_id(stream, place)
+    casework = yield from _casework(stream, named, _EVERYTHING)
+    story = sorted([*search.story, *casework], key=lambda told: told.position)
     for told in story:
         standing.fold(told)
     match = exception = None
@@ -216,12 +248,10 @@ def transaction_explanation(
     suggestions = []
     for suggestion_id, told in standing.suggestions.items():
         suggestions.append((yield from _explain_match(stream, suggestion_id, told, None)))
-    if standing.disposition in ("exception", "duplicate") and standing.opened is not None:
-        assert standing.classified is not None
-        named = _exception_id(stream, place)
-        exception = yield from _explain_exception(
-            stream, named, standing.opened, standing.classified, None
-        )
+    if standing.disposition in ("exception", "duplicate") and any(
+        isinstance(told.event, RecordUnmatched) for told in story
+    ):
+        exception = yield from _explain_exception(stream, named, story)
     outlook = yield from _outlook(stream)
     accepted = search.accepted[::-1]
     return explain_transaction(standing, accepted, story, outlook, match, suggestions, exception)
@@ -300,15 +330,15 @@ def _quoted(place: Place) -> str:
 
 
 def _told(row: Row) -> list[Told]:
-    at, first = _at(row), row["first_position"]
-    events = decode_events(row["events"], row["format"])
-    return [Told(event, position, at) for position, event in enumerate(events, first)]
+    at, user_id = _at(row), row["user_id"]
+    events = enumerate(decode_events(row["events"], row["format"]), row["first_position"])
+    return [Told(event, position, at, user_id) for position, event in events]
 
 
 def _read_batch(row: Row) -> ReadBatch:
     events = decode_events(row["events"], row["format"]) if row["events"] is not None else []
     journal = decode_journal(row["journal"]) if row["journal"] is not None else []
-    return ReadBatch(row["first_position"], _at(row), events, journal)
+    return ReadBatch(row["first_position"], _at(row), events, journal, row["user_id"])
 
 
 def _at(row: Row) -> str:

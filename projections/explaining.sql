@@ -4,7 +4,8 @@ FROM matches
 WHERE tenant_id = %(tenant_id)s AND match_id = %(match_id)s::uuid;
 
 -- explained_exception --
-SELECT exception_id::text, reconciliation_id, side, transaction_id, position, updated_position
+SELECT exception_id::text, reconciliation_id, side, transaction_id, position, updated_position,
+       coalesce(first_position, position) AS first_position, version
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s AND exception_id = %(exception_id)s::uuid;
 
@@ -26,7 +27,8 @@ FROM reconciliation_summary
 WHERE tenant_id = %(tenant_id)s AND reconciliation_id = %(reconciliation_id)s;
 
 -- batch_at --
-SELECT first_position, base_version, format, events, journal, created_at
+SELECT first_position, base_version, format, events, journal, created_at,
+       metadata ->> 'user_id' AS user_id
 FROM event_store
 WHERE tenant_id = %(tenant_id)s AND last_position >= %(position)s
 ORDER BY last_position
@@ -36,6 +38,7 @@ LIMIT 1;
 -- A stream's batches, newest first, from the one that holds a position on: their journals, and the
 -- events only where content alone does not tell what stood.
 SELECT first_position, base_version, format, journal, created_at,
+       metadata ->> 'user_id' AS user_id,
        coalesce(octet_length(journal), 0) + octet_length(events) AS read_bytes,
        CASE WHEN last_position >= %(position)s OR strpos(events, '"TransactionSuperseded"') > 0
             THEN events END AS events
@@ -51,6 +54,7 @@ LIMIT %(limit)s;
 -- story_before --
 -- A stream's batches, newest first, with the events of those that name a transaction.
 SELECT first_position, base_version, format, journal, created_at,
+       metadata ->> 'user_id' AS user_id,
        coalesce(octet_length(journal), 0) + octet_length(events) AS read_bytes,
        CASE WHEN strpos(events, %(quoted_id)s) > 0 THEN events END AS events
 FROM event_store
@@ -63,7 +67,7 @@ LIMIT %(limit)s;
 -- mentions_before --
 -- The batches that name a transaction between two positions, newest first.
 SELECT first_position, base_version, format, NULL::bytea AS journal, created_at, events,
-       octet_length(events) AS read_bytes
+       metadata ->> 'user_id' AS user_id, octet_length(events) AS read_bytes
 FROM event_store
 WHERE tenant_id = %(tenant_id)s
   AND stream_id = %(stream_id)s
@@ -73,3 +77,12 @@ WHERE tenant_id = %(tenant_id)s
   AND strpos(events, %(quoted_id)s) > 0
 ORDER BY base_version DESC
 LIMIT %(limit)s;
+
+-- casework --
+-- What people did with an exception, oldest first, up to the version that is explained.
+SELECT first_position, format, events, created_at, metadata ->> 'user_id' AS user_id
+FROM event_store
+WHERE tenant_id = %(tenant_id)s
+  AND stream_id = %(stream_id)s
+  AND base_version < %(until_version)s
+ORDER BY base_version;

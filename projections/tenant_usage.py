@@ -37,7 +37,7 @@ def fold(batches: Sequence[LogBatch]) -> dict[tuple[str, date], Usage]:
         usage.matches += len(batch.matched)
         for _, event in batch.others:
             if isinstance(event, TransactionsAccepted):
-                usage.transactions += sum(count for _, _, count, _ in event.counts)
+                usage.transactions += event.count
                 usage.rejected += event.rejected
                 usage.redelivered += event.redelivered
             elif isinstance(event, MatchConfirmed):

@@ -6,6 +6,7 @@ service take `own_stack`, which nobody else uses.
 """
 
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 from connectors.settings import PREFIX, Settings
@@ -21,6 +24,10 @@ from deploy.embedded_postgres_server import PostgresServer
 
 TEMPLATE = "settler_template"
 NUMBERS = itertools.count(1)
+
+# How long an example takes says how busy the machine is, not whether it holds.
+hypothesis_settings.register_profile("settler", deadline=None)
+hypothesis_settings.load_profile("settler")
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,17 @@ class Database:
     def connect(self, **options) -> psycopg.Connection:
         """Connect as owner."""
         return psycopg.connect(self.url, **options)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Undo what a test sets up: another's lines would go to a stream that is closed by then."""
+    root, settings = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**settings)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

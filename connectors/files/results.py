@@ -30,7 +30,7 @@ from domain.events import (
 )
 from domain.explaining.confidence import confidence_of
 from domain.identity import exception_id
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.money import CURRENCY_DIGITS, amount_text, format_minor
 from domain.transactions import SIDE_NAMES, Rejection, Transaction, supersedes, unpack_transaction
 
 Row = dict[str, Any]
@@ -203,7 +203,7 @@ class Results:
             "severity": event.severity,
             "side": side,
             "transaction_id": transaction_id,
-            "amount": format_minor(event.amount_minor, CURRENCY_DIGITS[event.currency]),
+            "amount": amount_text(event.amount_minor, event.currency),
             "currency": event.currency,
             "reason": known.reason,
             "candidates": [_candidate_row(candidate) for candidate in known.candidates],
@@ -264,7 +264,7 @@ def _candidate_row(candidate: Candidate) -> Row:
     return {
         "transaction_id": candidate.transaction_id,
         "side": SIDE_NAMES[candidate.side],
-        "amount": format_minor(candidate.amount_minor, CURRENCY_DIGITS[candidate.currency]),
+        "amount": amount_text(candidate.amount_minor, candidate.currency),
         "currency": candidate.currency,
         "rule": candidate.rule,
         "failed": candidate.failed,

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from connectors.files.results import Place, Results
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.money import amount_text
 from domain.transactions import SIDE_NAMES
 
 DISPOSITIONS = ("matched", "suggested", "exception", "duplicate", "superseded")
@@ -53,7 +53,7 @@ def summarise(results: Results) -> dict[str, Any]:
             currency: {
                 side: {"count": sides[number]["accepted"][0]}
                 | {
-                    name: format_minor(sides[number][name][1], CURRENCY_DIGITS[currency])
+                    name: amount_text(sides[number][name][1], currency)
                     for name in ("accepted", *DISPOSITIONS)
                 }
                 for number, side in enumerate(SIDE_NAMES)

@@ -72,6 +72,10 @@ class LoadProducer:
         if self.sent % POLL_EVERY == 0:
             self._producer.poll(0)
 
+    def wait(self, seconds: float) -> None:
+        """Pass the time with what the broker answers."""
+        self._producer.poll(seconds)
+
     def finish(self) -> int:
         """Wait for every confirmation and return the number of messages.
 

@@ -22,10 +22,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.database import QUERIES
+from api.exceptions import FILTERS
 from api.pagination import LIMIT_DEFAULT
 from api.parameters import POSITION_END
-
-FILTERS = ("reconciliation_id", "status", "category", "severity", "side", "currency", "rule")
 
 
 def make_app(database_url: str, tenant_id: str, reconciliation_id: str, pool: int) -> Starlette:

@@ -1,12 +1,13 @@
-"""`settler bench NAME`: how fast, how late, how large, each beside its peers in the same run."""
+"""`settler bench NAME`: how fast, how late and how large, beside its peers; and how unbreakable."""
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deploy.cli.console import Json, load_settings, print_json, say
+from deploy.cli.console import DOES_NOT_HOLD, Json, load_settings, print_json, say
 
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks, each with its peer in the same run.")
 
@@ -167,6 +168,55 @@ def _load_average() -> float:
     if load_average > BUSY:
         say(f"bench: the machine is busy already (load {load_average:.1f}); distrust the figures")
     return load_average
+
+
+@bench.command("chaos")
+def chaos(
+    seeds: Annotated[str, typer.Option(help="Which to run: 7, 1-100 or 1-10,42.")] = "1",
+    seconds: Annotated[
+        float, typer.Option(min=4, max=3600, help="How long load and injections last.")
+    ] = 20.0,
+    rate: Annotated[int, typer.Option(min=10, max=20_000, help="Records a second.")] = 300,
+    state: Annotated[
+        Path | None, typer.Option(help="Remembers each seed's result; a series goes on there.")
+    ] = None,
+    document: Annotated[
+        Path | None, typer.Option(help="Write the figures as a page of Markdown.")
+    ] = None,
+    logs: Annotated[
+        Path | None, typer.Option(help="Keep the processes' logs of seeds that do not hold.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the real system under load, break it as a seed decides, and judge what it comes to.
+
+    Processes are killed and frozen, lines cut and slowed, Postgres crashed, records sent again.
+    Afterwards `settler verify` must hold and the result be the generator's truth, record for
+    record. Exit 1 if a seed does not hold.
+
+    Example: settler bench chaos --seeds 1-100 --state chaos.jsonl --document chaos.md
+    """
+    load_settings()
+    from deploy.bench.chaos import report
+    from deploy.bench.chaos.run import RunSettings
+    from deploy.bench.chaos.series import parse_seeds, run_series
+
+    settings = RunSettings(seconds, rate)
+    results = []
+    for result in run_series(
+        parse_seeds(seeds), settings, lambda text: say(f"chaos: {text}"), state=state, logs=logs
+    ):
+        results.append(result)
+        say(f"chaos: {report.line(result)}")
+    figures = report.summarize(results)
+    if document is not None:
+        document.write_text(report.document(figures), encoding="utf-8")
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(report.lines(figures)))
+    if not figures["holds"]:
+        raise typer.Exit(DOES_NOT_HOLD)
 
 
 def register(app: typer.Typer) -> None:

@@ -8,6 +8,7 @@ Decided here:
 
 - People's decisions come when they came; `domain.backtesting.people` says what becomes of each.
   Pauses are kept: what arrives meanwhile is decided when matching goes on.
+- Runs begin and end when they did: what they had remembered, the candidate remembers as long.
 - What was refused then (a conflicting duplicate, a record older than ids are remembered) is in no
   journal and is not tried again.
 - A range is one of event time. A recorded match with members on both sides of its ends says
@@ -15,6 +16,7 @@ Decided here:
 """
 
 from collections.abc import Sequence
+from typing import get_args
 
 from domain.backtesting.comparison import (
     CANDIDATE,
@@ -47,7 +49,19 @@ from domain.events import (
 )
 from domain.matching.cases import END_OF_TIME_US
 from domain.reconciliation import Chunk, Reconciliation, Tick
+from domain.run_events import RunEvent
+from domain.runs import Runs
 from domain.transactions import Transaction, unpack_transaction
+
+_RUN_EVENTS = get_args(RunEvent)
+
+
+class _RecordedRuns(Runs):
+    """Runs that end when they ended in the history, not when the candidate is through with them."""
+
+    def complete(self, *_: object) -> list[Event]:
+        """Complete none."""
+        return []
 
 
 class HistoryExpired(SettlerError):
@@ -90,6 +104,7 @@ class Backtest:
         self._inside: set[Place] = set()
         self._corrected: list[tuple[Place, Place]] = []
         self._state = Reconciliation(definition)
+        self._state.runs = _RecordedRuns()
         self.people = People(self._state)
         self._lateness_us = definition.window.lateness_us
         self._immediate: set[str] = set()
@@ -110,7 +125,7 @@ class Backtest:
             match event:
                 case TransactionsAccepted():
                     self._settle()
-                    count = sum(entry[2] for entry in event.counts)
+                    count = event.count
                     if place + count > len(journal):
                         raise HistoryExpired(
                             "journals of this reconciliation have expired, so what it accepted "
@@ -154,6 +169,9 @@ class Backtest:
                 self.people.forget(place)
                 if self._bounded:
                     self._corrected.append((place, (event.side, event.superseded_by)))
+            case _ if isinstance(event, _RUN_EVENTS):
+                self._settle()
+                self._state.runs.evolve(event)
             case _:
                 if isinstance(event, RecordMatched):
                     self.people.overrule(matched(event))

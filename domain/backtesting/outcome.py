@@ -14,8 +14,8 @@ from domain.events import (
     MatchSuperseded,
     RecordMatched,
     RecordUnmatched,
+    match_id_of,
 )
-from domain.identity import match_id
 
 #: Side and transaction id.
 Place = tuple[int, str]
@@ -122,9 +122,7 @@ class Outcome:
         self.several.discard(name)
 
     def _match_id(self, event: MatchSuggested | MatchConfirmed) -> str:
-        return match_id(
-            *self._scope, event.rule, event.source_ids, event.target_ids, event.newest_ms
-        )
+        return match_id_of(*self._scope, event)
 
 
 class Standings:

@@ -15,7 +15,7 @@ from domain.backtesting.comparison import (
 )
 from domain.backtesting.contradictions import Contradiction, Judgement, judge
 from domain.backtesting.outcome import Case, Matched, Place, Standings, places_of
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.money import CURRENCY_DIGITS, amount_text, format_minor
 from domain.transactions import SIDE_NAMES
 
 Plain = dict[str, Any]
@@ -76,10 +76,7 @@ def _amounts(amounts: Iterable[tuple[str, int]]) -> dict[str, str]:
     sums: dict[str, int] = {}
     for currency, minor in amounts:
         sums[currency] = sums.get(currency, 0) + abs(minor)
-    return {
-        currency: format_minor(total, CURRENCY_DIGITS[currency])
-        for currency, total in sorted(sums.items())
-    }
+    return {currency: amount_text(total, currency) for currency, total in sorted(sums.items())}
 
 
 def _match(one: Matched) -> Plain:
@@ -211,7 +208,7 @@ def _case(place: Place, case: Case) -> Plain:
         "side": SIDE_NAMES[place[0]],
         "transaction_id": place[1],
         "category": case.category,
-        "amount": format_minor(case.amount_minor, CURRENCY_DIGITS[case.currency]),
+        "amount": amount_text(case.amount_minor, case.currency),
         "currency": case.currency,
     }
 

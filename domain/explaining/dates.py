@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from domain.definitions import DateWindow
 from domain.explaining.shown import SpanShown
-from domain.explaining.wording import counted, day_text, instant_text, listed
-from domain.instants import SECOND_US
+from domain.explaining.wording import counted, day_text, listed
+from domain.instants import SECOND_US, instant_text
 from domain.matching.compiled import CompiledRule
 from domain.matching.dates import LocalDays, Span
 from domain.matching.legs import Leg

@@ -3,19 +3,20 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from domain.casework import BY_PERSON, DISMISSED
 from domain.events import (
     Candidate,
     ExceptionReclassified,
-    ExceptionResolved,
     RecordUnmatched,
 )
+from domain.explaining.casework import CaseStory
 from domain.explaining.evidence import Scene
 from domain.explaining.matches import Told
 from domain.explaining.members import Contents, not_found
 from domain.explaining.shown import CandidateExplanation, Evidence, ExceptionExplanation
 from domain.explaining.wording import duration_text
 from domain.matching.near_misses import CANDIDATES_MAX, FELLOWS_MAX, severity
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.money import amount_text
 from domain.transactions import SIDE_NAMES
 
 #: What every reason says where a bound, not the rules, ended the search.
@@ -45,14 +46,14 @@ class ExceptionTold(NamedTuple):
         opened: The `RecordUnmatched` that opened it last.
         classified: That, or the `ExceptionReclassified` that said most recently why.
         classified_version: The definition in force then.
-        resolved: What closed it, if anything did.
+        case: How it stands, with what people did.
     """
 
     exception_id: str
     opened: Told
     classified: Told
     classified_version: int
-    resolved: Told | None = None
+    case: CaseStory
 
     @property
     def opening(self) -> RecordUnmatched:
@@ -86,21 +87,24 @@ def explain_exception(
     missing = not_found(places, contents)
     if scene is None:
         missing.append(f"Version {told.classified_version} of the definition cannot be read yet.")
-    resolved = told.resolved.event if told.resolved is not None else None
-    assert resolved is None or isinstance(resolved, ExceptionResolved)
+    standing, closed, work = told.case.standing, told.case.closed, told.case.work
     explanation = ExceptionExplanation(
         exception_id=told.exception_id,
         side=SIDE_NAMES[opening.side],
         transaction_id=opening.transaction_id,
-        amount=format_minor(opening.amount_minor, CURRENCY_DIGITS[opening.currency]),
+        amount=amount_text(opening.amount_minor, opening.currency),
         currency=opening.currency,
         category=what.category,
         severity=opening.severity,
         severity_because=_why_so_severe(opening, opening_scene),
         rule=what.rule,
         reason=what.reason,
-        resolution=resolved.resolution if resolved is not None else None,
-        match_id=resolved.match_id if resolved is not None else None,
+        status=standing.status,
+        resolution=standing.resolution,
+        resolution_reason=closed.reason if closed is not None else None,
+        match_id=closed.match_id if closed is not None else None,
+        assignee=standing.assignee,
+        work=work,
         definition_version=told.classified_version,
         candidates=[_explain_candidate(one, places[0], scene, contents) for one in what.candidates],
         not_tried=list(_not_tried(what, scene)),
@@ -117,7 +121,7 @@ def _why_so_severe(opening: RecordUnmatched, scene: Scene | None) -> str | None:
         return None
     thresholds = scene.definition.severity
     by_amount = severity(thresholds, opening.amount_minor, opening.currency, 0)
-    amount = format_minor(abs(opening.amount_minor), CURRENCY_DIGITS[opening.currency])
+    amount = amount_text(abs(opening.amount_minor), opening.currency)
     limits = (
         f"medium from {thresholds.medium:f}, high from {thresholds.high:f}, critical from "
         f"{thresholds.critical:f} {opening.currency}"
@@ -146,7 +150,7 @@ def _explain_candidate(
     return CandidateExplanation(
         transaction_id=candidate.transaction_id,
         side=SIDE_NAMES[candidate.side],
-        amount=format_minor(candidate.amount_minor, CURRENCY_DIGITS[candidate.currency]),
+        amount=amount_text(candidate.amount_minor, candidate.currency),
         currency=candidate.currency,
         rule=candidate.rule,
         failed=candidate.failed,
@@ -199,9 +203,11 @@ def _not_tried(what: RecordUnmatched | ExceptionReclassified, scene: Scene | Non
 
 
 def _sentences(shown: ExceptionExplanation) -> Iterator[str]:
+    is_gone = shown.resolution is not None and shown.resolution not in BY_PERSON
     yield (
-        f"{shown.side} {shown.transaction_id} over {shown.amount} {shown.currency} is an "
-        f"exception, {shown.category}: {_CATEGORIES[shown.category]}."
+        f"{shown.side} {shown.transaction_id} over {shown.amount} {shown.currency} "
+        f"{'was' if is_gone else 'is'} an exception, {shown.category}: "
+        f"{_CATEGORIES[shown.category]}."
     )
     yield f"Reason: {shown.reason}."
     if shown.severity_because is not None:
@@ -209,8 +215,18 @@ def _sentences(shown: ExceptionExplanation) -> Iterator[str]:
     for candidate in shown.candidates:
         yield candidate.sentence
     yield from shown.not_tried
-    if shown.resolution is not None:
-        how = _RESOLUTIONS.get(shown.resolution, shown.resolution)
+    for one in shown.work:
+        yield f"{one.at}: {one.sentence}"
+    if is_gone:
+        how = _RESOLUTIONS.get(shown.resolution or "", shown.resolution)
         match = f" (match {shown.match_id})" if shown.match_id else ""
         yield f"It is resolved: {how}{match}."
+    elif shown.resolution is not None:
+        how = "" if shown.resolution == DISMISSED else f" as {shown.resolution}"
+        yield (
+            f"It is {shown.status}{how} by a person; that closes it for people, and a counterpart "
+            "that comes later is matched all the same."
+        )
+    elif shown.assignee is not None:
+        yield f"It is in progress: {shown.assignee} works on it."
     yield from shown.missing

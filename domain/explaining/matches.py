@@ -19,9 +19,9 @@ from domain.explaining.evidence import PAIRS_MAX, Scene
 from domain.explaining.groups import alternatives_sentence, group_sentence, place_of_rule
 from domain.explaining.members import Contents, not_found, places_of, show_member
 from domain.explaining.shown import DecisionShown, Evidence, MatchExplanation, PossibleMatch
-from domain.explaining.wording import counted, listed
+from domain.explaining.wording import counted, listed, whom
 from domain.matching.compiled import CompiledRule
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.money import CURRENCY_DIGITS, amount_text, format_minor
 from domain.transactions import SIDE_NAMES, Transaction
 
 #: Possible matches of a suggestion that are told one by one.
@@ -34,11 +34,15 @@ Ended = MatchReversed | MatchRejected | MatchSuperseded
 
 
 class Told(NamedTuple):
-    """An event with its place in the log and the RFC 3339 time it was stored."""
+    """An event with its place in the log and the RFC 3339 time it was stored.
+
+    `user_id` is whose command led to it, where one did.
+    """
 
     event: Event
     position: int
     at: str
+    user_id: str | None = None
 
 
 class MatchTold(NamedTuple):
@@ -96,7 +100,7 @@ def explain_match(told: MatchTold, scene: Scene | None, contents: Contents) -> M
         members=[show_member(place, contents, scene, rule) for place in places[:MEMBERS_MAX]],
         source_amount=format_minor(event.source_minor, digits),
         target_amount=format_minor(event.target_minor, digits),
-        difference=format_minor(difference_of(event), CURRENCY_DIGITS[compared]),
+        difference=amount_text(difference_of(event), compared),
         currency=event.currency,
         evidence=evidence,
         possible=possible,
@@ -152,7 +156,7 @@ def _status(told: MatchTold) -> str:
 
 
 def _decision(told: MatchTold) -> DecisionShown:
-    event, (_, position, at) = told.event, told.made
+    event, (_, position, at, user_id) = told.event, told.made
     command_id = reason = None
     if isinstance(event, RecordMatched):
         said = f"Rule {event.rule} matched them"
@@ -161,7 +165,7 @@ def _decision(told: MatchTold) -> DecisionShown:
         said = f"Rule {event.rule} put them before a person: {reason}"
     else:
         command_id, reason = event.command_id, event.reason
-        said = f"A person {_what_a_person_did(told)} (command {command_id})"
+        said = f"A person {_what_a_person_did(told)} {whom(command_id, user_id)}"
         said += f", saying: {reason}" if reason else ""
     return DecisionShown(
         by="person" if isinstance(event, MatchConfirmed) else "rule",
@@ -169,6 +173,7 @@ def _decision(told: MatchTold) -> DecisionShown:
         position=position,
         at=at,
         command_id=command_id,
+        user_id=None if command_id is None else user_id,
         reason=reason,
         sentence=f"{said.removesuffix('.')}.",
     )
@@ -194,11 +199,11 @@ def ending(told: Told) -> DecisionShown:
         case MatchSuperseded():
             said = f"The suggestion stands no longer{reason}"
         case MatchRejected():
-            said = f"A person rejected the suggestion (command {command_id}){reason}"
+            said = f"A person rejected the suggestion {whom(command_id, told.user_id)}{reason}"
         case MatchReversed() if command_id is None:
             said = f"The match was undone by a correction{reason}"
         case MatchReversed():
-            said = f"A person reversed the match (command {command_id}){reason}"
+            said = f"A person reversed the match {whom(command_id, told.user_id)}{reason}"
     by = "person" if command_id is not None else "engine"
     if isinstance(event, MatchReversed) and command_id is None:
         by = "correction"
@@ -208,6 +213,7 @@ def ending(told: Told) -> DecisionShown:
         position=told.position,
         at=told.at,
         command_id=command_id,
+        user_id=None if command_id is None else told.user_id,
         reason=event.reason,
         sentence=f"{said.removesuffix('.')}.",
     )

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 
 from domain.explaining.evidence import Scene
 from domain.explaining.shown import MemberShown, TransactionShown
-from domain.explaining.wording import instant_text, listed
+from domain.explaining.wording import listed
+from domain.instants import instant_text
 from domain.matching.compiled import CompiledRule
-from domain.money import CURRENCY_DIGITS, format_minor
+from domain.money import amount_text
 from domain.transactions import SIDE_NAMES, Transaction, supersedes
 
 #: Side and transaction id.
@@ -40,7 +41,7 @@ def show_member(
     return MemberShown(
         SIDE_NAMES[side],
         transaction_id,
-        format_minor(one.amount_minor, CURRENCY_DIGITS[one.currency]),
+        amount_text(one.amount_minor, one.currency),
         one.currency,
         occurred_text(one),
         None if rule is None or compared is None else f"{rule.comparison.decimal(compared):f}",
@@ -53,7 +54,7 @@ def show_transaction(one: Transaction) -> TransactionShown:
     return TransactionShown(
         SIDE_NAMES[one.side],
         one.transaction_id,
-        format_minor(one.amount_minor, CURRENCY_DIGITS[one.currency]),
+        amount_text(one.amount_minor, one.currency),
         one.currency,
         occurred_text(one),
         one.reference,

@@ -31,6 +31,7 @@ class ReadBatch(NamedTuple):
     at: str
     events: Sequence[Event]
     journal: Sequence[bytes]
+    user_id: str | None = None
 
     def accepted(self, until_position: int) -> Iterator[tuple[int, bytes]]:
         """Position of its event and content of each accepted record before a position, in order."""
@@ -42,7 +43,7 @@ class ReadBatch(NamedTuple):
             if position >= until_position:
                 return
             if isinstance(event, TransactionsAccepted):
-                count = sum(entry[2] for entry in event.counts)
+                count = event.count
                 for packed in self.journal[place : place + count]:
                     yield position, packed
                 place += count
@@ -131,7 +132,7 @@ class StorySearch:
     def read(self, batch: ReadBatch) -> None:
         """Look through the next older batch."""
         told = [
-            Told(event, position, batch.at)
+            Told(event, position, batch.at, batch.user_id)
             for position, event in enumerate(batch.events, batch.first_position)
             if concerns(event, self.place)
         ]

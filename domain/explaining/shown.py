@@ -140,6 +140,9 @@ class DecisionShown:
     Attributes:
         by: `rule`; `person`; `correction`, when a record that supersedes a member did; `engine`,
             when what was suggested stopped standing.
+        user_id: Of a person: the credential, as `user:ID` or `key:ID`; None where an event of the
+            first releases has none.
+        reason: Of a comment, the comment.
     """
 
     by: Literal["rule", "person", "correction", "engine"]
@@ -147,6 +150,7 @@ class DecisionShown:
     position: int
     at: str
     command_id: str | None
+    user_id: str | None
     reason: str | None
     sentence: str
 
@@ -211,9 +215,11 @@ class CandidateExplanation:
 
 @dataclass(frozen=True, slots=True)
 class ExceptionExplanation:
-    """Why a transaction has no match, as last classified.
+    """Why a transaction has no match, as last classified, and how the exception stands.
 
     Attributes:
+        status, resolution, resolution_reason, assignee, match_id: As the exception itself has them.
+        work: What people did with it, oldest first.
         not_tried: What the engine's bounds kept it from trying, and what is not told for that.
     """
 
@@ -227,8 +233,12 @@ class ExceptionExplanation:
     severity_because: str | None
     rule: str | None
     reason: str
+    status: str
     resolution: str | None
+    resolution_reason: str | None
     match_id: str | None
+    assignee: str | None
+    work: list[DecisionShown]
     definition_version: int
     candidates: list[CandidateExplanation]
     not_tried: list[str]

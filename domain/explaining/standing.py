@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.events import (
     DuplicateDetected,
     Event,
@@ -17,10 +18,11 @@ from domain.events import (
     TransactionSuperseded,
     match_id_of,
 )
+from domain.explaining.casework import CaseStory
 from domain.explaining.matches import Told, ending
 from domain.explaining.members import Place
 from domain.explaining.shown import StoryLine
-from domain.explaining.wording import listed
+from domain.explaining.wording import listed, whom
 from domain.transactions import SIDE_NAMES, Transaction
 
 
@@ -29,6 +31,8 @@ def concerns(event: Event, place: Place) -> bool:
     side, transaction_id = place
     match event:
         case RecordUnmatched() | ExceptionReclassified() | ExceptionResolved():
+            return (event.side, event.transaction_id) == place
+        case ExceptionAssigned() | ExceptionCommented() | ExceptionReopened():
             return (event.side, event.transaction_id) == place
         case DuplicateDetected() | TransactionSuperseded():
             return (event.side, event.transaction_id) == place
@@ -53,7 +57,7 @@ class Standing:
         disposition: As in CONTRACT section 4.10; `pending` from its acceptance on.
         match: What it is matched by.
         suggestions: What it stands in, by id.
-        opened, classified, resolved: Of its exception, the last time it had one.
+        case: Its exception, with what people did.
     """
 
     place: Place
@@ -62,14 +66,13 @@ class Standing:
     disposition: str = "pending"
     match: tuple[str, Told] | None = None
     suggestions: dict[str, Told] = field(default_factory=dict)
-    opened: Told | None = None
-    classified: Told | None = None
-    resolved: Told | None = None
+    case: CaseStory = field(default_factory=CaseStory)
     duplicate: DuplicateDetected | None = None
     superseded_by: str | None = None
 
     def fold(self, told: Told) -> None:  # noqa: C901 - one short case a type
         """Take in an event that concerns it."""
+        self.case.fold(told)
         match told.event:
             case RecordMatched() | MatchConfirmed() as event:
                 identity = self._identity(event)
@@ -87,15 +90,11 @@ class Standing:
                 if self.disposition == "suggested" and not self.suggestions:
                     self.disposition = "pending"
             case RecordUnmatched() as event:
-                self.opened = self.classified = told
-                self.resolved = None
                 self.disposition = "duplicate" if event.category == "duplicate" else "exception"
             case ExceptionReclassified() as event:
-                self.classified = told
                 if event.category == "duplicate":
                     self.disposition = "duplicate"
             case ExceptionResolved() as event:
-                self.resolved = told
                 if event.resolution == "first_corrected":
                     self.disposition, self.duplicate = "pending", None
             case DuplicateDetected() as event:
@@ -117,7 +116,7 @@ class Standing:
 
 
 def story_line(told: Told, place: Place) -> StoryLine:
-    """One event of a story in a sentence."""
+    """One event of a story in a sentence; casework is told by the exception's own story."""
     return StoryLine(told.position, told.at, type(told.event).__name__, _sentence(told, place))
 
 
@@ -151,8 +150,8 @@ def _sentence(told: Told, place: Place) -> str:
             return f"Rule {event.rule} matched it with {_others(event, place)}."
         case MatchConfirmed() as event:
             reason = f": {event.reason}" if event.reason else ""
-            others = _others(event, place)
-            return f"A person matched it with {others} (command {event.command_id}){reason}."
+            others, by = _others(event, place), whom(event.command_id, told.user_id)
+            return f"A person matched it with {others} {by}{reason}."
         case MatchSuggested() as event:
             others = _others(event, place)
             return f"Rule {event.rule} suggested it with {others}: {event.reason}."

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from domain.casework import is_casework
 from domain.explaining.evidence import Scene
 from domain.explaining.matches import Told
 from domain.explaining.members import show_transaction
@@ -18,8 +19,8 @@ from domain.explaining.standing import (
     duplicate_sentence,
     story_line,
 )
-from domain.explaining.wording import duration_text, instant_text, listed
-from domain.instants import SECOND_US
+from domain.explaining.wording import duration_text, listed
+from domain.instants import SECOND_US, instant_text
 from domain.money import format_money
 from domain.transactions import SIDE_NAMES, Transaction
 
@@ -65,7 +66,10 @@ def explain_transaction(
         match, suggestions, exception: What it stands in, explained.
     """
     one = accepted[-1].transaction
-    lines: list[StoryLine] = [story_line(told, standing.place) for told in story]
+    lines = [story_line(told, standing.place) for told in story if not is_casework(told.event)]
+    lines += [
+        StoryLine(one.position, one.at, one.event_type, one.sentence) for one in standing.case.work
+    ]
     lines += [accepted_line(*each) for each in accepted]
     # Of one position, what was accepted comes first.
     lines.sort(key=lambda line: (line.position, line.event_type != "TransactionsAccepted"))

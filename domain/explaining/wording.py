@@ -8,10 +8,15 @@ from fractions import Fraction
 from domain.instants import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _PIECES = ((DAY_US, "day"), (HOUR_US, "hour"), (MINUTE_US, "minute"), (SECOND_US, "second"))
 # How many ids or values a sentence names before it only counts.
 _NAMED_MAX = 5
+
+
+def whom(command_id: str | None, user_id: str | None) -> str:
+    """Who did something, as far as it is on record: their credential, and their command."""
+    user = "" if user_id is None else f"{user_id}, "
+    return f"({user}command {command_id})"
 
 
 def plain(value: Fraction) -> str:
@@ -19,14 +24,6 @@ def plain(value: Fraction) -> str:
     with localcontext(prec=100):
         text = f"{Decimal(value.numerator) / Decimal(value.denominator):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def instant_text(instant_us: int) -> str:
-    """An instant in RFC 3339, UTC, without superfluous fractions; none is after the year 9999."""
-    moment = _EPOCH + timedelta(microseconds=min(instant_us, _LAST_US))
-    return moment.isoformat(timespec="microseconds" if moment.microsecond else "seconds").replace(
-        "+00:00", "Z"
-    )
 
 
 def day_text(day: int) -> str:

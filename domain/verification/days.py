@@ -77,7 +77,7 @@ class DayBooks:
                     self._match(event)
             for event in segment:
                 if isinstance(event, TransactionsAccepted):
-                    count = sum(one[2] for one in event.counts)
+                    count = event.count
                     chunk = None if transactions is None else transactions[place : place + count]
                     self._accept(event, chunk, at)
                     place += count

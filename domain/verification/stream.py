@@ -281,7 +281,7 @@ class StreamAudit:
     ) -> int:
         """Read a chunk's entry; returns how far into the batch's journal that leads."""
         accounts = self._ledger.accounts
-        count = sum(count for _, _, count, _ in event.counts)
+        count = event.count
         if isinstance(accounts, PresumedAccounts):
             accounts.accept_told(event.counts)
             self.unseen += count

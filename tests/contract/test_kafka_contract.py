@@ -201,6 +201,23 @@ def test_offsets_may_have_gaps(kafka, part_of):
     assert offsets_of(read(part_of(kafka, 1, start=2), 1)) == [3], "from within a gap"
 
 
+def test_a_gap_at_the_end_is_read_to_its_end(kafka, part_of):
+    told = []
+    kafka.put(1, b"before")
+    kafka.put_in_transaction(1, b"within")
+    part = part_of(kafka, 1, told=told)
+    read(part, 2)
+
+    def is_through():
+        assert part.next_batch() == []
+        part.snapshot()
+        return told and told[-1] == (kafka.topic, 1, 3)
+
+    eventually(20, "the transaction's end is passed, or nobody would ever be caught up", is_through)
+    kafka.put(1, b"after")
+    assert offsets_of(read(part, 1)) == [3]
+
+
 def test_each_message_s_trace_is_told(kafka, part_of):
     named = [None, None, FIRST_TRACE, SECOND_TRACE, None]
     headers = [

@@ -15,8 +15,8 @@ from confluent_kafka import Consumer, Producer
 
 from deploy import embedded_postgres_server
 from deploy.embedded import EmbeddedStack
+from deploy.proxy import TcpProxy
 from deploy.service import EmbeddedError, answers
-from tests.proxy import TcpProxy
 
 
 def send(bootstrap_servers: str, topic: str, *values: bytes) -> None:
@@ -185,3 +185,14 @@ def test_a_data_folder_postgres_cannot_reach_is_refused_in_words(tmp_path):
     closed.mkdir(mode=0o700)
     with pytest.raises(EmbeddedError, match="closed to others; choose a data folder elsewhere"):
         EmbeddedStack(closed / "data", broker=False, valkey=False).start()
+
+
+def test_the_proxy_slows_each_way_until_restored(valkey):
+    with TcpProxy(valkey.port) as proxy, redis.Redis(port=proxy.port) as client:
+        client.ping()
+        proxy.slow(0.1)
+        began = time.monotonic()
+        client.ping()
+        assert time.monotonic() - began >= 0.2
+        proxy.restore()
+        assert client.ping()

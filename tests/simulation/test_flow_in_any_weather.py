@@ -20,6 +20,7 @@ from connectors.postgres.store_memory import MemoryStore
 from domain.definition_plain import definition_to_plain
 from domain.events import CommandRefused, TransactionsAccepted, decode_events
 from domain.transactions import unpack_transaction
+from flows import windows
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.storing import Snapshot
 from flows.surroundings import Surroundings
@@ -128,6 +129,7 @@ class World:
         self.rng.shuffle(mixed)
         self.broker = broker_with(self.rng, mixed)
         self.records = records
+        self.sent = len(mixed)
         self.flow = Flow(self)
         self.zombies = []
 
@@ -252,30 +254,56 @@ def events_of(world):
 
 @pytest.mark.parametrize("block", range(20))
 def test_any_weather_ends_in_the_same_result(block):
-    for seed in range(block * 15, block * 15 + 15):
+    play_seeds(range(block * 15, block * 15 + 15))
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_it_does_with_a_snapshot_after_every_other_record(block, monkeypatch):
+    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_MIN", 2)
+    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_SIZES", 0)
+    taken = Counter()
+    save = MemoryStore.save_snapshot
+
+    def counted(store, *arguments):
+        taken[save(store, *arguments)] += 1
+
+    monkeypatch.setattr(MemoryStore, "save_snapshot", counted)
+    play_seeds(range(block * 15, block * 15 + 15))
+    assert taken[True] > 15
+
+
+def play_seeds(seeds):
+    for seed in seeds:
         world = World(seed)
         world.run(steps=60)
         world.settle()
-        ledger, journal = Ledger(), []
-        for batch, events in events_of(world):
-            ledger.read(events, world.definition)
-            if batch.journal is not None:
-                journal += decode_journal(batch.journal)
-            counted = [e for e in events if isinstance(e, TransactionsAccepted)]
-            assert sum(entry[2] for e in counted for entry in e.counts) == (
-                0 if batch.journal is None else len(decode_journal(batch.journal))
-            )
-        taken_in = [unpack_transaction(packed, "acme", "orders") for packed in journal]
-        ids = sorted((one.side, one.transaction_id) for one in taken_in)
-        assert ids == sorted((side, f["transaction_id"]) for side, f in world.records), seed
-        check_commands(world)
-        expected = reference.run(
-            world.definition,
-            reference.standing(taken_in),
-            by_people=frozenset(one for one in ledger.confirmed if one[0] == "manual"),
-        )
-        assert ledger.confirmed == expected.confirmed, f"seed={seed}"
-        assert set(ledger.suggested.values()) == expected.suggested, f"seed={seed}"
+        check(world, seed)
+
+
+def check(world, seed):
+    """Everything sent is there once, and the end is what the rules say over all at once."""
+    ledger, journal = Ledger(), []
+    counted = 0
+    for batch, events in events_of(world):
+        ledger.read(events, world.definition)
+        if batch.journal is not None:
+            journal += decode_journal(batch.journal)
+        told = [e for e in events if isinstance(e, TransactionsAccepted)]
+        accepted = sum(entry[2] for e in told for entry in e.counts)
+        assert accepted == (0 if batch.journal is None else len(decode_journal(batch.journal)))
+        counted += accepted + sum(e.redelivered + e.rejected for e in told)
+    taken_in = [unpack_transaction(packed, "acme", "orders") for packed in journal]
+    ids = sorted((one.side, one.transaction_id) for one in taken_in)
+    assert ids == sorted((side, f["transaction_id"]) for side, f in world.records), seed
+    assert counted == world.sent, f"seed={seed}: each message is counted once"
+    check_commands(world)
+    expected = reference.run(
+        world.definition,
+        reference.standing(taken_in),
+        by_people=frozenset(one for one in ledger.confirmed if one[0] == "manual"),
+    )
+    assert ledger.confirmed == expected.confirmed, f"seed={seed}"
+    assert set(ledger.suggested.values()) == expected.suggested, f"seed={seed}"
 
 
 def check_commands(world):
@@ -298,11 +326,3 @@ def test_the_simulation_notices_a_missing_guard(monkeypatch):
     monkeypatch.setattr(MemoryStore, "_holds", lambda _store, _step: True)
     with pytest.raises(AssertionError):
         play_seeds(range(40))
-
-
-def play_seeds(seeds):
-    for seed in seeds:
-        world = World(seed)
-        world.run(steps=60)
-        world.settle()
-        list(events_of(world))

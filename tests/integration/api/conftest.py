@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import httpx
 import psycopg
 import pytest
+from _pytest.nodeid import coerce_node_id
 from psycopg import sql
 
 from connectors.settings import Settings
@@ -15,6 +16,18 @@ from tests.integration.api.rows import PEPPER, Tenant, add_tenant, populate
 from tests.integration.api.serving import serving
 
 NUMBERS = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests made from the description ids of their own.
+
+    They have names by operation and one id for all, of which a distributed run takes the first
+    alone. Nothing public sets an id.
+    """
+    for item in items:
+        named = f"{item.nodeid}{item.name.removeprefix(getattr(item, 'originalname', item.name))}"
+        if getattr(item, "operation_label", None) and named != item.nodeid:
+            item._id = coerce_node_id(named)  # type: ignore[attr-defined]
 
 
 @dataclass

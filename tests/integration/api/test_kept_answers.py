@@ -9,6 +9,7 @@ import redis as redis_client
 from prometheus_client import REGISTRY
 
 from api.database import Database
+from api.exceptions import FILTERS
 from api.parameters import POSITION_END
 from connectors.postgres.tenants import create_key
 from tests.integration.api.rows import PEPPER
@@ -150,22 +151,7 @@ def test_a_list_behind_a_cursor_is_not_kept(client):
 
 
 def test_one_read_in_one_message_sees_one_tenant_and_leaves_nothing_set(served):
-    asked = dict.fromkeys(
-        (
-            "reconciliation_id",
-            "status",
-            "category",
-            "severity",
-            "side",
-            "currency",
-            "rule",
-            "assignee",
-            "assigned",
-            "commented",
-            "from_time",
-            "to_time",
-        )
-    ) | {"position": POSITION_END, "limit": 10}
+    asked = dict.fromkeys(FILTERS) | {"position": POSITION_END, "limit": 10}
 
     async def body():
         database = Database(served.database_url, 1)

@@ -12,8 +12,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.embedded import EmbeddedStack
+from deploy.proxy import TcpProxy
 from tests.integration.api.serving import serving
-from tests.proxy import TcpProxy
 
 SUMMARY = "/api/v1/reconciliations/orders/summary"
 

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from connectors.settings import Settings
+from deploy.proxy import TcpProxy
 from deploy.verdict import differences
 from tests.integration.flow.running import (
     Load,
@@ -18,7 +19,6 @@ from tests.integration.flow.running import (
     holds,
     wait_until_defined,
 )
-from tests.proxy import TcpProxy
 
 # OUTAGE_SECONDS=20 is the long form of the same test.
 SECONDS = float(os.environ.get("OUTAGE_SECONDS", "4"))

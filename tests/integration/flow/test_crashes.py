@@ -82,3 +82,19 @@ def test_a_second_flow_stands_by_and_takes_over(database, environment, settings,
             eventually(60, "the truth", lambda: not differences(conn, load.facts))
             assert gaps_of(conn) == []
     holds(environment)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_told_to_stop_while_it_stands_by_a_flow_ends_in_order(
+    processes, database, environment, tmp_path
+):
+    with database.connect(autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO leases (name, holder, acquired_at, expires_at) "
+            "VALUES ('flow', 'another', now(), now() + interval '1 hour')"
+        )
+    standby = Role(environment, tmp_path / "standby.log", "flow", "--processes", str(processes))
+    with standby.running():
+        eventually(40, "it stands by", lambda: standby.log().count("lease.standby") == processes)
+        assert standby.stop() == 0, standby.log()[-2000:]
+        assert "supervisor.killed" not in standby.log()

@@ -78,6 +78,60 @@ def test_the_past_of_a_real_flow_is_explained(product, explain):  # noqa: F811
     assert product.get(f"/matches/{matched['match_id']}/explanation") == matched
 
 
+def test_what_people_did_with_an_exception_is_told(product, explain):  # noqa: F811
+    product.send(
+        {"transaction_id": "s1", "counterparty": "Ann"},
+        {"transaction_id": "s9", "reference": "Z"},
+        {"transaction_id": "t9", "reference": "Z"},
+    )
+
+    def of_ann(status: str) -> dict | None:
+        found = product.get("/exceptions", reconciliation_id="orders", status=status)["items"]
+        return next((one for one in found if one["transaction_id"] == "s1"), None)
+
+    eventually(30, "s1 is an exception", lambda: of_ann("open") is not None)
+    named = of_ann("open")["exception_id"]
+    product.ask("POST", f"/exceptions/{named}/assign", {"assignee": "ann"})
+    product.ask("POST", f"/exceptions/{named}/comment", {"comment": "asked\nthe bank"})
+    asked = {"resolution": "write_off", "reason": "too little to chase"}
+    product.ask("POST", f"/exceptions/{named}/resolve", asked)
+    eventually(30, "it is resolved", lambda: of_ann("resolved") is not None)
+
+    closed = product.get(f"/exceptions/{named}/explanation")
+    of_model = product.get(f"/exceptions/{named}")
+    for field in ("status", "resolution", "resolution_reason", "assignee", "match_id"):
+        assert closed[field] == of_model[field]
+    by = product.get("/me")
+    resolved = closed["work"][-1]
+    assert resolved["user_id"] in (f"key:{by.get('key_id')}", f"user:{by.get('user_id')}")
+    assert [one["event_type"] for one in closed["work"]] == [
+        "ExceptionAssigned", "ExceptionCommented", "ExceptionResolved",
+    ]  # fmt: skip
+    standing = json.loads(explain("s1", "--json").stdout)
+    assert (standing["standing"], standing["exception"]) == ("exception", closed)
+    told = explain("s1").stdout
+    said = f"resolved the exception as write_off ({resolved['user_id']}, command"
+    assert told.count(said) == 2, "among what is said of it, and in its story"
+    assert ": too little to chase." in told
+    assert ": asked the bank." in told
+
+    # Its counterpart comes after all.
+    product.send({"transaction_id": "t1", "counterparty": "Ann"})
+    product.wait_for("suggested", ("s1", "t1"))
+    eventually(30, "matching resolved it", lambda: of_ann("resolved")["resolution"] != "write_off")
+    matched = product.get(f"/exceptions/{named}/explanation")
+    assert (matched["status"], matched["resolution"]) == ("resolved", "late_match")
+    assert [one["sentence"] for one in matched["work"]] == [
+        one["sentence"] for one in closed["work"]
+    ]
+    story = json.loads(explain("s1", "--json").stdout)["story"]
+    types = [one["event_type"] for one in story]
+    assert types[:5] == ["TransactionsAccepted", "RecordUnmatched", *(
+        one["event_type"] for one in closed["work"]
+    )]  # fmt: skip
+    assert "late_match" in story[types.index("ExceptionResolved", 5)]["sentence"]
+
+
 def test_what_is_not_told_by_its_id_alone_is_asked_for(product, explain):  # noqa: F811
     unknown = explain("nobody", "--tenant", "acme")
     assert (unknown.returncode, unknown.stdout) == (2, "")

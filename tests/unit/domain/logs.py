@@ -20,8 +20,8 @@ from domain.commands import (
 )
 from domain.events import Event, encode_events
 from domain.identity import match_id
+from domain.instants import instant_text
 from domain.matching.legs import Leg, Settled
-from domain.naming import instant_text
 from domain.reconciliation import Chunk, Decision, Reconciliation
 from domain.verification.letters import Letters
 from domain.verification.stream import StoredBatch, StreamAudit

@@ -16,6 +16,7 @@ from domain.events import (
     RecordMatched,
     RecordUnmatched,
 )
+from domain.explaining.casework import CaseStory
 from domain.explaining.evidence import Scene
 from domain.explaining.exceptions import ExceptionTold, explain_exception
 from domain.explaining.matches import MatchTold, Told, explain_match
@@ -178,7 +179,7 @@ def exceptions_of(past):
             yield (
                 told,
                 Scene(past.definition_at(told.position)),
-                ExceptionTold("e", opening, told, 1),
+                ExceptionTold("e", opening, told, 1, CaseStory()),
             )
 
 

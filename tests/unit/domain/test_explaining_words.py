@@ -13,6 +13,7 @@ from domain.events import (
     RecordMatched,
     RecordUnmatched,
 )
+from domain.explaining.casework import CaseStory
 from domain.explaining.evidence import Scene
 from domain.explaining.exceptions import BOUND_WORDS, ExceptionTold, explain_exception
 from domain.explaining.matches import MatchTold, explain_match
@@ -83,7 +84,7 @@ class Told:
         ][-1]
         scene = Scene(past.definition_at(told.position))
         return explain_exception(
-            ExceptionTold("e", told, told, 1), scene, scene, scene_contents(past, told)
+            ExceptionTold("e", told, told, 1, CaseStory()), scene, scene, scene_contents(past, told)
         )
 
     def transaction(self, transaction_id):

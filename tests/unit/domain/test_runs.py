@@ -15,7 +15,7 @@ from domain.events import (
     decode_events,
     encode_events,
 )
-from domain.naming import instant_text
+from domain.instants import instant_text
 from domain.reconciliation import Chunk, Decision, Reconciliation, Tick
 from domain.run_events import (
     ReconciliationCancelled,

@@ -1,10 +1,11 @@
-"""A TCP proxy that a test can cut and restore: the network between two parts of the system."""
+"""A TCP proxy that can be cut, stalled and slowed: the network between two parts of the system."""
 
 import asyncio
 import contextlib
 import threading
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 HOST = "127.0.0.1"
 
@@ -13,7 +14,12 @@ class TcpProxy:
     """Forwards one port of 127.0.0.1 to another, in a thread of its own.
 
     `cut()` drops every connection and refuses new ones, `stall()` keeps them open and lets nothing
-    through, `restore()` ends both. The proxy's own port never changes.
+    through, `slow()` holds every piece of data back for a while, `restore()` ends all of it. The
+    proxy's own port never changes.
+
+    Args:
+        target_port: Where to forward to; may be set until the first connection comes.
+        port: Its own; 0 takes a free one.
     """
 
     def __init__(self, target_port: int, port: int = 0) -> None:
@@ -25,6 +31,7 @@ class TcpProxy:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
+        self._delay_seconds = 0.0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -50,11 +57,16 @@ class TcpProxy:
         """Hold everything back without closing anything, as behind a dead switch."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
+    def slow(self, seconds: float) -> None:
+        """Hold every piece of data back that long, each way, as a crowded or distant line does."""
+        self._delay_seconds = seconds
+
     def restore(self) -> None:
-        """Forward again, on the same port."""
+        """Forward again at once, on the same port."""
+        self._delay_seconds = 0.0
         self._run(self._listen())
 
-    def _run(self, work) -> None:
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
 
     async def _listen(self) -> None:
@@ -98,6 +110,8 @@ class TcpProxy:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
+            if self._delay_seconds:
+                await asyncio.sleep(self._delay_seconds)
             await self._flowing.wait()
             writer.write(data)
             await writer.drain()

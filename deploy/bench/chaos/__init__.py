@@ -1,0 +1,1 @@
+"""`settler bench chaos`: the real system under load, broken on purpose, and judged."""

@@ -1,0 +1,144 @@
+"""What is broken when: drawn from a seed alone, so that a seed gives the same injections again."""
+
+import random
+from collections.abc import Mapping
+
+import msgspec
+
+FLOWS = ("flow-a", "flow-b")
+ROLES = (*FLOWS, "projections", "publish")
+KAFKA_LINK = "kafka"
+LINKS = (*(f"{role}/postgres" for role in ROLES), KAFKA_LINK)
+
+# The load's event time runs on while a broker cannot be reached, so what comes afterwards is late
+# by as much: the definitions' lateness allows for this long (see `load.lateness_hours`).
+OUTAGE_SECONDS_MAX = 1.5
+_QUIET_START_SECONDS = 1.0
+_GAP_SECONDS = (0.2, 1.4)
+
+#: How often each kind is drawn, in relation to the others.
+WEIGHTS: Mapping[str, int] = {
+    "kill": 6,
+    "freeze": 3,
+    "zombie": 3,
+    "cut": 4,
+    "stall": 3,
+    "slow": 3,
+    "postgres_restart": 1,
+    "postgres_crash": 2,
+    "broker_freeze": 1,
+    "disk_full": 2,
+    "duplicates": 3,
+    "reorder": 2,
+    "rewind": 2,
+}
+#: What each kind is, for people.
+MEANINGS: Mapping[str, str] = {
+    "kill": "SIGKILL of a flow (of a cluster also of one process), the projector or the publisher; "
+    "it starts again",
+    "freeze": "SIGSTOP of one of them, SIGCONT up to 1.5 s later",
+    "zombie": "SIGSTOP of the flow that holds the lease until the standby has taken a "
+    "stream over, then SIGCONT",
+    "cut": "a connection to Postgres or Kafka dropped and refused for up to 1.5 s",
+    "stall": "the same connection kept open with nothing coming through",
+    "slow": "every piece of data on it held back for 5 to 100 ms, each way",
+    "postgres_restart": "Postgres shut down in fast mode and started",
+    "postgres_crash": "Postgres stopped in immediate mode, which is a crash, and started",
+    "broker_freeze": "SIGSTOP of the broker, SIGCONT up to 1.5 s later",
+    "disk_full": "every insert into the log, or into a read model, answered with SQLSTATE 53100",
+    "duplicates": "records that were sent before sent again",
+    "reorder": "records of two stretches of event time sent mixed, in order within a key",
+    "rewind": "the flows killed and the saved offsets of the topics set back",
+}
+
+
+class Injection(msgspec.Struct, frozen=True):
+    """One thing done to the running system.
+
+    Attributes:
+        at_seconds: When it begins, from the load's first message.
+        kind: One of `WEIGHTS`.
+        target: A process, a link, a service, a table, or `flows` and `load`.
+        seconds: How long it lasts at most; 0 for what is done at once.
+        amount: Seconds of delay for `slow`, records for `duplicates`, a share for `rewind`; for
+            `kill` it picks one process of a cluster, 1 stands for all.
+    """
+
+    at_seconds: float
+    kind: str
+    target: str
+    seconds: float = 0.0
+    amount: float = 0.0
+
+
+def flow_processes(seed: int) -> int:
+    """How many processes each flow has: every fourth seed runs clusters of two."""
+    return 2 if seed % 4 == 0 else 1
+
+
+def make_plan(
+    seed: int, seconds: float, weights: Mapping[str, int] = WEIGHTS
+) -> tuple[Injection, ...]:
+    """Draw the injections of one run, in order; no two hold one target at the same moment.
+
+    Args:
+        seconds: How long the load lasts; every injection is over by then.
+        weights: Kind → how often it is drawn, in relation to the others.
+    """
+    chance = random.Random(seed)
+    kinds, shares = list(weights), list(weights.values())
+    busy_until: dict[str, float] = {}
+    plan: list[Injection] = []
+    at = _QUIET_START_SECONDS
+    while True:
+        at += chance.uniform(*_GAP_SECONDS)
+        kind = chance.choices(kinds, shares)[0]
+        injection = _draw(chance, kind, round(at, 3))
+        held = _held(injection)
+        until = at + max(injection.seconds, 0.5)
+        if until > seconds:
+            return tuple(plan)
+        if any(busy_until.get(one, 0.0) > at for one in held):
+            continue
+        busy_until.update((one, until) for one in held)
+        plan.append(injection)
+
+
+def _draw(chance: random.Random, kind: str, at: float) -> Injection:
+    lasts = round(chance.uniform(0.2, OUTAGE_SECONDS_MAX), 3)
+    if kind == "kill":
+        return Injection(at, kind, chance.choice(ROLES), amount=chance.choice((0.0, 0.4, 0.8, 1.0)))
+    if kind == "freeze":
+        return Injection(at, kind, chance.choice(ROLES), lasts)
+    if kind in ("cut", "stall"):
+        return Injection(at, kind, chance.choice(LINKS), lasts)
+    if kind == "slow":
+        delay = round(chance.uniform(0.005, 0.1), 3)
+        return Injection(at, kind, chance.choice(LINKS), lasts, delay)
+    if kind in ("postgres_restart", "postgres_crash"):
+        return Injection(at, kind, "postgres")
+    if kind == "broker_freeze":
+        return Injection(at, kind, "broker", lasts)
+    if kind == "disk_full":
+        return Injection(at, kind, chance.choice(("event_store", "matches")), lasts)
+    if kind == "duplicates":
+        return Injection(at, kind, "load", amount=chance.randint(1, 200))
+    if kind == "reorder":
+        return Injection(at, kind, "load")
+    if kind == "zombie":
+        return Injection(at, kind, "flows", 4.0)
+    assert kind == "rewind", f"unknown kind of injection {kind}"
+    return Injection(at, kind, "flows", amount=round(chance.random(), 3))
+
+
+def _held(injection: Injection) -> tuple[str, ...]:
+    """What nothing else may touch meanwhile."""
+    kind, target = injection.kind, injection.target
+    if target == "flows":
+        # A successor can only take over where it reaches its database.
+        return (*FLOWS, *(f"{flow}/postgres" for flow in FLOWS), "postgres")
+    if kind == "disk_full":
+        return ("postgres",)
+    if target == "broker":
+        return ("broker", KAFKA_LINK)
+    return (target,) if target != "load" else ()

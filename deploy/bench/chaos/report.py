@@ -1,0 +1,189 @@
+"""What a series came to: as one object, as lines for people, as a document."""
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from deploy.bench.chaos.plan import MEANINGS
+from deploy.bench.chaos.run import RunResult
+
+FIGURES = ("lost", "doubled", "versions_missing", "unexplained")
+
+
+def summarize(results: Sequence[RunResult]) -> dict[str, Any]:
+    """Return the sums over all seeds, and each seed's own result."""
+    injections: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
+    for one in results:
+        injections.update(one.injections)
+        ends.update(one.ends)
+    recoveries = [one.recovery_seconds for one in results]
+    return {
+        "benchmark": "chaos",
+        "holds": all(one.holds for one in results),
+        "broker": "embedded",
+        "seeds": len(results),
+        "seeds_that_do_not_hold": [one.seed for one in results if not one.holds],
+        "records": sum(one.landed for one in results),
+        "sent_again": sum(one.landed - one.records for one in results),
+        "events": sum(one.events for one in results),
+        **{name: sum(getattr(one.verdict, name) for one in results) for name in FIGURES},
+        "injections": {name: injections[name] for name in MEANINGS},
+        "ends": {name: ends[name] for name in ("killed", "fenced", "other")},
+        "recovery_seconds": {
+            "median": round(median(recoveries), 1) if recoveries else 0.0,
+            "max": max(recoveries, default=0.0),
+        },
+        "seconds": round(sum(one.seconds for one in results), 1),
+        "each_run": [msgspec.to_builtins(one) | {"holds": one.holds} for one in results],
+    }
+
+
+def line(result: RunResult) -> str:
+    """Return one seed's result as a line."""
+    verdict = result.verdict
+    counts = ", ".join(f"{getattr(verdict, name)} {name.replace('_', ' ')}" for name in FIGURES)
+    return (
+        f"seed {result.seed}: {'holds' if result.holds else 'DOES NOT HOLD'}: "
+        f"{result.landed:,} records, {sum(result.injections.values())} injections, {counts}, "
+        f"recovered in {result.recovery_seconds:.1f} s"
+    )
+
+
+def lines(figures: dict[str, Any]) -> list[str]:
+    """Return the sums as lines for a person, and what is wrong."""
+    injections = sum(figures["injections"].values())
+    records, seconds = figures["records"], figures["seconds"]
+    shown = [
+        f"{figures['seeds']} seeds, {records:,} records, {injections:,} injections",
+        f"{seconds:,.0f} s in all",
+        "",
+        *(f"{name:<18}{count:>8,}" for name, count in figures["injections"].items()),
+        "",
+        *(f"{name.replace('_', ' '):<18}{figures[name]:>8,}" for name in FIGURES),
+    ]
+    for one in figures["each_run"]:
+        if not one["holds"]:
+            shown += ["", f"seed {one['seed']} does not hold:"]
+            shown += [f"  {words}" for words in one["verdict"]["words"]]
+    return shown
+
+
+def document(figures: dict[str, Any]) -> str:
+    """Return the sums as a page of Markdown, written anew each time."""
+    runs = figures["each_run"]
+    first = runs[0]["settings"]
+    days = sorted({one["began_at"][:10] for one in runs})
+    period = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    verdict = "Everything held." if figures["holds"] else "**Not everything held; see below.**"
+    return "\n".join(
+        [
+            _HEAD,
+            "## What was run",
+            "",
+            f"{period}, on the embedded broker: {figures['seeds']} seeds of",
+            f"{first['seconds']:g} s at {first['records_per_second']} records a second. {verdict}",
+            "",
+            *_table(("figure", "value"), _figures(figures)),
+            "",
+            "## What was broken",
+            "",
+            *_table(
+                ("kind", "times", "what it is"),
+                [
+                    (name, f"{count:,}", MEANINGS[name])
+                    for name, count in figures["injections"].items()
+                ],
+            ),
+            "",
+            "## Each seed",
+            "",
+            *_table(
+                (
+                    "seed",
+                    "flow processes",
+                    "records",
+                    "injections",
+                    "killed",
+                    "fenced",
+                    "recovery s",
+                    "wrong",
+                ),
+                [_row(one) for one in runs],
+            ),
+            "",
+        ]
+    )
+
+
+_HEAD = """\
+# Chaos
+
+Written by `settler bench chaos --document`; do not edit by hand.
+
+Two flows (one stands by), the projector and the publisher run as processes on Postgres and a
+broker, each behind a TCP proxy of its own. Generated records of three reconciliations arrive while
+a seed decides what is broken when. Then everything is healed, all waits run out, and the end is
+judged: the generator's truth, record for record; `settler verify` over log, read models and Kafka;
+no transaction in two matches; no gap in positions, in any stream's versions, or in what was
+published.
+
+A seed draws the same load and the same injections at the same seconds again. What the operating
+system makes of them is its own: a seed that failed once may need a few runs to fail again.
+
+Not among the injections: jumps of the clock, which a process cannot be given without either root or
+a setting that nobody should have in production; and a file system that is really full, instead of
+which Postgres answers as if it were (a full disk under the write-ahead log is a crash, and crashes
+are injected). The embedded broker keeps everything in memory, so it is frozen and cut off, but not
+killed.
+"""
+
+
+def _figures(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    ends, recovery = figures["ends"], figures["recovery_seconds"]
+    return [
+        ("records in the topics", f"{figures['records']:,}"),
+        ("of them sent again", f"{figures['sent_again']:,}"),
+        ("events committed", f"{figures['events']:,}"),
+        ("injections", f"{sum(figures['injections'].values()):,}"),
+        ("processes killed", f"{ends['killed']:,}"),
+        ("processes that ended themselves, having lost lease or stream", f"{ends['fenced']:,}"),
+        ("processes that ended otherwise", f"{ends['other']:,}"),
+        ("facts lost", f"{figures['lost']:,}"),
+        ("facts doubled", f"{figures['doubled']:,}"),
+        ("versions missing", f"{figures['versions_missing']:,}"),
+        ("totals unexplained", f"{figures['unexplained']:,}"),
+        ("seconds to the truth after healing, median", f"{recovery['median']:.1f}"),
+        ("seconds to the truth after healing, at most", f"{recovery['max']:.1f}"),
+        (
+            "runs in which a role did not end in order when told to",
+            str(sum(not one["stopped_in_order"] for one in figures["each_run"])),
+        ),
+        ("seconds in all", f"{figures['seconds']:,.0f}"),
+    ]
+
+
+def _row(run: dict[str, Any]) -> tuple[str, ...]:
+    late = "" if run["stopped_in_order"] else "a role did not end in order when told to"
+    wrong = "; ".join(run["verdict"]["words"]) or late
+    return (
+        str(run["seed"]),
+        str(run["flow_processes"]),
+        f"{run['landed']:,}",
+        str(sum(run["injections"].values())),
+        str(run["ends"].get("killed", 0)),
+        str(run["ends"].get("fenced", 0)),
+        f"{run['recovery_seconds']:.1f}",
+        wrong.replace("|", "\\|"),
+    )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(heads)} |",
+        f"|{'|'.join(['---'] * len(heads))}|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
