@@ -14,6 +14,7 @@ from domain.instants import DAY_US
 from domain.matching.calendar import Calendar
 
 _EPOCH = date(1970, 1, 1)
+_FIRST_DAY = date.min.toordinal() - _EPOCH.toordinal()
 # 9999-12-31: behind it the calendar has no days, and no day closes when time runs out.
 _END_US = (date.max.toordinal() - _EPOCH.toordinal()) * DAY_US
 
@@ -53,8 +54,10 @@ def day_to_close(
     ):
         return None
     last = calendar.day_of(watermark_us - _final_after_us(definition) - 1) - 1
+    if closed_day is None:
+        return None if last < _FIRST_DAY else last
     # The time zone may have changed.
-    return None if closed_day is not None and last <= closed_day else last
+    return None if last <= closed_day else last
 
 
 def next_close_us(

@@ -50,7 +50,7 @@ SELECT day - date '1970-01-01', side, currency, accepted_count, accepted_minor, 
        redelivered_count
 FROM control_totals
 WHERE tenant_id = %(tenant_id)s AND reconciliation_id = %(reconciliation_id)s
-  AND day > date '1970-01-01' + coalesce(%(closed_day)s::integer, -719162)
+  AND day > date '1970-01-01' + coalesce(%(closed_day)s::integer, -719163)
   AND day <= date '1970-01-01' + %(closes)s::integer
 ORDER BY day, side, currency;
 

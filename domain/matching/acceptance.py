@@ -168,15 +168,15 @@ class Acceptance:
                 del taken[place]
         self.journal = [*self.journal, *taken] if self.journal else taken
 
-    def _note(self, side: int, currency: str, count: int, total: int, newest: int) -> None:
-        """Count what was accepted of one day; `newest` is its newest event time."""
-        day = self._book.calendar.day_of(newest)
+    def _note(self, side: int, currency: str, count: int, total: int, instant: int) -> None:
+        """Count what was accepted of one day; `instant` is an event time of it."""
+        day = self._book.calendar.day_of(instant)
         counted = self._counts.setdefault((side, currency, day), [0, 0])
         counted[0] += count
         counted[1] += total
         known = self.newest[side]
-        if known is None or newest > known:
-            self.newest[side] = newest
+        if known is None or instant > known:
+            self.newest[side] = instant
 
     def _take_in(self, transaction: Transaction, occurred_at: int) -> None:
         side = transaction.side

@@ -99,9 +99,9 @@ class Filing:
         for pool in book.pools:
             pool.add_all(legs)
         book.due.plan_first(legs, book.looks[0])
-        calendar, newest = book.calendar, max(instants)
-        if len(set(currencies)) == 1 and calendar.day_of(min(instants)) == calendar.day_of(newest):
-            self._note(side, currencies[0], len(ids), sum(amounts), newest)
+        if len(set(currencies)) == 1:
+            for of_day in book.calendar.sums_of_days(instants, amounts, min(instants)):
+                self._note(side, currencies[0], *of_day)
             return
         for currency, amount, instant in zip(currencies, amounts, instants, strict=True):
             self._note(side, currency, 1, amount, instant)

@@ -21,8 +21,8 @@ from domain.matching.settling import Settling
 from domain.transaction_columns import TransactionColumns
 from domain.transactions import SOURCE, Transaction
 
-#: Told (side, currency, count, sum in minor units, newest event time) of what was taken in of a
-#: currency and day.
+#: Told (side, currency, count, sum in minor units, an event time) of what was taken in of a
+#: currency and day; among the event times is the newest of all.
 Note = Callable[[int, str, int, int, int], None]
 
 # Records tried at once: many where all go the short way, few where every other does not, so that
@@ -287,15 +287,6 @@ class Pairing:
             of = rows
             if rows.currencies.count(currency) < len(rows.ids):
                 of = rows.at([at for at, one in enumerate(rows.currencies) if one == currency])
-            newest, day_of = max(of.instants), self._book.calendar.day_of
-            if day_of(self._oldest) == day_of(newest):
-                self._note(self._side, currency, len(of.ids), sum(of.amounts), newest)
-            else:
-                self._note_by_day(of, currency)
-
-    def _note_by_day(self, of: _Rows, currency: str) -> None:
-        days = list(map(self._book.calendar.day_of, of.instants))
-        for day in set(days):
-            at = [place for place, one in enumerate(days) if one == day]
-            amounts, instants = _at(of.amounts, at), _at(of.instants, at)
-            self._note(self._side, currency, len(at), sum(amounts), max(instants))
+            sums = self._book.calendar.sums_of_days(of.instants, of.amounts, self._oldest)
+            for of_day in sums:
+                self._note(self._side, currency, *of_day)

@@ -117,6 +117,7 @@ def test_what_is_accepted_is_told_by_its_day(seed):
         state = Reconciliation(wanted)
         state.version = 1
         of_side = [one for one in transactions if one.side == side]
+        rng.shuffle(of_side)
         decision = state.advance(Chunk(of_side, now_us=None))
         (event,) = [one for one in decision.events if isinstance(one, TransactionsAccepted)]
         expected: dict[tuple[int, str, int], list[int]] = {}
@@ -132,6 +133,56 @@ def test_what_is_accepted_is_told_by_its_day(seed):
             told[0] += count
             told[1] += minor
         assert event.counts == sorted((*key, *told) for key, told in sums.items())
+        assert state.newest[side] == max(state.book.event_time(one) for one in of_side)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/Havana"])
+@pytest.mark.parametrize("unique", [True, False])
+def test_many_of_several_days_are_told_by_day_and_the_newest_is_known(zone, unique):
+    rng = random.Random(zone)
+    condition = {"field": "reference", "operator": "exact"} | ({"unique": True} if unique else {})
+    rule = {"name": "by", "match_type": "one_to_one", "conditions": [condition]}
+    state = Reconciliation(definition(time_zone=zone, rules=[rule]))
+    state.version = 1
+    newest = None
+    for first in range(0, 300, 30):
+        records = [
+            record(0, f"{first + n}", f"2026-03-0{rng.randint(7, 9)}T{rng.randint(10, 23)}:15:00Z",
+                   f"{rng.randint(1, 9)}.00")
+            for n in range(30)
+        ]  # fmt: skip
+        decision = state.advance(Chunk(records, now_us=None))
+        (event,) = [one for one in decision.events if isinstance(one, TransactionsAccepted)]
+        days = {}
+        for one in records:
+            count, total = days.get(state.book.calendar.day_of(one.occurred_at), (0, 0))
+            of_day = (count + 1, total + one.amount_minor)
+            days[state.book.calendar.day_of(one.occurred_at)] = of_day
+        assert event.days == [(0, "EUR", day, *of_day) for day, of_day in sorted(days.items())]
+        assert len(days) > 2
+        newest = max(newest or 0, *(one.occurred_at for one in records))
+        assert state.newest == [newest, None]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("text", ["0001-01-01", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("unique", [True, False])
+def test_the_ends_of_the_calendar_are_days_like_others(zone, text, unique):
+    """Systems write the year 1 for "unknown": such a record may not stop the flow."""
+    condition = {"field": "reference", "operator": "exact"} | ({"unique": True} if unique else {})
+    rule = {"name": "by", "match_type": "one_to_one", "conditions": [condition]}
+    state = Reconciliation(definition(time_zone=zone, rules=[rule]))
+    state.version = 1
+    for name in ("a", "b"):
+        chunk = [record(side, f"{name}{side}", text) for side in (0, 1)]
+        events = state.advance(Chunk(chunk, now_us=None, caught_up=True)).events
+        (accepted,) = [one for one in events if isinstance(one, TransactionsAccepted)]
+        assert {day_text(day) for _, _, day, _, _ in accepted.days} == {text[:10]}
+        assert closes(events) == []
+    if text < "0002":
+        later = [record(side, "c", "2026-01-05T12:00:00Z") for side in (0, 1)]
+        events = state.advance(Chunk(later, now_us=None, caught_up=True)).events
+        assert closes(events) == ["2026-01-03"]
 
 
 def test_a_snapshot_keeps_what_is_closed_and_one_from_before_has_closed_nothing():
