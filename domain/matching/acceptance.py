@@ -168,19 +168,21 @@ class Acceptance:
                 del taken[place]
         self.journal = [*self.journal, *taken] if self.journal else taken
 
-    def _note(self, side: int, currency: str, count: int, total: int, instant: int) -> None:
-        """Count what was accepted of one day; `instant` is an event time of it."""
-        day = self._book.calendar.day_of(instant)
+    def _note(
+        self, side: int, currency: str, newest: int, day: int, count: int, total: int
+    ) -> None:
+        """Count what was accepted of one day."""
         counted = self._counts.setdefault((side, currency, day), [0, 0])
         counted[0] += count
         counted[1] += total
         known = self.newest[side]
-        if known is None or instant > known:
-            self.newest[side] = instant
+        if known is None or newest > known:
+            self.newest[side] = newest
 
     def _take_in(self, transaction: Transaction, occurred_at: int) -> None:
         side = transaction.side
-        self._note(side, transaction.currency, 1, transaction.amount_minor, occurred_at)
+        day = self._book.calendar.day_of(occurred_at)
+        self._note(side, transaction.currency, occurred_at, day, 1, transaction.amount_minor)
         leg = self._book.take(transaction)
         if leg is None:
             known = self._book.known[side][transaction.transaction_id]

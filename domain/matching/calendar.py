@@ -52,28 +52,26 @@ class Calendar:
         return [known(instant // _QUARTER_US) or day_of(instant) for instant in instants_us]
 
     def sums_of_days(
-        self, instants_us: Sequence[int], amounts: Sequence[int], oldest_us: int
+        self, instants_us: Sequence[int], amounts: Sequence[int], oldest_us: int, newest_us: int
     ) -> Iterable[tuple[int, int, int]]:
         """Add amounts up by the local days of their instants.
 
         Args:
-            oldest_us: None of the instants is older; where it falls on the day of the newest, no
+            oldest_us, newest_us: None of the instants lies outside; where both fall on one day, no
                 other is looked at.
 
         Returns:
-            Of each day how many there are, their sum, and one of their instants: of the last day
-            the newest.
+            Each day, how many there are of it, and their sum.
         """
-        newest = max(instants_us)
-        if self.day_of(oldest_us) == self.day_of(newest):
-            return ((len(instants_us), sum(amounts), newest),)
+        last_day = self.day_of(newest_us)
+        if self.day_of(oldest_us) == last_day:
+            return ((last_day, len(instants_us), sum(amounts)),)
         days = self.days_of(instants_us)
-        counts, sums = Counter(days), dict.fromkeys(days, 0)
+        counts = Counter(days)
+        sums = dict.fromkeys(counts, 0)
         for day, amount in zip(days, amounts, strict=True):
             sums[day] += amount
-        instant_of = dict(zip(days, instants_us, strict=True))
-        instant_of[self.day_of(newest)] = newest
-        return ((count, sums[day], instant_of[day]) for day, count in counts.items())
+        return ((day, count, sums[day]) for day, count in counts.items())
 
     def end_of_day(self, midnight_us: int) -> int:
         """The last microsecond of a local day.

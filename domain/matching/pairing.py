@@ -21,9 +21,9 @@ from domain.matching.settling import Settling
 from domain.transaction_columns import TransactionColumns
 from domain.transactions import SOURCE, Transaction
 
-#: Told (side, currency, count, sum in minor units, an event time) of what was taken in of a
-#: currency and day; among the event times is the newest of all.
-Note = Callable[[int, str, int, int, int], None]
+#: Told (side, currency, newest event time, day, count, sum in minor units) of what was taken in of a
+#: currency and day; no event time of it is newer.
+Note = Callable[[int, str, int, int, int, int], None]
 
 # Records tried at once: many where all go the short way, few where every other does not, so that
 # what was looked up for those behind it is never for nothing often.
@@ -287,6 +287,6 @@ class Pairing:
             of = rows
             if rows.currencies.count(currency) < len(rows.ids):
                 of = rows.at([at for at, one in enumerate(rows.currencies) if one == currency])
-            sums = self._book.calendar.sums_of_days(of.instants, of.amounts, self._oldest)
-            for of_day in sums:
-                self._note(self._side, currency, *of_day)
+            newest, sums_of_days = max(of.instants), self._book.calendar.sums_of_days
+            for of_day in sums_of_days(of.instants, of.amounts, self._oldest, newest):
+                self._note(self._side, currency, newest, *of_day)
