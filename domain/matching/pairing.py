@@ -21,8 +21,8 @@ from domain.matching.settling import Settling
 from domain.transaction_columns import TransactionColumns
 from domain.transactions import SOURCE, Transaction
 
-#: Told (side, currency, newest event time, day, count, sum in minor units) of what was taken in of a
-#: currency and day; no event time of it is newer.
+#: Told (side, currency, newest event time, day, count, sum in minor units) of what was taken in of
+#: a currency and day; no event time of it is newer.
 Note = Callable[[int, str, int, int, int, int], None]
 
 # Records tried at once: many where all go the short way, few where every other does not, so that
