@@ -37,7 +37,7 @@ def write(conn: Connection[Any], _fold: None, answers: Mapping[str, Any]) -> Non
         "reconciliation_ids": [reconciliation_id for _, reconciliation_id in ledger.steps],
     }
     kept = {(row[0], row[1]): Books(*row[2:]) for row in conn.execute(_SQL["read_books"], asked)}
-    rest: list[dict[str, Any]] = []
+    rest: list[_Row] = []
     turned: list[dict[str, Any]] = []
     for key, steps in ledger.steps.items():
         books = kept.setdefault(key, Books())
@@ -51,25 +51,40 @@ def write(conn: Connection[Any], _fold: None, answers: Mapping[str, Any]) -> Non
         after = _books_row(key, books)
         if is_new or after != before:
             turned.append(after)
-    with conn.cursor() as cursor:
-        cursor.executemany(_SQL["add_postings"], rest)
-        if turned:
+    _add_postings(conn, rest)
+    if turned:
+        with conn.cursor() as cursor:
             cursor.executemany(_SQL["keep_books"], turned)
 
 
-def _rows(key: Key, postings: Postings) -> list[dict[str, Any]]:
+class _Row(Posting, kw_only=True):
+    """A posting with the key of its row."""
+
+    tenant_id: str
+    reconciliation_id: str
+    day: int
+    side: str
+    currency: str
+
+
+def _rows(key: Key, postings: Postings) -> list[_Row]:
     tenant_id, reconciliation_id = key
     return [
-        {
-            "tenant_id": tenant_id,
-            "reconciliation_id": reconciliation_id,
-            "day": day,
-            "side": side,
-            "currency": currency,
-            **msgspec.structs.asdict(posting),
-        }
+        _Row(
+            *msgspec.structs.astuple(posting),
+            tenant_id=tenant_id,
+            reconciliation_id=reconciliation_id,
+            day=day,
+            side=side,
+            currency=currency,
+        )
         for (day, side, currency), posting in postings.items()
     ]
+
+
+def _add_postings(conn: Connection[Any], rows: Sequence[_Row]) -> None:
+    if rows:
+        conn.execute(_SQL["add_postings"], {"rows": msgspec.json.encode(rows).decode()})
 
 
 def _books_row(key: Key, books: Books) -> dict[str, Any]:
@@ -84,8 +99,7 @@ def _books_row(key: Key, books: Books) -> dict[str, Any]:
 
 def _close(conn: Connection[Any], key: Key, books: Books, postings: Postings, turn: Turn) -> None:
     """Post what came before a close, and write a statement for each day it closes."""
-    with conn.cursor() as cursor:
-        cursor.executemany(_SQL["add_postings"], _rows(key, postings))
+    _add_postings(conn, _rows(key, postings))
     scope = {"tenant_id": key[0], "reconciliation_id": key[1]}
     assert turn.closed_day is not None, "it closes days"
     days: dict[int, dict[tuple[str, str], Posting]] = {turn.closed_day: {}}

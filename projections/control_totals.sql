@@ -15,17 +15,22 @@ ON CONFLICT ON CONSTRAINT period_calendars_pkey DO UPDATE SET
     latest_day = excluded.latest_day;
 
 -- add_postings --
+-- One statement for a piece of the log: each row as a JSON object of its columns.
 INSERT INTO control_totals AS kept (
     tenant_id, reconciliation_id, day, side, currency, accepted_count, accepted_minor,
     matched_count, matched_minor, suggested_count, suggested_minor, exception_count,
     exception_minor, duplicate_count, duplicate_minor, superseded_count, superseded_minor,
     rejected_count, redelivered_count)
-VALUES (
-    %(tenant_id)s, %(reconciliation_id)s, date '1970-01-01' + %(day)s::integer, %(side)s,
-    %(currency)s, %(accepted_count)s, %(accepted_minor)s, %(matched_count)s, %(matched_minor)s,
-    %(suggested_count)s, %(suggested_minor)s, %(exception_count)s, %(exception_minor)s,
-    %(duplicate_count)s, %(duplicate_minor)s, %(superseded_count)s, %(superseded_minor)s,
-    %(rejected_count)s, %(redelivered_count)s)
+SELECT tenant_id, reconciliation_id, date '1970-01-01' + day, side, currency, accepted_count,
+       accepted_minor, matched_count, matched_minor, suggested_count, suggested_minor,
+       exception_count, exception_minor, duplicate_count, duplicate_minor, superseded_count,
+       superseded_minor, rejected_count, redelivered_count
+FROM json_to_recordset(%(rows)s::json) AS posted (
+    tenant_id text, reconciliation_id text, day integer, side text, currency text,
+    accepted_count bigint, accepted_minor numeric, matched_count bigint, matched_minor
+    numeric, suggested_count bigint, suggested_minor numeric, exception_count bigint,
+    exception_minor numeric, duplicate_count bigint, duplicate_minor numeric, superseded_count
+    bigint, superseded_minor numeric, rejected_count bigint, redelivered_count bigint)
 ON CONFLICT ON CONSTRAINT control_totals_pkey DO UPDATE SET
     accepted_count = kept.accepted_count + excluded.accepted_count,
     accepted_minor = kept.accepted_minor + excluded.accepted_minor,

@@ -88,11 +88,11 @@ def _add_matches(
     currency = ""
     kept = [0, 0, 0, 0]
     # Most of a batch are of one currency and quarter hour; those are added up in locals.
-    source_count = source_minor = target_count = target_minor = 0
+    pairs = source_count = source_minor = target_count = target_minor = 0
     for _, event in matched:
         if event.currency != currency or not begin_ms <= event.newest_ms < end_ms:
-            _add_up(kept, source_count, source_minor, target_count, target_minor)
-            source_count = source_minor = target_count = target_minor = 0
+            _add_up(kept, pairs + source_count, source_minor, pairs + target_count, target_minor)
+            pairs = source_count = source_minor = target_count = target_minor = 0
             quarter, currency = event.newest_ms // QUARTER_MS, event.currency
             begin_ms, end_ms = quarter * QUARTER_MS, (quarter + 1) * QUARTER_MS
             kept = quarters.setdefault(quarter, {}).setdefault(currency, [0, 0, 0, 0])
@@ -103,11 +103,14 @@ def _add_matches(
                 own[2 * side] += count
                 own[2 * side + 1] += sum_minor
             continue
-        source_count += len(event.source_ids)
         source_minor += event.source_minor
-        target_count += len(event.target_ids)
         target_minor += event.target_minor
-    _add_up(kept, source_count, source_minor, target_count, target_minor)
+        if event.match_type == "one_to_one":
+            pairs += 1
+        else:
+            source_count += len(event.source_ids)
+            target_count += len(event.target_ids)
+    _add_up(kept, pairs + source_count, source_minor, pairs + target_count, target_minor)
     summary = place.summary
     summary.matches_confirmed += len(matched)
     for quarter, of_quarter in quarters.items():

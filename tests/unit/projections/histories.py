@@ -232,8 +232,9 @@ def _match(rng, pile) -> list[ev.Event]:
         return []
     source, target, currency = found
     newest_ms = rng.choice((-5, 0, 1_767_600_000_000 + len(pile.cards)))
+    match_type = "one_to_one" if len(source) == len(target) == 1 else "many_to_many"
     matched = ev.RecordMatched(
-        "by-reference", "many_to_one", 1, _ids(source), _ids(target), currency,
+        "by-reference", match_type, 1, _ids(source), _ids(target), currency,
         sum(card.amount for card in source), sum(card.amount for card in target), newest_ms,
     )  # fmt: skip
     if rng.random() < 0.2:
