@@ -100,6 +100,7 @@ class Pairing:
         self._one_key = self._alone and self._rule.key_readers is not None
         # Where a later rule decides at once, a record that meets nobody has to be looked at.
         self._files = not any(rule.immediate for rule in book.rules[1:])
+        self._may_be_named = bool(book.exceptions) and any(rule.has_key for rule in book.rules[1:])
         self._stretch = _STRETCH_MAX
         # No record of the stretch in hand is older; most stretches are of one day.
         self._oldest = 0
@@ -110,8 +111,6 @@ class Pairing:
         """The short way into a book; None where there is none."""
         pool = book.pools[0]
         if not isinstance(pool, UniquePool) or book.rules[0].suggests:
-            return None
-        if book.exceptions and len(book.rules) > 1:
             return None
         comparison = book.rules[0].comparison
         if not comparison.as_it_is or comparison.target_sign != 1:
@@ -165,7 +164,7 @@ class Pairing:
             pairs, others = rows, found
             if len(met) < count:
                 pairs, others = rows.at(met), [found[place] for place in met]
-            agreed = self._agreed(pairs, others)
+            agreed = self._unnamed(others, self._agreed(pairs, others))
             if agreed < len(met):
                 return self._take(rows.between(0, met[agreed]))
             self._pair_off(pairs, others)
@@ -222,6 +221,15 @@ class Pairing:
             if not self._rule.admits(source, target):
                 return count
         return len(others)
+
+    def _unnamed(self, others: list[Any], count: int) -> int:
+        """How many of the first `count` come before one that an open exception may name."""
+        if self._may_be_named:
+            may_name = self._settling.cases.may_name
+            for place in range(count):
+                if may_name(others[place]):
+                    return place
+        return count
 
     def _pair_off(self, pairs: _Rows, others: list[Leg]) -> None:
         mine = pairs.ids, pairs.amounts
