@@ -176,6 +176,16 @@ class UniquePool(KeyedPool):
         else:
             super().add(leg)
 
+    def add_all(self, legs: Sequence[Leg]) -> None:
+        """See `Pool.add_all`."""
+        slot, side = self._slot, self.sides[legs[0].side]
+        keys = [leg.keys[slot] for leg in legs]
+        distinct = set(keys)
+        if len(distinct) == len(keys) and None not in distinct and side.keys().isdisjoint(distinct):
+            side.update(zip(keys, legs, strict=True))
+            return
+        super().add_all(legs)
+
     def discard(self, leg: Leg) -> None:
         """See `Pool.discard`."""
         place = (leg.side, leg.keys[self._slot])
