@@ -114,6 +114,11 @@ class Reconciliation:
         """The definition in force."""
         return self.book.definition
 
+    @property
+    def known_count(self) -> int:
+        """How many transactions are open or remembered."""
+        return sum(map(len, self.book.known))
+
     # -- deciding --
 
     def advance(self, chunk: Chunk) -> Decision:

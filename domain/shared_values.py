@@ -82,7 +82,7 @@ def shared_attributes_unpacked(attributes: dict[str, str] | None) -> dict[str, s
 
 
 def shared_attributes_by_packed(packed: Sequence[bytes]) -> list[dict[str, str] | None]:
-    """Attributes as `PackedShares` has them, of each."""
+    """Attributes as `PackedFields` has them, of each."""
     known = _ATTRIBUTES_BY_PACKED
     found: list[dict[str, str] | None] = list(map(known.get, packed))
     if None in found:

@@ -110,7 +110,7 @@ def unpack_columns(
     """
     if not packed:
         return
-    formats, flags, *fields = map(list, zip(*map(astuple, decode_all_packed(packed)), strict=True))
+    formats, flags, *fields = map(list, zip(*decode_all_packed(packed), strict=True))
     other = next((one for one in set(formats) if one != PACKED_FORMAT), None)
     if other is not None:
         raise ValueError(unknown_format(other))

@@ -178,13 +178,16 @@ class UniquePool(KeyedPool):
 
     def add_all(self, legs: Sequence[Leg]) -> None:
         """See `Pool.add_all`."""
-        slot, side = self._slot, self.sides[legs[0].side]
+        slot = self._slot
         keys = [leg.keys[slot] for leg in legs]
-        distinct = set(keys)
-        if len(distinct) == len(keys) and None not in distinct and side.keys().isdisjoint(distinct):
-            side.update(zip(keys, legs, strict=True))
+        if None in keys:
+            super().add_all(legs)
             return
-        super().add_all(legs)
+        found = list(map(self.sides[legs[0].side].setdefault, keys, legs))
+        if found != legs:
+            for leg, entry in zip(legs, found, strict=True):
+                if entry is not leg:
+                    self.add(leg)
 
     def discard(self, leg: Leg) -> None:
         """See `Pool.discard`."""
