@@ -17,10 +17,11 @@ from domain.events import (
     ReconciliationDefined,
     ReconciliationPaused,
     ReconciliationResumed,
+    RecordMatched,
     TransactionsAccepted,
     WatermarkAdvanced,
 )
-from domain.folding import fold_accepted, fold_event
+from domain.folding import fold_accepted, fold_event, fold_matches
 from domain.identity import stream_id
 from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book
@@ -112,6 +113,11 @@ class Reconciliation:
     def definition(self) -> Definition:
         """The definition in force."""
         return self.book.definition
+
+    @property
+    def known_count(self) -> int:
+        """How many transactions are open or remembered."""
+        return sum(map(len, self.book.known))
 
     # -- deciding --
 
@@ -357,14 +363,19 @@ class Reconciliation:
 
     def evolve_all(self, events: list[Event], journal: list[bytes]) -> None:
         """Fold one recorded batch, whose journal holds the transactions it accepted."""
-        place = 0
+        at = place = 0
         self.book.recalls = True
-        for event in events:
+        while at < len(events):
+            event = events[at]
+            folded = 1
             if isinstance(event, TransactionsAccepted):
                 count = event.count
                 fold_accepted(self, journal[place : place + count])
                 place += count
+            elif isinstance(event, RecordMatched):
+                folded = fold_matches(self, events, at)
             else:
                 fold_event(self, event)
-            self.version += 1
+            at += folded
+            self.version += folded
         self.book.recalls = False
