@@ -31,6 +31,7 @@ from api import (
     explanations,
     health,
     keys,
+    lag,
     linting,
     matches,
     pages,
@@ -74,6 +75,7 @@ log = structlog.get_logger("settler.api")
 
 OPERATIONS: tuple[Operation, ...] = (
     *reconciliations.OPERATIONS,
+    *lag.OPERATIONS,
     *linting.OPERATIONS,
     *backtests.OPERATIONS,
     *runs.OPERATIONS,
