@@ -76,6 +76,11 @@ class ExceptionCase(BaseModel):
     definition_version: int
     opened_at: datetime
     updated_at: datetime
+    due_at: datetime = Field(
+        description="When it is to be closed: so many hours after it opened, by its severity, as "
+        "`/tenant` says."
+    )
+    overdue: bool = Field(description="Whether it is still open then.")
 
 
 class ExceptionDetail(ExceptionCase):
@@ -94,7 +99,7 @@ class Exceptions(Page[ExceptionCase]):
 #: What lists of exceptions are narrowed by, as the query and the statements name it.
 FILTERS = (
     "reconciliation_id", "status", "category", "severity", "side", "currency", "rule", "assignee",
-    "assigned", "commented", "from_time", "to_time",
+    "assigned", "commented", "from_time", "to_time", "overdue",
 )  # fmt: skip
 
 
@@ -117,6 +122,9 @@ class ExceptionsQuery(PageQuery):
         AwareDatetime | None, Field(description="When it opened at the earliest.")
     ] = None
     to_time: Annotated[AwareDatetime | None, Field(description="It opened before this.")] = None
+    overdue: Annotated[bool | None, Field(description="Whether it is open though it was due.")] = (
+        None
+    )
     order: Annotated[Order, Field(description=ORDER_DESCRIPTION)] = "newest"
 
 

@@ -14,7 +14,7 @@ from api.auditing import CURRENT, AuditEntry
 from api.errors import ApiError, from_validation
 from api.idempotency import make_guard
 from api.identity import Identity
-from api.kept_answers import KeptResponse, make_etag
+from api.kept_answers import Asked, KeptResponse, kept_name, make_etag
 from api.services import Services
 
 PREFIX = "/api/v1"
@@ -328,8 +328,7 @@ async def _run_kept(call: Call) -> Response:
         call.path("reconciliation_id") if call.operation.kept_for == "reconciliation" else None
     )
     version = services.feed.version(call.tenant_id, reconciliation_id)
-    query = scope["query_string"].decode("latin-1")
-    name = f"{scope['path']}?{query}"
+    name, query = kept_name(scope), scope["query_string"].decode("latin-1")
     if version is None or "cursor=" in query or len(name) > _KEPT_NAME_MAX:
         return await _run(call)
 
@@ -342,6 +341,8 @@ async def _run_kept(call: Call) -> Response:
     kept = services.answers.recall(call.tenant_id, name, version)
     if kept is None:
         kept = await services.answers.read(call.tenant_id, name, version, render)
+    route, required = PREFIX + call.operation.path, call.operation.required_scope
+    services.answers.note(name, Asked(route, required, reconciliation_id))
     known = call.request.headers.get("if-none-match")
     return KeptResponse(kept, is_known=known is not None and kept.etag in known)
 

@@ -4,7 +4,8 @@ Deciding live changes the state as it goes; what is folded here is told by the e
 test holds that both end in the same.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 from domain.definition_parsing import parse_definition
 from domain.errors import SettlerError
@@ -29,6 +30,7 @@ from domain.events import (
     match_id_of,
 )
 from domain.matching.legs import PERSON, Leg, Settled, Suggestion
+from domain.matching.recalling import pair_off_again, run_of_matches, take_up
 from domain.matching.refusals import Refusal
 from domain.period_events import PeriodClosed
 from domain.periods import day_number
@@ -125,14 +127,21 @@ def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - o
 
 def fold_accepted(state: "Reconciliation", journal: list[bytes]) -> None:
     """Fold the transactions of one `TransactionsAccepted`."""
-    book = state.book
-    for packed in journal:
-        transaction = book.unpack(packed)
-        leg = book.take(transaction)
-        occurred_at = leg.occurred_at if leg else book.event_time(transaction)
-        newest = state.newest[transaction.side]
-        if newest is None or occurred_at > newest:
-            state.newest[transaction.side] = occurred_at
+    for side, instant in take_up(state.book, journal):
+        newest = state.newest[side]
+        if newest is None or instant > newest:
+            state.newest[side] = instant
+
+
+def fold_matches(state: "Reconciliation", events: list[Event], begin: int) -> int:
+    """Fold the match at place `begin` and those like it that follow; return how many."""
+    count = run_of_matches(events, begin)
+    run = cast("list[RecordMatched]", events[begin : begin + count])
+    if not count or not (closed := pair_off_again(state.book, run)):
+        fold_event(state, events[begin])
+        return 1
+    _look_beside(state, closed, 1)
+    return count
 
 
 def _rule_index(state: "Reconciliation", name: str) -> int:
@@ -150,7 +159,7 @@ def _close(state: "Reconciliation", event: RecordMatched | MatchConfirmed, by_ru
     _look_beside(state, (*sources, *targets), 0 if by_rule == PERSON else by_rule + 1)
 
 
-def _look_beside(state: "Reconciliation", gone: tuple[Leg, ...], first_rule: int) -> None:
+def _look_beside(state: "Reconciliation", gone: Sequence[Leg], first_rule: int) -> None:
     """Plan a look at those whose surroundings changed.
 
     Live they were looked at in the same step; what was planned then is not told.

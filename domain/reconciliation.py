@@ -17,10 +17,11 @@ from domain.events import (
     ReconciliationDefined,
     ReconciliationPaused,
     ReconciliationResumed,
+    RecordMatched,
     TransactionsAccepted,
     WatermarkAdvanced,
 )
-from domain.folding import JournalMissing, fold_accepted, fold_event
+from domain.folding import JournalMissing, fold_accepted, fold_event, fold_matches
 from domain.identity import stream_id
 from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book
@@ -116,6 +117,11 @@ class Reconciliation:
     def definition(self) -> Definition:
         """The definition in force."""
         return self.book.definition
+
+    @property
+    def known_count(self) -> int:
+        """How many transactions are open or remembered."""
+        return sum(map(len, self.book.known))
 
     # -- deciding --
 
@@ -271,11 +277,10 @@ class Reconciliation:
 
     def wake_us(self, now_us: int) -> int | None:
         """The clock at which a tick may decide something without new input; None if never."""
-        calendar = self.book.calendar
         dues = [
             self.book.due.first_us(),
             self.runs.next_look_us(),
-            next_close_us(self.definition, calendar, self.closed_day, self.newest),
+            next_close_us(self.definition, self.book.calendar, self.closed_day, self.newest),
         ]
         due_us = min((one for one in dues if one is not None), default=None)
         if due_us is None or self.paused:
@@ -350,7 +355,10 @@ class Reconciliation:
             self.runs.release(released_us)
             held_us = earlier(held_us, released_us)
         self.forget(held_us)
-        settling.events += self._close_days(self.watermark_us)
+        last = day_to_close(self.definition, self.book.calendar, self.closed_day, self.watermark_us)
+        if last is not None:
+            self.closed_day = last
+            settling.events.append(PeriodClosed(day_text(last)))
         return settling.events
 
     def forget(self, held_us: int | None) -> None:
@@ -358,14 +366,6 @@ class Reconciliation:
         before_us = self._forgotten_before()
         assert before_us is not None, "time has passed"
         self.book.forget_before(before_us if held_us is None else min(before_us, held_us))
-
-    def _close_days(self, watermark_us: int) -> list[Event]:
-        """Close the days of which everything is final; at first all that lie behind."""
-        last = day_to_close(self.definition, self.book.calendar, self.closed_day, watermark_us)
-        if last is None:
-            return []
-        self.closed_day = last
-        return [PeriodClosed(day_text(last))]
 
     def open_legs(self) -> list[Leg]:
         """Every open leg, oldest first."""
@@ -380,16 +380,21 @@ class Reconciliation:
         Raises:
             JournalMissing: It holds fewer.
         """
-        place = 0
+        at = place = 0
         self.book.recalls = True
-        for event in events:
+        while at < len(events):
+            event = events[at]
+            folded = 1
             if isinstance(event, TransactionsAccepted):
                 count = event.count
                 if place + count > len(journal):
                     raise JournalMissing(self.stream_id, self.version + 1)
                 fold_accepted(self, journal[place : place + count])
                 place += count
+            elif isinstance(event, RecordMatched):
+                folded = fold_matches(self, events, at)
             else:
                 fold_event(self, event)
-            self.version += 1
+            at += folded
+            self.version += folded
         self.book.recalls = False

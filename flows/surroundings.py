@@ -56,8 +56,13 @@ class Surroundings:
         self._unknown.pop(stream, None)
 
 
-def rebuild(claim: Claim) -> Reconciliation | None:
-    """Fold a claimed stream to its state; None for a stream without any event."""
+def rebuild(claim: Claim) -> tuple[Reconciliation | None, int]:
+    """Fold a claimed stream to its state; None for a stream without any event.
+
+    Returns:
+        The state, and how many transactions were folded after the snapshot.
+    """
+    folded = 0
     state: Reconciliation | None = None
     if claim.snapshot is not None:
         state = restore(claim.snapshot)
@@ -74,8 +79,9 @@ def rebuild(claim: Claim) -> Reconciliation | None:
             events = events[len(known) :]
             journal = journal[_accepted_by(known) :]
         state.evolve_all(events, journal)
+        folded += len(journal)
     assert state is None or state.version == claim.version, "the fold ends at the stream's version"
-    return state
+    return state, folded
 
 
 def _accepted_by(events: list[Event]) -> int:

@@ -470,8 +470,15 @@ CREATE TABLE tenants (
         CONSTRAINT tenants_id_form CHECK (tenant_id ~ '^[a-z0-9_-]{1,64}$'),
     name text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    suspended_at timestamptz
+    suspended_at timestamptz,
+    due_hours integer[] NOT NULL DEFAULT '{168,72,24,4}'
+        CONSTRAINT tenants_due_hours_form CHECK (
+            array_ndims(due_hours) = 1 AND cardinality(due_hours) = 4
+            AND array_position(due_hours, NULL) IS NULL
+            AND 1 <= ALL (due_hours) AND 8760 >= ALL (due_hours))
 );
+COMMENT ON COLUMN tenants.due_hours IS
+    'hours from the opening of an exception until it is due: low, medium, high, critical';
 SELECT protect_tenant_table('tenants');
 
 CREATE TABLE api_keys (
@@ -625,6 +632,13 @@ CREATE INDEX exceptions_status_idx ON exceptions (tenant_id, reconciliation_id, 
 CREATE INDEX exceptions_position_idx ON exceptions (tenant_id, position);
 CREATE INDEX exceptions_assignee_idx ON exceptions (tenant_id, assignee, position)
     WHERE assignee IS NOT NULL;
+CREATE FUNCTION exception_due_at(opened_at timestamptz, severity text, due_hours integer[])
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT opened_at + make_interval(hours => due_hours[
+        array_position(ARRAY['low', 'medium', 'high', 'critical'], severity)])
+$$;
+COMMENT ON FUNCTION exception_due_at IS 'an exception that nobody has closed by then is overdue';
 COMMENT ON COLUMN exceptions.side IS 'source or target';
 COMMENT ON COLUMN exceptions.status IS 'open, in_progress, resolved or dismissed';
 COMMENT ON COLUMN exceptions.position IS 'global position of the event that opened it';
@@ -984,7 +998,7 @@ GRANT UPDATE (last_used_at, address, user_agent, revoked_at, revoked_because)
 GRANT UPDATE (used_at) ON user_tokens TO settler_api;
 GRANT DELETE ON user_tokens TO settler_api;
 GRANT UPDATE (name, expires_at, revoked_at) ON api_keys TO settler_api;
-GRANT UPDATE (name) ON tenants TO settler_api;
+GRANT UPDATE (name, due_hours) ON tenants TO settler_api;
 
 GRANT INSERT ON users, audit_log TO settler_operator;
 GRANT INSERT, UPDATE (retires_at), DELETE ON signing_keys TO settler_operator;

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.console import DOES_NOT_HOLD, Json, load_settings, print_json, say
+from deploy.cli.console import DOES_NOT_HOLD, Json, fail, load_settings, print_json, say
 
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks, each with its peer in the same run.")
 
@@ -217,6 +217,56 @@ def chaos(
         print("\n".join(report.lines(figures)))
     if not figures["holds"]:
         raise typer.Exit(DOES_NOT_HOLD)
+
+
+@bench.command("scaling")
+def scaling(
+    transactions: Annotated[
+        int, typer.Option(min=0, help="Records for the throughput; 0 leaves it out.")
+    ] = 600_000,
+    processes: Annotated[str, typer.Option(help="Sizes of the flow's cluster.")] = "1,2,3",
+    open_transactions: Annotated[
+        str, typer.Option("--open", help="How many are open at a restart, such as 10000000.")
+    ] = "10000,100000,1000000",
+    restarts: Annotated[int, typer.Option(min=1, max=100, help="Prints medians over them.")] = 3,
+    quick: Annotated[bool, typer.Option(help="Small numbers: shows that it works.")] = False,
+    document: Annotated[
+        Path | None, typer.Option(help="Write the figures as a page of Markdown.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure throughput against processes, and restart to first commit against open state.
+
+    Each restart is in an empty folder: a flow keeps nothing outside Postgres.
+
+    Example: settler bench scaling --open 10000,1000000 --document scaling.md
+    """
+    load_settings()
+    from deploy.bench import scaling_report as report
+    from deploy.bench.scaling import Plan, ScalingBench
+
+    sizes, opens = (_numbers(text) for text in (processes, open_transactions))
+    plan = Plan(transactions, sizes, opens, restarts)
+    if quick:
+        plan = Plan(min(transactions, QUICK_TRANSACTIONS), sizes[:2], (QUICK_OPEN,), 1)
+    load_average = _load_average()
+    measuring = ScalingBench(plan, lambda text: say(f"bench: {text}"))
+    with measuring.prepared():
+        measured = list(measuring.throughputs()), list(measuring.restarts())
+    figures = report.summarize(plan, *measured, load_average)
+    if document is not None:
+        document.write_text(report.document(figures), encoding="utf-8")
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(report.lines(figures)))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and int(part) for part in parts):
+        raise fail(f"numbers above 0 are given as 1,2,3; {text!r} is not of that form")
+    return tuple(map(int, parts))
 
 
 def register(app: typer.Typer) -> None:

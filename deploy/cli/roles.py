@@ -1,6 +1,7 @@
 """`settler migrate`, `settler run ROLE` and `settler up`: what runs in production."""
 
 import os
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,22 +14,37 @@ if TYPE_CHECKING:
 run = typer.Typer(no_args_is_help=True, help="Run one role of Settler in this process.")
 
 
-def migrate(as_json: Json = False) -> None:
+class Step(StrEnum):
+    """What of a release's migrations to apply."""
+
+    PRE = "pre"
+    POST = "post"
+
+
+def migrate(
+    only: Annotated[
+        Step | None,
+        typer.Option(help="pre: before the new release runs, the old one goes on; post: after."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Bring the database's roles and schema up to this release; run twice it changes nothing.
 
-    Example: SETTLER_DATABASE_URL=postgresql://owner:secret@db/settler settler migrate
+    Example: settler migrate --only pre
     """
     settings = load_settings()
     from connectors.postgres import connections, migrations
 
     with connections.connect_as_owner(settings.database_url) as connection:
-        applied = migrations.migrate(connection)
+        steps: tuple[migrations.Step, ...] = ("pre", "post") if only is None else (only.value,)
+        applied = migrations.migrate(connection, steps)
     if as_json:
         print_json({"applied": applied})
     elif applied:
         say(f"migrate: applied {', '.join(applied)}")
     else:
-        say("migrate: the database is up to date")
+        said = "the database is" if only is None else f"the database's {only} migrations are"
+        say(f"migrate: {said} up to date")
 
 
 @run.command("flow")

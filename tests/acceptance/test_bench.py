@@ -63,3 +63,31 @@ def test_a_quick_run_of_the_api_gives_every_figure():
     assert held["kib_each"] > 0
     assert {"api", "load", "bare"} <= set(told["cpu_seconds"])
     assert told["clients"] == 20
+
+
+def test_a_quick_run_of_scaling_gives_every_figure_and_writes_its_page(tmp_path):
+    page = tmp_path / "scaling.md"
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.cli.main", "bench", "scaling", "--quick", "--json",
+         "--document", str(page)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert set(told["rates"]) == set(told["cpu_seconds"]) == {"processes_1", "processes_2"}
+    assert all(rate > 0 for rate in told["rates"].values())
+    assert told["ratios"]["processes_2_vs_1"] == pytest.approx(
+        told["rates"]["processes_2"] / told["rates"]["processes_1"], abs=0.01
+    )
+    (row,) = told["restarts"]
+    assert row["open_transactions"] == row["folded"] == 10_000
+    assert 0 < row["running_seconds"] < row["opened_seconds"] < row["committed_seconds"]
+    assert told["latency_ms"]["restart_10000"] == pytest.approx(
+        row["committed_seconds"] * 1000, abs=10
+    )
+    written = page.read_text()
+    assert f"| 2 | {told['rates']['processes_2']:,} |" in written
+    assert f"| 10,000 | {row['snapshot_mib']:,} | 10,000 |" in written
