@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,4 +39,5 @@ class Services:
     rate_limits: RateLimits
     idempotency: IdempotentAnswers
     settings: Settings
-    streams_open: int = 0
+    #: Live streams that are open, by tenant; a tenant without one is not in it.
+    streams_open: Counter[str] = field(default_factory=Counter)
