@@ -29,6 +29,7 @@ from api import (
     events,
     exceptions,
     explanations,
+    exports,
     health,
     keys,
     lag,
@@ -81,10 +82,11 @@ OPERATIONS: tuple[Operation, ...] = (
     *backtests.OPERATIONS,
     *runs.OPERATIONS,
     *periods.OPERATIONS,
+    # Before /matches/{match_id} and /exceptions/{exception_id}, which would take names for ids.
+    *exports.OPERATIONS,
+    *ageing.OPERATIONS,
     *matches.OPERATIONS,
     *decisions.OPERATIONS,
-    # Before /exceptions/{exception_id}, which would take its name for an id.
-    *ageing.OPERATIONS,
     *exceptions.OPERATIONS,
     *explanations.OPERATIONS,
     *working.OPERATIONS,

@@ -103,6 +103,14 @@ ERRORS: Mapping[str, Kind] = {
     "backtest_busy": Kind(
         503, "Another backtest is running in this process; try again.", {"Retry-After": "10"}
     ),
+    "tenant_streams_taken": Kind(
+        429,
+        "This tenant has as many live streams open as it may; close one, or try again later.",
+        {"Retry-After": "10"},
+    ),
+    "export_busy": Kind(
+        503, "This process exports as much as it can; try again.", {"Retry-After": "10"}
+    ),
     "rate_limited": Kind(
         429, "Too many requests; go on when Retry-After has passed.", {"Retry-After": "1"}
     ),

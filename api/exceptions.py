@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.amounts import Amount, CurrencyFilter, amount_text
 from api.database import Session
@@ -103,8 +103,10 @@ FILTERS = (
 )  # fmt: skip
 
 
-class ExceptionsQuery(PageQuery):
-    """Filters of exceptions."""
+class ExceptionFilters(BaseModel):
+    """Which exceptions."""
+
+    model_config = ConfigDict(extra="forbid")
 
     reconciliation_id: ReconciliationFilter = None
     status: Status | None = None
@@ -125,6 +127,11 @@ class ExceptionsQuery(PageQuery):
     overdue: Annotated[bool | None, Field(description="Whether it is open though it was due.")] = (
         None
     )
+
+
+class ExceptionsQuery(PageQuery, ExceptionFilters):
+    """Filters of exceptions."""
+
     order: Annotated[Order, Field(description=ORDER_DESCRIPTION)] = "newest"
 
 

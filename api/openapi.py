@@ -141,6 +141,16 @@ def _operation(
         success["content"] = {
             "text/event-stream": {"schema": {"type": "string"}, "example": operation.example}
         }
+    elif operation.files:
+        # OpenAPI 3.1: bytes that are no text have no schema of their own.
+        success["content"] = {kind: {} for kind in operation.files}
+        success["headers"] = {
+            "Content-Disposition": {
+                "description": "The name of the file.",
+                "schema": {"type": "string"},
+                "example": 'attachment; filename="export.csv"',
+            }
+        }
     elif operation.answer is not None:
         success["content"] = {"application/json": content(operation.answer)}
     described: dict[str, Any] = {

@@ -139,6 +139,7 @@ class Operation:
         stream: The answer is a stream of server-sent events instead of JSON.
         page: The answer is a page of HTML instead of JSON.
         example: Of a stream or a page; other answers' examples are made from their models.
+        files: The media types of a file that is answered with instead of JSON.
         kept_for: The answer follows from the tenant, the path and the query string alone, and is
             kept until the read models of the tenant, or of the reconciliation that the path names,
             have moved. A list keeps its first page.
@@ -164,6 +165,7 @@ class Operation:
     stream: bool = False
     page: bool = False
     example: str | None = None
+    files: Sequence[str] = ()
     kept_for: Literal["tenant", "reconciliation"] | None = None
     name: str | None = None
 

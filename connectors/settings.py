@@ -159,6 +159,7 @@ class Settings(BaseSettings):
     rate_limit_credential: int = Field(default=300_000, ge=1, le=10**9, examples=[6000])
     rate_limit_address: int = Field(default=300_000, ge=1, le=10**9, examples=[12_000])
     rate_limit_guesses: int = Field(default=30, ge=1, le=10**9, examples=[30])
+    tenant_streams: int = Field(default=1000, ge=1, le=100_000, examples=[1000])
     slow_query_milliseconds: int = Field(default=500, ge=1, le=60_000, examples=[500])
     access_token_seconds: int = Field(default=600, ge=60, le=3600, examples=[600])
     refresh_token_days: int = Field(default=7, ge=1, le=90, examples=[7])

@@ -82,6 +82,8 @@ def test_answers_are_as_described(served, document, operation):
                 answer = client.get(f"/api/v1{path}", params=query)
                 kind = answer.headers["content-type"].partition(";")[0]
                 described = responses[str(answer.status_code)]["content"][kind]
+                if operation.files and answer.status_code == 200:
+                    continue
                 assert kind == "application/json" or (operation.page and client is acme)
                 jsonschema.validate(
                     answer.json() if kind == "application/json" else answer.text,
@@ -124,7 +126,9 @@ def test_examples_fit_their_models_and_schemas(document, operation):
     answers = [answer.get("content", {}) for answer in described["responses"].values()]
     contents = [*answers, described.get("requestBody", {}).get("content", {})]
     for content in contents:
-        for of_kind in content.values():
+        for kind, of_kind in content.items():
+            if kind in operation.files:
+                continue
             jsonschema.validate(
                 of_kind["example"],
                 schema_of(document, of_kind["schema"]),
