@@ -29,6 +29,7 @@ from domain.transactions import Transaction, build_transaction
 #: What routes need to be told beside what their paths say.
 QUERIES = {
     "/events": {"aggregate_id": "orders"},
+    "/transactions": {"reconciliation_id": "orders", "reference": "R-1"},
     "/transactions/{transaction_id}/explanation": {
         "reconciliation_id": "orders",
         "side": "source",
