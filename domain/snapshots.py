@@ -62,6 +62,8 @@ class _Snapshot(msgspec.Struct, array_like=True):
     # run id and run; and where the ranges begin that are to be let go of
     runs: list[tuple[str, Run]] = []
     released_us: int | None = None
+    # snapshots of the first releases end here
+    closed_day: int | None = None
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -122,6 +124,7 @@ def snapshot(state: Reconciliation) -> bytes:
             [{one: list(contents) for one, contents in side.items()} for side in book.replaced],
             list(state.runs.by_id.items()),
             state.runs.released_us,
+            state.closed_day,
         )
     )
 
@@ -192,6 +195,7 @@ def restore(data: bytes) -> Reconciliation:
     state.watermark_us = stored.watermark_us
     state.recorded_watermark_us = stored.recorded_watermark_us
     state.paused = stored.paused
+    state.closed_day = stored.closed_day
     state.commands = dict.fromkeys(stored.commands)
     state.runs.by_id, state.runs.released_us = dict(stored.runs), stored.released_us
     for rule, source_ids, target_ids in stored.refusals:

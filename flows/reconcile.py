@@ -33,8 +33,9 @@ log = structlog.get_logger(__name__)
 # What a crash replays, and how far saved offsets trail: events wait for neither.
 EPOCH = timedelta(seconds=0.5)
 # Open transactions live for days: collecting all of them again and again finds nothing and stops
-# the flow for seconds. Young garbage is still collected.
-_GC_THRESHOLDS = (500_000, 20, 100_000)
+# the flow for seconds. Young garbage is still collected; what is on its way to the store comes to
+# some 600,000 lists and tuples without a cycle among them.
+_GC_THRESHOLDS = (2_000_000, 20, 100_000)
 
 
 def build_flow(process: FlowProcess) -> Dataflow:
