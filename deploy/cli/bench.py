@@ -262,6 +262,49 @@ def scaling(
         print("\n".join(report.lines(figures)))
 
 
+@bench.command("soak")
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.05, max=1440, help="Of load.")] = 30.0,
+    rate: Annotated[
+        int, typer.Option(min=100, max=200_000, help="Transactions a second.")
+    ] = 10_000,
+    turnover_seconds: Annotated[
+        float, typer.Option(min=1, help="In how long seven days of event time pass.")
+    ] = 120.0,
+    document: Annotated[
+        Path | None, typer.Option(help="Write a page of Markdown, and its plot beside it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a steady load for a long time and record the memory of flow and projector.
+
+    The embedded broker keeps everything in memory: about 300 bytes a transaction. Exit 1 if the
+    flow's memory grows.
+
+    Example: settler bench soak --minutes 30 --document soak.md
+    """
+    load_settings()
+    from deploy.bench import soak_report as report
+    from deploy.bench.soak import Plan, SoakBench
+
+    plan = Plan(minutes, rate, turnover_seconds, sample_seconds=min(2.0, minutes * 60 / 20))
+    load_average = _load_average()
+    measuring = SoakBench(plan, lambda text: say(f"bench: {text}"))
+    with measuring.prepared():
+        measured = measuring.run()
+    figures = report.summarize(plan, measured, load_average)
+    if document is not None:
+        plot = document.with_suffix(".svg")
+        plot.write_text(report.plot(measured.samples), encoding="utf-8")
+        document.write_text(report.document(figures, plot.name), encoding="utf-8")
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(report.lines(figures)))
+    if not figures["flat"]:
+        raise typer.Exit(DOES_NOT_HOLD)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and int(part) for part in parts):

@@ -45,7 +45,7 @@ def test_from_one_process_to_two_to_three_to_one(
             before, began = head(conn), time.monotonic()
             with flow.running():
                 if place == 0:
-                    for definition in load.workload.definitions(idle_seconds=2):
+                    for definition in load.workload.definitions(idle_seconds=6):
                         define(conn, definition)
                     wait_until_defined(conn)
                 load.send(TRANSACTIONS // len(SIZES))
