@@ -17,10 +17,11 @@ from domain.events import (
     ReconciliationDefined,
     ReconciliationPaused,
     ReconciliationResumed,
+    RecordMatched,
     TransactionsAccepted,
     WatermarkAdvanced,
 )
-from domain.folding import fold_accepted, fold_event
+from domain.folding import JournalMissing, fold_accepted, fold_event, fold_matches
 from domain.freezing.frozen import Frozen
 from domain.identity import stream_id
 from domain.matching.acceptance import Acceptance
@@ -30,6 +31,9 @@ from domain.matching.due import SECOND_US
 from domain.matching.legs import DUPLICATE, OPEN, Leg
 from domain.matching.people import decide
 from domain.matching.settling import Settling
+from domain.passing import time_by_clock, time_by_input
+from domain.period_events import PeriodClosed
+from domain.periods import day_text, day_to_close, next_close_us
 from domain.runs import Runs, earlier
 from domain.transactions import Rejection, Transaction
 
@@ -91,6 +95,7 @@ class Reconciliation:
         last_input_us: The clock at the last input; not part of what is recorded.
         paused: Records are accepted and nothing is decided.
         commands: Ids of those decided lately.
+        closed_day: The last business day that is closed, in days since 1970-01-01.
         runs: Ranges that somebody wants to see reconciled as a whole.
         frozen: What is not in memory; whoever freezes thaws what an input may touch before it.
     """
@@ -110,11 +115,17 @@ class Reconciliation:
         self.runs = Runs()
         self.frozen = Frozen()
         self.recorded_watermark_us: int | None = None
+        self.closed_day: int | None = None
 
     @property
     def definition(self) -> Definition:
         """The definition in force."""
         return self.book.definition
+
+    @property
+    def known_count(self) -> int:
+        """How many transactions are open or remembered."""
+        return sum(map(len, self.book.known))
 
     # -- deciding --
 
@@ -142,6 +153,7 @@ class Reconciliation:
                         offsets,
                         redelivered,
                         rejected,
+                        acceptance.days(),
                     )
                 )
                 offsets, redelivered, rejected = {}, 0, 0
@@ -162,7 +174,9 @@ class Reconciliation:
             self.last_input_us = tick.now_us
         if not tick.caught_up:
             return Decision([])
-        events = self._let_time_pass(self.time_by_clock(tick))
+        by_input, window = self._time_by_input(), self.definition.window
+        instant = time_by_clock(by_input, tick.now_us, self.last_input_us, window)
+        events = self._let_time_pass(instant)
         self.version += len(events)
         return Decision(events)
 
@@ -264,16 +278,14 @@ class Reconciliation:
 
     def wake_us(self, now_us: int) -> int | None:
         """The clock at which a tick may decide something without new input; None if never."""
-        frozen = self.frozen.first_due()
         dues = [
             self.book.due.first_us(),
-            None if frozen is None else frozen * SECOND_US,
+            self.frozen.first_due_us(),
             self.runs.next_look_us(),
+            next_close_us(self.definition, self.book.calendar, self.closed_day, self.newest),
         ]
-        if self.paused:
-            return None
         due_us = min((one for one in dues if one is not None), default=None)
-        if due_us is None:
+        if due_us is None or self.paused:
             return None
         by_input = self._time_by_input()
         if by_input is not None and due_us <= by_input:
@@ -316,24 +328,7 @@ class Reconciliation:
                 self.newest[side] = instant
 
     def _time_by_input(self) -> int | None:
-        return self.time_by(self.newest)
-
-    def time_by(self, newest: list[int | None]) -> int | None:
-        """Event time once these are the newest of each side."""
-        source, target = newest
-        if source is None or target is None:
-            return None
-        return min(source, target) - self.definition.window.lateness_us
-
-    def time_by_clock(self, tick: Tick) -> int | None:
-        """Event time at a tick."""
-        instant = self._time_by_input()
-        window = self.definition.window
-        since = tick.now_us if self.last_input_us is None else self.last_input_us
-        if tick.now_us - since < window.idle_us:
-            return instant
-        by_clock = tick.now_us - window.lateness_us
-        return by_clock if instant is None else max(instant, by_clock)
+        return time_by_input(self.newest, self.definition.window)
 
     def _let_time_pass(self, instant_us: int | None) -> list[Event]:
         """Move event time to `instant_us`, if that is ahead, and decide what is due."""
@@ -360,6 +355,10 @@ class Reconciliation:
             self.runs.release(released_us)
             held_us = earlier(held_us, released_us)
         self.forget(held_us)
+        last = day_to_close(self.definition, self.book.calendar, self.closed_day, self.watermark_us)
+        if last is not None:
+            self.closed_day = last
+            settling.events.append(PeriodClosed(day_text(last)))
         return settling.events
 
     def forget(self, held_us: int | None) -> None:
@@ -376,15 +375,26 @@ class Reconciliation:
     # -- folding --
 
     def evolve_all(self, events: list[Event], journal: list[bytes]) -> None:
-        """Fold one recorded batch, whose journal holds the transactions it accepted."""
-        place = 0
+        """Fold one recorded batch, whose journal holds the transactions it accepted.
+
+        Raises:
+            JournalMissing: It holds fewer.
+        """
+        at = place = 0
         self.book.recalls = True
-        for event in events:
+        while at < len(events):
+            event = events[at]
+            folded = 1
             if isinstance(event, TransactionsAccepted):
                 count = event.count
+                if place + count > len(journal):
+                    raise JournalMissing(self.stream_id, self.version + 1)
                 fold_accepted(self, journal[place : place + count])
                 place += count
+            elif isinstance(event, RecordMatched):
+                folded = fold_matches(self, events, at)
             else:
                 fold_event(self, event)
-            self.version += 1
+            at += folded
+            self.version += folded
         self.book.recalls = False

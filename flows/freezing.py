@@ -4,6 +4,9 @@ Everything here happens between two steps of a window, on its own store. A block
 memory lets go of it; only a snapshot that names it makes others depend on it.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import structlog
 from prometheus_client import Counter, Gauge
 
@@ -13,6 +16,8 @@ from domain.freezing.freezing import freeze, thaw
 from domain.freezing.frozen import Entries, Touched, pages_of
 from domain.freezing.touching import beside
 from domain.reconciliation import Reconciliation
+
+Input = TypeVar("Input")
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +99,21 @@ def load_index(state: Reconciliation, store: Store) -> None:
             raise BlocksMissing(state.stream_id)
         for block in part:
             state.frozen.index.add(block.slot, found[block.number])
+
+
+def thaw_before(
+    state: Reconciliation,
+    touches: Callable[[Reconciliation, Input], Touched],
+    given: Input,
+    store: Store,
+) -> None:
+    """Put back in memory what an input may touch; nothing has to be asked where nothing is frozen.
+
+    Raises:
+        BlocksMissing: See `thaw_for`.
+    """
+    if state.frozen.blocks:
+        thaw_for(state, touches(state, given), store)
 
 
 def thaw_for(state: Reconciliation, touched: Touched, store: Store) -> None:

@@ -5,8 +5,8 @@ decision to `domain.reconciliation`, and words what was decided as a commit. Byt
 of ours (see docs/decisions): a window that starts again reads its stream.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import structlog
@@ -22,7 +22,6 @@ from connectors.telemetry import context_from_metadata, trace_metadata
 from domain.commands import CannotBeDone
 from domain.definition_parsing import parse_definition
 from domain.errors import DefinitionInvalid
-from domain.freezing.frozen import Touched
 from domain.freezing.touching import by_chunk, by_definition, by_tick
 from domain.identity import stream_id
 from domain.reconciliation import Chunk, Decision, Reconciliation, Tick
@@ -37,20 +36,19 @@ from flows.commanding import (
     touched_by,
     unknown_reconciliation,
 )
-from flows.freezing import freeze_excess, thaw_for
+from flows.freezing import freeze_excess, thaw_before
 from flows.storing import Outgoing, Snapshot
 from flows.surroundings import Surroundings, rebuild
-
-Input = TypeVar("Input")
 
 log = structlog.get_logger(__name__)
 tracer = trace.get_tracer("settler.flow")
 
-# A snapshot costs time in proportion to what is open and remembered. Taking one only after so many
-# times as many transactions keeps that cost below a few percent of the flow's time, and a restart
-# folds at most that many.
+# A snapshot costs time in proportion to what it holds. Taking one only after as many transactions
+# as the one before held keeps that below a tenth of the flow's time; a restart folds no more.
 _SNAPSHOT_AFTER_MIN = 200_000
-_SNAPSHOT_AFTER_SIZES = 2
+_SNAPSHOT_AFTER_SIZES = 1
+# Postgres takes values of 1 GiB; what is larger is folded from the snapshot before.
+_SNAPSHOT_BYTES_MAX = 768 << 20
 
 RECORDS = Counter("settler_flow_records_total", "Records taken in, by outcome", ["outcome"])
 EVENT_TIME_DELAY = Gauge(
@@ -82,6 +80,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         self._fence = 0
         self._next_offset: dict[str, int] = {}
         self._since_snapshot = 0
+        self._snapshot_size = 0
 
     @override
     def on_batch(self, values: list[Any]) -> tuple[Iterable[Outgoing], bool]:
@@ -120,15 +119,17 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             return None
         self._fence = claim.fence
         self._next_offset = dict(claim.next_offset)
-        self._state = rebuild(claim, self._around)
+        self._state, self._since_snapshot = rebuild(claim, self._around)
         if self._state is not None:
             self._around.note_known(self._stream_id)
+            self._snapshot_size = max(0, self._state.known_count - self._since_snapshot)
             log.info(
                 "window.opened",
                 stream_id=self._stream_id,
                 version=claim.version,
                 fence=claim.fence,
                 batches_folded=len(claim.batches),
+                transactions_folded=self._since_snapshot,
             )
         return self._state
 
@@ -166,7 +167,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             now_us,
             caught_up,
         )
-        self._thaw(state, by_chunk, chunk)
+        thaw_before(state, by_chunk, chunk, self._around.store)
         base = state.version
         decision = state.advance(chunk)
         if not arrivals.redriven:
@@ -226,7 +227,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             return
         if command.command_id in state.commands:
             return  # decided before, and its outcome with it
-        self._thaw(state, touched_by, command)
+        thaw_before(state, touched_by, command, self._around.store)
         base = state.version
         decision, outcome = decide_command(state, command)
         out.append(self._commanded(state, base, decision, command, outcome))
@@ -244,7 +245,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             state = self._state = Reconciliation(definition)
             state.frozen.index = SortedIndex()
             self._around.note_known(self._stream_id)
-        self._thaw(state, by_definition, definition)
+        thaw_before(state, by_definition, definition, self._around.store)
         base = state.version
         decision = state.define(definition, command.command_id)
         outcome = CommandOutcome(
@@ -297,7 +298,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         # Silence and the clock count only up to the moment we know to have caught up with: a
         # broker that cannot be asked may hold what ends the silence.
         passed = Tick(tick.now_us - self._around.behind_us(), caught_up)
-        self._thaw(state, by_tick, passed)
+        thaw_before(state, by_tick, passed, self._around.store)
         base = state.version
         decision = state.tick(passed)
         self._observe(state, tick.now_us)
@@ -350,32 +351,27 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         labels = (state.tenant_id, state.reconciliation_id)
         if state.watermark_us is not None:
             EVENT_TIME_DELAY.labels(*labels).set((now_us - state.watermark_us) / 1e6)
-        OPEN.labels(*labels).set(sum(map(len, state.book.known)))
-
-    def _thaw(
-        self,
-        state: Reconciliation,
-        touches: Callable[[Reconciliation, Input], Touched],
-        given: Input,
-    ) -> None:
-        """Have in memory what an input may touch, before it is decided."""
-        if state.frozen.blocks:
-            thaw_for(state, touches(state, given), self._around.store)
+        OPEN.labels(*labels).set(state.known_count)
 
     def _maybe_snapshot(self, state: Reconciliation, out: list[Outgoing]) -> None:
-        size = sum(map(len, state.book.known))
-        if self._since_snapshot < max(_SNAPSHOT_AFTER_MIN, _SNAPSHOT_AFTER_SIZES * size):
+        after = max(_SNAPSHOT_AFTER_MIN, _SNAPSHOT_AFTER_SIZES * self._snapshot_size)
+        if self._since_snapshot < after:
             return
-        self._since_snapshot = 0
+        self._since_snapshot, self._snapshot_size = 0, state.known_count
+        data = snapshot(state)
+        if len(data) > _SNAPSHOT_BYTES_MAX:
+            log.warning("window.snapshot_too_large", stream_id=self._stream_id, bytes=len(data))
+            return
+        frozen = state.frozen
         out.append(
             Snapshot(
                 self._stream_id,
                 state.version,
                 format_of(state),
-                snapshot(state),
+                data,
                 self._fence,
-                state.frozen.numbers,
-                state.frozen.number(self._fence),
+                frozen.numbers,
+                frozen.number(self._fence),
             )
         )
 

@@ -5,8 +5,11 @@ from typing import Any
 
 from psycopg import Connection
 
+from connectors.postgres.errors import BlocksMissing
 from connectors.postgres.queries import load_queries
-from domain.freezing.frozen import NewBlock
+from domain.freezing.freezing import thaw
+from domain.freezing.frozen import NewBlock, pages_of
+from domain.reconciliation import Reconciliation
 
 _SQL = load_queries("freezing")
 _PAGE_TYPES = ["text", "int8", "int4", "bytea"]
@@ -50,3 +53,20 @@ def read_pages(
     }
     found = conn.execute(_SQL["read_pages"], asked, binary=True)
     return {(block, page): content for block, page, content in found}
+
+
+def thaw_everything(conn: Connection[Any], state: Reconciliation) -> None:
+    """Put all that a restored state has frozen in memory, block by block.
+
+    For whoever folds on without freezing; its index need not be loaded.
+
+    Raises:
+        BlocksMissing: The store lacks a block that the state's snapshot names.
+    """
+    for block in list(state.frozen.blocks.values()):
+        entries = {block.slot: block.living()}
+        places = pages_of(state.frozen, entries)
+        pages = read_pages(conn, state.stream_id, places)
+        if len(pages) < len(places):
+            raise BlocksMissing(state.stream_id)
+        thaw(state, entries, pages)

@@ -171,9 +171,9 @@ class Frozen:
         """
         return fence << 32 | self.written
 
-    def first_due(self) -> int | None:
-        """The first second of event time a frozen leg may be due in, None if none ever is."""
-        return None if self._first_due == NEVER else self._first_due
+    def first_due_us(self) -> int | None:
+        """The event time at which a frozen leg may be due, None if none ever is."""
+        return None if self._first_due == NEVER else self._first_due * SECOND_US
 
     def free_slot(self) -> int | None:
         """A slot for another block, that one used longest ago; None when there are too many."""

@@ -30,6 +30,7 @@ from domain.freezing.frozen import Touched
 from domain.matching.book import Book
 from domain.matching.legs import Known, Leg, Settled, Superseded
 from domain.matching.pools import UniquePool
+from domain.passing import time_by_clock, time_by_input
 from domain.run_events import ReconciliationRetried, ReconciliationStarted
 from domain.runs import days_between
 from domain.transaction_columns import TransactionColumns
@@ -50,13 +51,16 @@ def by_chunk(state: "Reconciliation", chunk: "Chunk") -> Touched:
             known = newest[records.side]
             newest[records.side] = latest if known is None else max(known, latest)
     if chunk.caught_up:
-        touched.until_us = _reached(state, state.time_by(newest))
+        touched.until_us = _reached(state, time_by_input(newest, state.definition.window))
     return touched
 
 
 def by_tick(state: "Reconciliation", tick: "Tick") -> Touched:
     """What the time that passes may touch."""
-    return Touched(until_us=_reached(state, state.time_by_clock(tick)) if tick.caught_up else None)
+    window = state.definition.window
+    by_input = time_by_input(state.newest, window)
+    instant = time_by_clock(by_input, tick.now_us, state.last_input_us, window)
+    return Touched(until_us=_reached(state, instant) if tick.caught_up else None)
 
 
 def _reached(state: "Reconciliation", instant_us: int | None) -> int | None:
