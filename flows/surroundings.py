@@ -14,7 +14,7 @@ from domain.reconciliation import Reconciliation
 from domain.snapshots import restore
 from flows.freezing import HotLimit, freeze_excess, load_index, thaw_for
 
-#: Transactions a worker's windows hold in memory unless told: about 700 MiB of them.
+#: Transactions a worker's windows hold in memory unless told: about 800 MiB of them.
 HOT_TRANSACTIONS = 1_000_000
 
 _UNKNOWN_SECONDS = 2.0
