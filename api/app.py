@@ -36,6 +36,7 @@ from api import (
     linting,
     matches,
     pages,
+    periods,
     reconciliations,
     recovery,
     runs,
@@ -81,6 +82,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *linting.OPERATIONS,
     *backtests.OPERATIONS,
     *runs.OPERATIONS,
+    *periods.OPERATIONS,
     # Before /matches/{match_id} and /exceptions/{exception_id}, which would take names for ids.
     *exports.OPERATIONS,
     *ageing.OPERATIONS,

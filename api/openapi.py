@@ -131,8 +131,13 @@ def _operation(
     def content(model: type[BaseModel]) -> dict[str, Any]:
         return {"schema": refs[model], "example": make_example(refs[model], definitions)}
 
-    success: dict[str, Any] = {"description": "Done." if operation.answer is None else "Success."}
-    if operation.stream:
+    is_empty = operation.answer is None and not operation.page
+    success: dict[str, Any] = {"description": "Done." if is_empty else "Success."}
+    if operation.page:
+        success["content"] = {
+            "text/html": {"schema": {"type": "string"}, "example": operation.example}
+        }
+    elif operation.stream:
         success["content"] = {
             "text/event-stream": {"schema": {"type": "string"}, "example": operation.example}
         }

@@ -137,7 +137,8 @@ class Operation:
         scope: What the credential must be allowed; by default the tag's `read` or `write`.
         counted: Each call counts as a guess at a secret, see `count_guess`.
         stream: The answer is a stream of server-sent events instead of JSON.
-        example: Of a stream; other answers' examples are made from their models.
+        page: The answer is a page of HTML instead of JSON.
+        example: Of a stream or a page; other answers' examples are made from their models.
         files: The media types of a file that is answered with instead of JSON.
         kept_for: The answer follows from the tenant, the path and the query string alone, and is
             kept until the read models of the tenant, or of the reconciliation that the path names,
@@ -162,6 +163,7 @@ class Operation:
     scope: str | None = None
     counted: bool = False
     stream: bool = False
+    page: bool = False
     example: str | None = None
     files: Sequence[str] = ()
     kept_for: Literal["tenant", "reconciliation"] | None = None

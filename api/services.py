@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -39,5 +40,7 @@ class Services:
     rate_limits: RateLimits
     idempotency: IdempotentAnswers
     settings: Settings
+    # Held by the one question about the past that is being answered.
+    past_turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     #: Live streams that are open, by tenant; a tenant without one is not in it.
     streams_open: Counter[str] = field(default_factory=Counter)

@@ -176,6 +176,7 @@ class Settings(BaseSettings):
     flush_rows: int = Field(default=50_000, ge=1, le=1_000_000, examples=[50_000])
     flush_milliseconds: int = Field(default=50, ge=1, le=10_000, examples=[50])
     hold_seconds: float = Field(default=5.0, ge=0, le=3600, examples=[5])
+    journal_days: int | None = Field(default=None, ge=1, le=36_500, examples=[90])
     lease_name: str = Field(default="flow", min_length=1, max_length=64, examples=["flow"])
     lease_holder: str | None = Field(default=None, max_length=200, examples=["host-1"])
     lease_seconds: float = Field(default=5.0, ge=0.1, le=600, examples=[5])

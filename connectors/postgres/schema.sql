@@ -55,6 +55,9 @@ CREATE TABLE event_store (
 CREATE INDEX event_store_tenant_position_idx ON event_store (tenant_id, last_position);
 CREATE INDEX event_store_correlation_idx ON event_store (tenant_id, correlation_id)
     WHERE correlation_id IS NOT NULL;
+-- What people did with the exceptions of a reconciliation; its own stream has the other batches.
+CREATE INDEX event_store_beside_idx ON event_store (tenant_id, reconciliation_id, last_position)
+    WHERE stream_id <> tenant_id || '/' || reconciliation_id;
 SELECT protect_tenant_table('event_store');
 
 -- Identity -----------------------------------------------------------------------------------
@@ -149,7 +152,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         'message', element -> 4)
     WHEN 'TransactionsAccepted' THEN jsonb_build_object(
         'counts', element -> 1, 'offsets', element -> 2, 'redelivered', element -> 3,
-        'rejected', element -> 4)
+        'rejected', element -> 4, 'days', coalesce(element -> 5, '[]'))
+    WHEN 'PeriodClosed' THEN jsonb_build_object('day', element -> 1)
     WHEN 'WatermarkAdvanced' THEN jsonb_build_object('watermark_us', element -> 1)
     WHEN 'ReconciliationDefined' THEN jsonb_build_object(
         'definition_version', element -> 1, 'definition', element -> 2, 'command_id', element -> 3)
@@ -248,6 +252,42 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
       AND global_position <= until
 $$;
 
+-- The batch in force at a moment of a stream: the last that begins at or before a position, or was
+-- stored at or before an instant. Halves the stream by its unique key, so it costs some thirty looks
+-- however long the log is; versions, positions and times of storing of a stream grow together.
+CREATE FUNCTION batch_at(stream text, at_position bigint, at_instant timestamptz)
+RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    low bigint := -1;
+    high bigint;
+    middle bigint;
+    found bigint;
+    is_before boolean;
+BEGIN
+    SELECT base_version INTO high FROM event_store WHERE stream_id = stream
+    ORDER BY base_version DESC LIMIT 1;
+    WHILE low < high LOOP
+        middle := low + (high - low + 1) / 2;
+        SELECT base_version,
+               first_position <= coalesce(at_position, first_position)
+                   AND created_at <= coalesce(at_instant, created_at)
+        INTO found, is_before
+        FROM event_store WHERE stream_id = stream AND base_version <= middle
+        ORDER BY base_version DESC LIMIT 1;
+        IF is_before THEN
+            low := middle;
+        ELSE
+            high := found - 1;
+        END IF;
+    END LOOP;
+    RETURN (SELECT base_version FROM event_store WHERE stream_id = stream AND base_version <= low
+            ORDER BY base_version DESC LIMIT 1);
+END
+$$;
+COMMENT ON FUNCTION batch_at IS
+    'base_version of the batch of a stream in force at a position or an instant; null before its first';
+
 -- The API's only way into the log: batches of one event, into streams of exceptions of the tenant it
 -- acts for. It takes the lock of log_head, so it is the last thing a transaction does.
 CREATE FUNCTION append_casework(stream_ids text[], reconciliation_ids text[], base_versions bigint[],
@@ -311,6 +351,17 @@ CREATE TABLE snapshots (
 );
 ALTER TABLE snapshots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE snapshots FORCE ROW LEVEL SECURITY;
+
+-- Journals of batches up to a version are gone; `snapshots` keeps the state as of that version.
+CREATE TABLE journal_expiries (
+    stream_id text CONSTRAINT journal_expiries_pkey PRIMARY KEY,
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    version bigint NOT NULL,
+    position bigint NOT NULL,
+    expired_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+SELECT protect_tenant_table('journal_expiries');
 
 -- How far each partition is committed, and of which incarnation of the topic.
 CREATE TABLE source_checkpoints (
@@ -494,6 +545,11 @@ GRANT DELETE ON source_checkpoints, projection_checkpoints TO settler_operator;
 GRANT SELECT, INSERT ON topic_resets TO settler_operator;
 GRANT SELECT ON schema_migrations TO settler_flow, settler_projections, settler_api, settler_operator;
 
+GRANT SELECT, INSERT, UPDATE ON journal_expiries TO settler_operator;
+GRANT SELECT ON journal_expiries TO settler_flow;
+GRANT UPDATE (journal) ON event_store TO settler_operator;
+GRANT INSERT, DELETE ON snapshots TO settler_operator;
+
 -- Read models -------------------------------------------------------------------------------------
 
 -- The read models: what projections fold from event_store and the API shows.
@@ -662,6 +718,53 @@ CREATE TABLE reconciliation_totals (
         PRIMARY KEY (tenant_id, reconciliation_id, side, currency)
 ) WITH (fillfactor = 50);
 
+-- Control totals: what was posted to each business day of a reconciliation, by side and currency.
+-- Facts of a day that is closed are posted to the first that is open, so a closed day never changes.
+-- Pending is what the other places leave over of what was accepted. Records that were refused or
+-- redelivered have no currency of their own and stand under XXX, the code of ISO 4217 for none.
+CREATE TABLE control_totals (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    day date NOT NULL,
+    side text NOT NULL,
+    currency text NOT NULL,
+    accepted_count bigint NOT NULL DEFAULT 0,
+    accepted_minor numeric NOT NULL DEFAULT 0,
+    matched_count bigint NOT NULL DEFAULT 0,
+    matched_minor numeric NOT NULL DEFAULT 0,
+    suggested_count bigint NOT NULL DEFAULT 0,
+    suggested_minor numeric NOT NULL DEFAULT 0,
+    exception_count bigint NOT NULL DEFAULT 0,
+    exception_minor numeric NOT NULL DEFAULT 0,
+    duplicate_count bigint NOT NULL DEFAULT 0,
+    duplicate_minor numeric NOT NULL DEFAULT 0,
+    superseded_count bigint NOT NULL DEFAULT 0,
+    superseded_minor numeric NOT NULL DEFAULT 0,
+    rejected_count bigint NOT NULL DEFAULT 0,
+    redelivered_count bigint NOT NULL DEFAULT 0,
+    CONSTRAINT control_totals_pkey PRIMARY KEY (tenant_id, reconciliation_id, day, side, currency)
+) WITH (fillfactor = 50);
+-- The calendar of a reconciliation's books: its zone, the last closed day, the last day posted to.
+CREATE TABLE period_calendars (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    time_zone text NOT NULL,
+    closed_day date,
+    latest_day date,
+    CONSTRAINT period_calendars_pkey PRIMARY KEY (tenant_id, reconciliation_id)
+) WITH (fillfactor = 50);
+-- A statement for each closed day, as the text that was hashed. Each names the hash of the one before.
+CREATE TABLE period_statements (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    day date NOT NULL,
+    position bigint NOT NULL,
+    closed_at timestamptz NOT NULL,
+    statement text NOT NULL,
+    hash text NOT NULL,
+    previous_hash text,
+    CONSTRAINT period_statements_pkey PRIMARY KEY (tenant_id, reconciliation_id, day)
+);
 -- The transactions that stand in suggestions: the summary's own memory of what they took out of
 -- pending.  One may stand in several, of different rules, and counts once.
 CREATE TABLE suggested_transactions (
@@ -759,6 +862,9 @@ SELECT protect_tenant_table('matches');
 SELECT protect_tenant_table('exceptions');
 SELECT protect_tenant_table('reconciliation_summary');
 SELECT protect_tenant_table('reconciliation_totals');
+SELECT protect_tenant_table('control_totals');
+SELECT protect_tenant_table('period_calendars');
+SELECT protect_tenant_table('period_statements');
 SELECT protect_tenant_table('suggested_transactions');
 SELECT protect_tenant_table('definitions');
 SELECT protect_tenant_table('reconciliation_runs');
@@ -771,6 +877,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON matches, exceptions, reconciliation_summ
 GRANT SELECT ON matches, exceptions, reconciliation_summary, reconciliation_totals,
     suggested_transactions, definitions, reconciliation_runs, tenant_usage_view, error_hotspots_view
     TO settler_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON control_totals, period_calendars, period_statements
+    TO settler_projections;
+GRANT SELECT ON control_totals, period_calendars, period_statements TO settler_api;
 
 -- Where a rebuild makes the tables of the same names before it switches them in.
 CREATE SCHEMA settler_rebuild;
