@@ -11,12 +11,13 @@ CASES ?= 20000
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test reference browser-test chaos check format lint types imports bench bench-match lock clean
+.PHONY: help install demo test reference browser-test chaos coverage check format lint types imports bench bench-match lock clean
 
 help:
 	@echo "make install        the virtual environment .venv with the settler command"
 	@echo "make demo           the whole product on generated data; ARGS=\"--headless\" ends by itself"
 	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it, TEST_PROCESSES=4 is for four cores"
+	@echo "make coverage       the same tests, measured by layer; fails where a layer lacks too much"
 	@echo "make reference      the engine against the slow, obvious one; CASES=20000 SEED=0"
 	@echo "make browser-test   the tests of the live page in headless Chromium"
 	@echo "make chaos          the real system broken on purpose; SEEDS=1-100, ARGS=\"--seconds 20\""
@@ -64,6 +65,12 @@ TEST_PROCESSES ?= 2
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -m "not browser" -n $(TEST_PROCESSES) --dist loadscope $(ARGS)
+
+# Every process of the tests is measured, flows and servers among them; it takes about twice as long.
+coverage: $(STAMP)
+	@mkdir -p .coverage && $(BIN)/coverage erase && \
+	$(BIN)/coverage run -m pytest -m "not browser" -n $(TEST_PROCESSES) --dist loadscope $(ARGS) && \
+	$(BIN)/coverage combine --quiet && $(BIN)/python -m tests.layers
 
 reference: $(STAMP)
 	@$(BIN)/python -m tests.unit.domain.comparison --cases $(CASES) --seed $(SEED)
