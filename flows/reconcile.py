@@ -81,7 +81,7 @@ def main(settings: Settings, addresses: list[str] | None = None, index: int = 0)
     process.stop_on_signals()
     if not process.hold_lease(index):
         return 0
-    process.watch_progress()
+    process.watch_progress(showing=index == 0)
     log.info("flow.started", processes=len(addresses or [""]), index=index)
     flow = build_flow(process)
     if addresses:
@@ -90,7 +90,7 @@ def main(settings: Settings, addresses: list[str] | None = None, index: int = 0)
     else:
         # Alone, the one worker runs in this thread: no other has to be woken for signals.
         cast("Callable[..., None]", run_main)(flow, epoch_interval=EPOCH)
-    process.writer().drain()
+    process.drain()
     if index == 0:
         process.release_lease()
     log.info("flow.stopped")
