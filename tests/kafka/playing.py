@@ -30,7 +30,7 @@ from tests.integration.flow.running import (
 )
 
 Place = tuple[str, int]
-PERIOD_DAYS = 4
+PERIOD_DAYS = 2
 OWN = {"SETTLER_HOLD_SECONDS": "2", "SETTLER_LEASE_SECONDS": "1"}
 
 
@@ -83,8 +83,7 @@ class Play:
             eventually(90, "the truth", self._is_the_truth)
         except AssertionError as exc:
             ends = self.ends(OffsetSpec.latest())
-            saved = self.saved()
-            unread = {p: (saved.get(p), e) for p, e in ends.items() if saved.get(p) != e}
+            unread = {place: end for place, end in ends.items() if self.saved().get(place) != end}
             told = f"{self.wrong}; unread to {unread}; {self.flow.log()[-2000:]}"
             raise AssertionError(f"{exc}; {told}") from exc
         assert gaps_of(self.conn) == []
