@@ -256,8 +256,9 @@ def test_so_many_at_a_time_and_the_next_is_told_to_come_back(large, served, clie
 
 def test_what_takes_too_long_breaks_off(large, served, client, monkeypatch):
     monkeypatch.setattr(exports, "EXPORT_SECONDS_MAX", 2)
+    query = {"reconciliation_id": "large"}
     with (
-        client.stream("GET", EXCEPTIONS, params={"reconciliation_id": "large"}) as answer,
+        client.stream("GET", EXCEPTIONS, params=query, timeout=90) as answer,
         served.client() as other,
     ):
         assert answer.status_code == 200
