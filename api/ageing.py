@@ -52,6 +52,7 @@ class AgeingBucket(BaseModel):
     to_days: int | None = Field(description="Not included; null: however old.")
     count: int
     assigned: int = Field(description="Those that somebody works on.")
+    overdue: int = Field(description="Those that were due before; see `due_at` of an exception.")
     by_severity: SeverityCounts
     amounts: list[AgeingAmount]
 
@@ -61,6 +62,7 @@ class Ageing(BaseModel):
 
     as_of: datetime
     count: int
+    overdue: int
     buckets: list[AgeingBucket]
 
 
@@ -82,6 +84,7 @@ def to_buckets(rows: list[dict[str, Any]]) -> list[AgeingBucket]:
                 to_days=end,
                 count=sum(row["count"] for row in own),
                 assigned=sum(row["assigned"] for row in own),
+                overdue=sum(row["overdue"] for row in own),
                 by_severity=SeverityCounts(**severities),
                 amounts=[
                     AgeingAmount(
@@ -106,7 +109,12 @@ async def read_ageing(call: Call) -> Ageing:
         now = await session.row("read_clock", {})
     assert now is not None
     buckets = to_buckets(rows)
-    return Ageing(as_of=now["now"], count=sum(one.count for one in buckets), buckets=buckets)
+    return Ageing(
+        as_of=now["now"],
+        count=sum(one.count for one in buckets),
+        overdue=sum(one.overdue for one in buckets),
+        buckets=buckets,
+    )
 
 
 OPERATIONS = (
@@ -118,7 +126,7 @@ OPERATIONS = (
         summary="Count open exceptions by age",
         description=(
             "Age is the time since an exception opened, or opened again. `/exceptions` lists those "
-            "of a bucket by `from_time` and `to_time`."
+            "of a bucket by `from_time` and `to_time`, and by `overdue` those that were due."
         ),
         query=AgeingQuery,
         answer=Ageing,

@@ -1,6 +1,7 @@
 """The application: everything composed, and the process that serves it."""
 
 import asyncio
+import gc
 import resource
 import signal
 from collections.abc import AsyncIterator
@@ -28,11 +29,14 @@ from api import (
     events,
     exceptions,
     explanations,
+    exports,
     health,
     keys,
+    lag,
     linting,
     matches,
     pages,
+    periods,
     reconciliations,
     recovery,
     runs,
@@ -40,6 +44,7 @@ from api import (
     signing_in,
     stream,
     tenant,
+    transactions,
     usage,
     users,
     working,
@@ -54,6 +59,7 @@ from api.idempotency import HEADER as IDEMPOTENCY_KEY
 from api.idempotency import REPLAYED, IdempotentAnswers
 from api.identity import Authenticator
 from api.kept_answers import KeptAnswers
+from api.kept_requests import KeptAnswerMiddleware
 from api.live import Live
 from api.mailing import Outbox
 from api.middleware import REQUEST_ID, RequestMiddleware
@@ -72,15 +78,19 @@ log = structlog.get_logger("settler.api")
 
 OPERATIONS: tuple[Operation, ...] = (
     *reconciliations.OPERATIONS,
+    *lag.OPERATIONS,
     *linting.OPERATIONS,
     *backtests.OPERATIONS,
     *runs.OPERATIONS,
+    *periods.OPERATIONS,
+    # Before /matches/{match_id} and /exceptions/{exception_id}, which would take names for ids.
+    *exports.OPERATIONS,
+    *ageing.OPERATIONS,
     *matches.OPERATIONS,
     *decisions.OPERATIONS,
-    # Before /exceptions/{exception_id}, which would take its name for an id.
-    *ageing.OPERATIONS,
     *exceptions.OPERATIONS,
     *explanations.OPERATIONS,
+    *transactions.OPERATIONS,
     *working.OPERATIONS,
     *dead_letters.OPERATIONS,
     *usage.OPERATIONS,
@@ -188,6 +198,7 @@ def create_app(settings: Settings) -> Starlette:
             *health.ROUTES,
         ],
         middleware=[
+            Middleware(KeptAnswerMiddleware),
             Middleware(RequestMiddleware),
             *_cors(settings),
             Middleware(RequestLimitMiddleware),
@@ -260,6 +271,9 @@ def main(settings: Settings) -> int:
     # Uvicorn raises the signal again once it has shut down; by then the work is done.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: None)
+    # What is loaded by now stays: looking through it for garbage would hold all requests up.
+    gc.collect()
+    gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(serve(settings))
     log.info("api has stopped", exit_code=code)

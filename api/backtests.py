@@ -14,7 +14,7 @@ from api.errors import ApiError, not_found
 from api.operations import Call, Operation
 from api.reconciliations import MEDIA_TYPES, DefinitionDocument, definition_in_body
 from connectors.postgres.journal import decode_journal
-from domain.backtesting.backtest import Backtest
+from domain.backtesting.backtest import Backtest, HistoryExpired
 from domain.backtesting.report import report
 from domain.errors import SettlerError
 from domain.events import decode_events
@@ -250,7 +250,10 @@ async def _read_history(call: Call, run: Backtest) -> None:
         version = 0
         while row := await session.row("backtest_batches", {**key, "version": version}):
             version = row["version"]
-            await asyncio.to_thread(_read_batch, run, row)
+            try:
+                await asyncio.to_thread(_read_batch, run, row)
+            except HistoryExpired as expired:
+                raise ApiError("backtest_history_expired") from expired
             if time.monotonic() > deadline:
                 raise ApiError("backtest_too_large")
     await asyncio.to_thread(run.end)
@@ -291,6 +294,6 @@ OPERATIONS = (
         body_media_types=MEDIA_TYPES,
         answer=BacktestReport,
         errors=("definition_invalid", "not_found", "backtest_busy", "backtest_too_large",
-                "cross_site_request"),
+                "backtest_history_expired", "cross_site_request"),
     ),
 )  # fmt: skip

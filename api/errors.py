@@ -88,12 +88,28 @@ ERRORS: Mapping[str, Kind] = {
     "unsupported_media_type": Kind(415, "The body's content type is not one this path takes."),
     "password_refused": Kind(422, "The password may not be set."),
     "definition_invalid": Kind(422, "The definition cannot be used."),
+    "as_of_too_large": Kind(
+        422,
+        "Too many events lie before that moment to fold them in a request; an operator can ask "
+        "`settler replay`.",
+    ),
     "backtest_too_large": Kind(
         422,
         "The history is too long for an answer here; use `settler definitions backtest`.",
     ),
+    "backtest_history_expired": Kind(
+        422, "Journals have expired, so what was accepted then cannot be run again."
+    ),
     "backtest_busy": Kind(
         503, "Another backtest is running in this process; try again.", {"Retry-After": "10"}
+    ),
+    "tenant_streams_taken": Kind(
+        429,
+        "This tenant has as many live streams open as it may; close one, or try again later.",
+        {"Retry-After": "10"},
+    ),
+    "export_busy": Kind(
+        503, "This process exports as much as it can; try again.", {"Retry-After": "10"}
     ),
     "rate_limited": Kind(
         429, "Too many requests; go on when Retry-After has passed.", {"Retry-After": "1"}

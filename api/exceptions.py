@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.amounts import Amount, CurrencyFilter, amount_text
 from api.database import Session
@@ -76,6 +76,11 @@ class ExceptionCase(BaseModel):
     definition_version: int
     opened_at: datetime
     updated_at: datetime
+    due_at: datetime = Field(
+        description="When it is to be closed: so many hours after it opened, by its severity, as "
+        "`/tenant` says."
+    )
+    overdue: bool = Field(description="Whether it is still open then.")
 
 
 class ExceptionDetail(ExceptionCase):
@@ -94,12 +99,14 @@ class Exceptions(Page[ExceptionCase]):
 #: What lists of exceptions are narrowed by, as the query and the statements name it.
 FILTERS = (
     "reconciliation_id", "status", "category", "severity", "side", "currency", "rule", "assignee",
-    "assigned", "commented", "from_time", "to_time",
+    "assigned", "commented", "from_time", "to_time", "overdue",
 )  # fmt: skip
 
 
-class ExceptionsQuery(PageQuery):
-    """Filters of exceptions."""
+class ExceptionFilters(BaseModel):
+    """Which exceptions."""
+
+    model_config = ConfigDict(extra="forbid")
 
     reconciliation_id: ReconciliationFilter = None
     status: Status | None = None
@@ -117,6 +124,14 @@ class ExceptionsQuery(PageQuery):
         AwareDatetime | None, Field(description="When it opened at the earliest.")
     ] = None
     to_time: Annotated[AwareDatetime | None, Field(description="It opened before this.")] = None
+    overdue: Annotated[bool | None, Field(description="Whether it is open though it was due.")] = (
+        None
+    )
+
+
+class ExceptionsQuery(PageQuery, ExceptionFilters):
+    """Filters of exceptions."""
+
     order: Annotated[Order, Field(description=ORDER_DESCRIPTION)] = "newest"
 
 

@@ -55,7 +55,7 @@ class TransactionQuery(BaseModel):
     side: Annotated[Side, Field(description="The side it is on.")]
 
 
-async def _follow(session: Session, steps: Steps[Found]) -> Found:
+async def follow(session: Session, steps: Steps[Found]) -> Found:
     """Answer what an explanation asks; its own work is done beside the loop, for it may be long."""
 
     def go_on(rows: list[Row] | None) -> tuple[Query | None, Any]:
@@ -80,7 +80,7 @@ async def _explain(
     named = str(parse_id(call.path(f"{kind}_id"), kind))
     steps = explanation(call.tenant_id, named, Reach(REACH_BYTES_MAX))
     async with call.services.database.tenant(call.tenant_id, snapshot=True) as session:
-        found = await _follow(session, steps)
+        found = await follow(session, steps)
     if found is None:
         raise not_found(kind, named)
     return found
@@ -106,7 +106,7 @@ async def explain_transaction(call: Call) -> ExplainedTransaction:
     stream = Stream(call.tenant_id, query.reconciliation_id, reach)
     steps = transaction_explanation(stream, SIDE_NAMES.index(query.side), transaction_id)
     async with call.services.database.tenant(call.tenant_id, snapshot=True) as session:
-        found = await _follow(session, steps)
+        found = await follow(session, steps)
     if found is None and reach.is_exhausted:
         raise ApiError(
             "not_found",

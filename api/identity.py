@@ -129,6 +129,17 @@ class Authenticator:
             require_same_origin(request, stated=True)
         return await self.by_session(cookie)
 
+    def recall(self, authorization: bytes) -> Identity | None:
+        """Tell whose credential this is if it was looked up just now; None says nothing about it.
+
+        Args:
+            authorization: The header's value as it came.
+        """
+        if authorization[:7].lower() != b"bearer " or not authorization.isascii():
+            return None
+        credential = authorization[7:].strip()
+        return self._recall(hashlib.blake2b(credential, digest_size=32).digest())
+
     async def by_key(self, key: str) -> Identity:
         """Tell whose key this is.
 

@@ -11,10 +11,11 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import Counter
 from starlette.responses import Response
+from starlette.types import Scope
 
 from api.caching import TTL_SECONDS, AnswerCache
 from api.once_at_a_time import OnceAtATime
@@ -22,15 +23,25 @@ from api.once_at_a_time import OnceAtATime
 BYTES_MAX = 64 * 1024 * 1024
 # A page is some forty kilobytes.
 ANSWER_BYTES_MAX = 512 * 1024
+# Some hundred bytes each; beyond, all are noted anew.
+_ASKED_MAX = 10_000
 
 HITS = Counter("settler_api_kept_answers_total", "Answers given from memory, or not.", ["result"])
+_HIT, _MISS = HITS.labels("hit"), HITS.labels("miss")
 
 Name = tuple[str, str]
+RawHeaders = list[tuple[bytes, bytes]]
 
 
 def make_etag(body: bytes) -> str:
     """Make the weak validator of a body: the same bytes mean that nothing has changed."""
     return f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def kept_name(scope: Scope) -> str:
+    """Name what is asked for: path and query string as they came, so no two have one name."""
+    target: bytes = scope["raw_path"] + b"?" + scope["query_string"]
+    return target.decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +51,44 @@ class KeptAnswer:
     Attributes:
         version: Of the read models, known before they were read.
         until: Monotonic seconds; a backstop only.
+        validators: The headers of an answer that has not changed.
+        head: The headers of one that has.
     """
 
     body: bytes
     etag: str
     version: str
     until: float
+    validators: RawHeaders = field(init=False)
+    head: RawHeaders = field(init=False)
+
+    def __post_init__(self) -> None:
+        validators = [
+            (b"etag", self.etag.encode()),
+            (b"cache-control", b"private, no-cache"),
+            (b"vary", b"Authorization"),
+        ]
+        content = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(self.body)),
+        ]
+        object.__setattr__(self, "validators", validators)
+        object.__setattr__(self, "head", validators + content)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What stands behind a path and query string that has been answered before.
+
+    Attributes:
+        route: The operation's path template, for metrics and log lines.
+        scope: What a credential must be allowed.
+        reconciliation_id: Whose movement ends the answer; None: the tenant's.
+    """
+
+    route: str
+    scope: str
+    reconciliation_id: str | None
 
 
 class KeptAnswers:
@@ -68,7 +111,18 @@ class KeptAnswers:
         self._clock = clock
         self._kept: OrderedDict[Name, KeptAnswer] = OrderedDict()
         self._bytes = 0
+        self._asked: dict[str, Asked] = {}
         self._reading: OnceAtATime[tuple[Name, str]] = OnceAtATime()
+
+    def note(self, name: str, asked: Asked) -> None:
+        """Remember what stands behind a name, which is the same for every tenant."""
+        if len(self._asked) >= _ASKED_MAX:
+            self._asked.clear()
+        self._asked[name] = asked
+
+    def asked(self, name: str) -> Asked | None:
+        """Tell what stands behind a name; None: nobody has been answered under it."""
+        return self._asked.get(name)
 
     def recall(self, tenant_id: str, name: str, version: str) -> KeptAnswer | None:
         """Give the answer of this version from memory."""
@@ -76,7 +130,7 @@ class KeptAnswers:
         if kept is None or kept.version != version or kept.until <= self._clock():
             return None
         self._kept.move_to_end((tenant_id, name))
-        HITS.labels("hit").inc()
+        _HIT.inc()
         return kept
 
     async def read(
@@ -86,7 +140,7 @@ class KeptAnswers:
 
         Args:
             tenant_id: Of the credential. Nothing kept for another one is ever looked at.
-            name: Path and query string.
+            name: Path and query string as they were sent.
             version: As the feed knew it before this call.
             render: Reads the database.
         """
@@ -98,7 +152,7 @@ class KeptAnswers:
             kept = self.recall(tenant_id, name, version)
             if kept is not None:
                 return kept
-        HITS.labels("miss").inc()
+        _MISS.inc()
         found: list[KeptAnswer] = []
 
         async def work() -> None:
@@ -135,13 +189,4 @@ class KeptResponse(Response):
         self.status_code = 304 if is_known else 200
         self.body = b"" if is_known else kept.body
         self.background = None
-        self.raw_headers = [
-            (b"etag", kept.etag.encode()),
-            (b"cache-control", b"private, no-cache"),
-            (b"vary", b"Authorization"),
-        ]
-        if not is_known:
-            self.raw_headers += [
-                (b"content-type", b"application/json"),
-                (b"content-length", b"%d" % len(kept.body)),
-            ]
+        self.raw_headers = list(kept.validators if is_known else kept.head)

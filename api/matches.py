@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.amounts import Amount, CurrencyFilter, amount_text
 from api.errors import not_found
@@ -64,22 +64,33 @@ class Matches(Page[Match]):
     """A page of matches."""
 
 
-class SuggestionsQuery(PageQuery):
-    """Filters of suggestions."""
+class SuggestionFilters(BaseModel):
+    """Which suggestions."""
+
+    model_config = ConfigDict(extra="forbid")
 
     reconciliation_id: ReconciliationFilter = None
     rule: RuleFilter = None
     currency: CurrencyFilter = None
 
 
-class MatchesQuery(SuggestionsQuery):
-    """Filters of matches."""
+class SuggestionsQuery(PageQuery, SuggestionFilters):
+    """Filters of suggestions."""
+
+
+class MatchFilters(SuggestionFilters):
+    """Which matches."""
 
     status: Annotated[
         Literal["confirmed", "suggested", "superseded", "rejected", "reversed", "any"],
         Field(description="Where the match stands; `any` shows all."),
     ] = "confirmed"
     match_type: Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many"] | None = None
+
+
+class MatchesQuery(PageQuery, MatchFilters):
+    """Filters of matches."""
+
     order: Annotated[Order, Field(description=ORDER_DESCRIPTION)] = "newest"
 
 
@@ -113,6 +124,14 @@ def _page(rows: list[dict[str, Any]], limit: int) -> Matches:
     return Matches(items=items, next_cursor=next_cursor)
 
 
+def matches_parameters(query: MatchFilters) -> dict[str, Any]:
+    """Give the filters as parameters of the statements."""
+    return {
+        **filters(query, "reconciliation_id", "rule", "currency", "match_type"),
+        "status": None if query.status == "any" else query.status,
+    }
+
+
 async def list_matches(call: Call) -> Matches:
     """List the tenant's matches."""
     query = call.query(MatchesQuery)
@@ -122,8 +141,7 @@ async def list_matches(call: Call) -> Matches:
         rows = await session.rows(
             f"list_matches_{query.order}",
             {
-                **filters(query, "reconciliation_id", "rule", "currency", "match_type"),
-                "status": None if query.status == "any" else query.status,
+                **matches_parameters(query),
                 "tenant_id": call.tenant_id,
                 "position": position,
                 "limit": query.limit + 1,

@@ -131,10 +131,25 @@ def _operation(
     def content(model: type[BaseModel]) -> dict[str, Any]:
         return {"schema": refs[model], "example": make_example(refs[model], definitions)}
 
-    success: dict[str, Any] = {"description": "Done." if operation.answer is None else "Success."}
-    if operation.stream:
+    is_empty = operation.answer is None and not operation.page
+    success: dict[str, Any] = {"description": "Done." if is_empty else "Success."}
+    if operation.page:
+        success["content"] = {
+            "text/html": {"schema": {"type": "string"}, "example": operation.example}
+        }
+    elif operation.stream:
         success["content"] = {
             "text/event-stream": {"schema": {"type": "string"}, "example": operation.example}
+        }
+    elif operation.files:
+        # OpenAPI 3.1: bytes that are no text have no schema of their own.
+        success["content"] = {kind: {} for kind in operation.files}
+        success["headers"] = {
+            "Content-Disposition": {
+                "description": "The name of the file.",
+                "schema": {"type": "string"},
+                "example": 'attachment; filename="export.csv"',
+            }
         }
     elif operation.answer is not None:
         success["content"] = {"application/json": content(operation.answer)}

@@ -14,7 +14,7 @@ from api.auditing import CURRENT, AuditEntry
 from api.errors import ApiError, from_validation
 from api.idempotency import make_guard
 from api.identity import Identity
-from api.kept_answers import KeptResponse, make_etag
+from api.kept_answers import Asked, KeptResponse, kept_name, make_etag
 from api.services import Services
 
 PREFIX = "/api/v1"
@@ -137,7 +137,9 @@ class Operation:
         scope: What the credential must be allowed; by default the tag's `read` or `write`.
         counted: Each call counts as a guess at a secret, see `count_guess`.
         stream: The answer is a stream of server-sent events instead of JSON.
-        example: Of a stream; other answers' examples are made from their models.
+        page: The answer is a page of HTML instead of JSON.
+        example: Of a stream or a page; other answers' examples are made from their models.
+        files: The media types of a file that is answered with instead of JSON.
         kept_for: The answer follows from the tenant, the path and the query string alone, and is
             kept until the read models of the tenant, or of the reconciliation that the path names,
             have moved. A list keeps its first page.
@@ -161,7 +163,9 @@ class Operation:
     scope: str | None = None
     counted: bool = False
     stream: bool = False
+    page: bool = False
     example: str | None = None
+    files: Sequence[str] = ()
     kept_for: Literal["tenant", "reconciliation"] | None = None
     name: str | None = None
 
@@ -326,8 +330,7 @@ async def _run_kept(call: Call) -> Response:
         call.path("reconciliation_id") if call.operation.kept_for == "reconciliation" else None
     )
     version = services.feed.version(call.tenant_id, reconciliation_id)
-    query = scope["query_string"].decode("latin-1")
-    name = f"{scope['path']}?{query}"
+    name, query = kept_name(scope), scope["query_string"].decode("latin-1")
     if version is None or "cursor=" in query or len(name) > _KEPT_NAME_MAX:
         return await _run(call)
 
@@ -340,6 +343,8 @@ async def _run_kept(call: Call) -> Response:
     kept = services.answers.recall(call.tenant_id, name, version)
     if kept is None:
         kept = await services.answers.read(call.tenant_id, name, version, render)
+    route, required = PREFIX + call.operation.path, call.operation.required_scope
+    services.answers.note(name, Asked(route, required, reconciliation_id))
     known = call.request.headers.get("if-none-match")
     return KeptResponse(kept, is_known=known is not None and kept.etag in known)
 

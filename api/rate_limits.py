@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
@@ -117,12 +118,35 @@ class RateLimits:
             lease.left -= 1
         else:
             REFUSED.labels(kind).inc()
-        return Standing(
-            is_allowed=is_allowed,
-            limit=per_minute,
-            remaining=lease.remaining + lease.left,
-            reset_seconds=min(WINDOW_SECONDS, max(1, math.ceil(lease.resets_at - now))),
-        )
+        return _standing(lease, per_minute, now, is_allowed=is_allowed)
+
+    def spend_taken(self, *limits: tuple[str, str, int]) -> Standing | None:
+        """Count one request against several limits, if shares that were taken before suffice.
+
+        Args:
+            limits: Kind, whose and how many a minute, each as in `spend`.
+
+        Returns:
+            How the last one stands; None: nothing was counted, `spend` has to ask for a share.
+        """
+        now, leases = self._clock(), []
+        for kind, who, per_minute in limits:
+            lease = self._leases.get(f"{kind}:{who}:{per_minute}")
+            if lease is None or lease.left == 0 or lease.ends_at <= now:
+                return None
+            leases.append(lease)
+        for lease in leases:
+            lease.left -= 1
+        return _standing(leases[-1], per_minute, now, is_allowed=True)
+
+    async def replenish(self, *limits: tuple[str, str, int]) -> None:
+        """Ask for another share of those limits whose last one is spent; counts no request."""
+        for kind, who, per_minute in limits:
+            bucket, now = f"{kind}:{who}:{per_minute}", self._clock()
+            lease = self._leases.get(bucket)
+            is_short = lease is None or lease.is_spent(now)
+            if is_short and not await self._taking.wait(bucket):
+                await self._taking.run(bucket, partial(self._take, bucket, per_minute, now))
 
     async def _take(self, bucket: str, per_minute: int, now: float) -> None:
         item = RateLimitItemPerMinute(per_minute)
@@ -139,6 +163,15 @@ class RateLimits:
         if len(self._leases) >= _BUCKETS_MAX:
             self._leases = {name: kept for name, kept in self._leases.items() if kept.ends_at > now}
         self._leases[bucket] = lease
+
+
+def _standing(lease: _Lease, per_minute: int, now: float, *, is_allowed: bool) -> Standing:
+    return Standing(
+        is_allowed=is_allowed,
+        limit=per_minute,
+        remaining=lease.remaining + lease.left,
+        reset_seconds=min(WINDOW_SECONDS, max(1, math.ceil(lease.resets_at - now))),
+    )
 
 
 async def _take_share(

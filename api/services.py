@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,4 +40,7 @@ class Services:
     rate_limits: RateLimits
     idempotency: IdempotentAnswers
     settings: Settings
-    streams_open: int = 0
+    # Held by the one question about the past that is being answered.
+    past_turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    #: Live streams that are open, by tenant; a tenant without one is not in it.
+    streams_open: Counter[str] = field(default_factory=Counter)

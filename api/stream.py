@@ -8,6 +8,7 @@ what was known before, so one that arrives twice changes nothing.
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.errors import ApiError
 from api.live import LiveTenant, LiveView
@@ -100,29 +102,44 @@ async def stream_live(call: Call) -> StreamingResponse:
     call.query(StreamQuery)
     headers = call.header_fields(StreamHeaders)
     services = call.services
-    if services.streams_open >= STREAMS_MAX:
+    if services.streams_open.total() >= STREAMS_MAX:
         raise ApiError("too_many_streams")
+    if services.streams_open[call.tenant_id] >= services.settings.tenant_streams:
+        raise ApiError("tenant_streams_taken")
     call.request.scope["settler.stream"] = True
     view = LiveView(int(headers.last_event_id or 0))
     request, tenant_id = call.request, call.tenant_id
 
     async def body() -> AsyncIterator[bytes]:
-        services.streams_open += 1
-        STREAMS.inc()
-        try:
-            async with services.live.follow(tenant_id) as (tenant, look):
-                async for piece in _events(request, services, tenant, look, view):
-                    yield piece
-        finally:
-            services.streams_open -= 1
-            STREAMS.dec()
+        async with services.live.follow(tenant_id) as (tenant, look):
+            async for piece in _events(request, services, tenant, look, view):
+                yield piece
 
-    return StreamingResponse(
-        body(),
-        media_type="text/event-stream",
+    return _LiveResponse(body(), services.streams_open, tenant_id)
+
+
+class _LiveResponse(StreamingResponse):
+    """A stream that is counted from the moment it is granted until it ends."""
+
+    def __init__(
+        self, body: AsyncIterator[bytes], streams_open: Counter[str], tenant_id: str
+    ) -> None:
+        self._streams_open, self._tenant_id = streams_open, tenant_id
+        streams_open[tenant_id] += 1
+        STREAMS.inc()
         # Nginx holds answers back unless told otherwise.
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(body, media_type="text/event-stream", headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream to its end."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            STREAMS.dec()
+            self._streams_open[self._tenant_id] -= 1
+            if not self._streams_open[self._tenant_id]:
+                del self._streams_open[self._tenant_id]
 
 
 OPERATIONS = (
@@ -146,6 +163,6 @@ OPERATIONS = (
             'data: {"reconciliation_id":"shopify-stripe","position":42,"lag_seconds":0.0}\n\n'
             'event: exceptions\ndata: {"reconciliation_id":"shopify-stripe","items":[]}\n\n'
         ),
-        errors=("too_many_streams",),
+        errors=("too_many_streams", "tenant_streams_taken"),
     ),
 )

@@ -6,9 +6,11 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.amounts import Amount, amount_text
+from api.as_of import AsOfQuery, figures_as_of
 from api.errors import not_found
 from api.operations import Call, Operation
 from api.parameters import Side
+from domain.replay import parse_as_of
 
 _PLACES = ("pending", "matched", "suggested", "exception", "duplicate", "superseded")
 
@@ -118,14 +120,22 @@ def _to_totals(row: dict[str, Any]) -> Totals:
 
 async def _show_summary(call: Call) -> SummaryWithTotals:
     reconciliation_id = call.path("reconciliation_id")
-    key = {"tenant_id": call.tenant_id, "reconciliation_id": reconciliation_id}
+    query = call.query(AsOfQuery)
     if "\x00" in reconciliation_id:
         raise not_found("reconciliation", "…")
+    key = {"tenant_id": call.tenant_id, "reconciliation_id": reconciliation_id}
     async with call.services.database.tenant(call.tenant_id, snapshot=True) as session:
+        if query.as_of is not None:
+            turn, as_of = call.services.past_turn, parse_as_of(query.as_of)
+            return _to_answer(*await figures_as_of(session, turn, reconciliation_id, as_of))
         row = await session.row("read_reconciliation", key)
         totals = await session.rows("read_totals", key)
     if row is None:
         raise not_found("reconciliation", reconciliation_id)
+    return _to_answer(row, totals)
+
+
+def _to_answer(row: dict[str, Any], totals: list[dict[str, Any]]) -> SummaryWithTotals:
     return SummaryWithTotals(**to_summary(row), totals=[_to_totals(total) for total in totals])
 
 
@@ -136,8 +146,14 @@ read_summary = Operation(
     name="read_summary",
     tag="reconciliations",
     summary="Show where a reconciliation's transactions stand, with sums",
-    description="Kept for some seconds at most, and never once newer figures are known.",
+    description=(
+        "Kept for some seconds at most, and never once newer figures are known. With `as_of` the "
+        "figures of a moment of the past are folded anew from the events, always the same."
+    ),
+    query=AsOfQuery,
     answer=SummaryWithTotals,
-    errors=("not_found",),
+    errors=("not_found", "as_of_too_large"),
+    # Of a past moment too: what lies beyond the log's end is refused, never answered and kept, and
+    # what a commit under way adds to an instant just gone moves the read models.
     kept_for="reconciliation",
 )

@@ -1,13 +1,30 @@
 """The tenant itself, and the audit log of what was changed in its name."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from api.operations import Call, Operation
 from api.pagination import Page, PageQuery, cut_page, decode_cursor
 from api.parameters import POSITION_END, filters
+
+#: The order of `tenants.due_hours`.
+SEVERITIES = ("low", "medium", "high", "critical")
+_HOURS_MAX = 8760
+
+Hours = Annotated[int, Field(ge=1, le=_HOURS_MAX)]
+
+
+class DueHours(BaseModel):
+    """Hours from the opening of an exception until it is due, by its severity."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    low: Hours = Field(examples=[168])
+    medium: Hours = Field(examples=[72])
+    high: Hours = Field(examples=[24])
+    critical: Hours = Field(examples=[4])
 
 
 class Tenant(BaseModel):
@@ -16,14 +33,29 @@ class Tenant(BaseModel):
     tenant_id: str
     name: str
     created_at: datetime
+    due_hours: DueHours = Field(
+        description="How soon exceptions are to be closed; 168, 72, 24 and 4 hours unless changed."
+    )
 
 
 class TenantChange(BaseModel):
-    """What to change."""
+    """What to change; what is left out stays."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")
+    name: Annotated[
+        str | None, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")
+    ] = None
+    due_hours: Annotated[
+        DueHours | None,
+        Field(description="Counts for exceptions that are open already, too."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self.name is None and self.due_hours is None:
+            raise ValueError("nothing is to be changed")
+        return self
 
 
 class AuditLine(BaseModel):
@@ -54,22 +86,30 @@ class AuditQuery(PageQuery):
     to_time: Annotated[AwareDatetime | None, Field(description="Not included.")] = None
 
 
+def _to_tenant(row: dict[str, Any] | None) -> Tenant:
+    assert row is not None, "a credential has a tenant"
+    hours = dict(zip(SEVERITIES, row["due_hours"], strict=True))
+    return Tenant(**{**row, "due_hours": DueHours(**hours)})
+
+
 async def read_tenant(call: Call) -> Tenant:
     """Show the credential's tenant."""
     async with call.services.database.tenant(call.tenant_id) as session:
-        row = await session.row("read_tenant", {"tenant_id": call.tenant_id})
-    assert row is not None, "a credential has a tenant"
-    return Tenant(**row)
+        return _to_tenant(await session.row("read_tenant", {"tenant_id": call.tenant_id}))
 
 
 async def change_tenant(call: Call) -> Tenant:
-    """Rename the tenant; its id never changes."""
+    """Change the tenant's name or how soon its exceptions are due; its id never changes."""
     body = await call.body(TenantChange)
-    call.note(call.tenant_id, name=body.name)
+    call.note(call.tenant_id, **body.model_dump(exclude_none=True))
+    hours = body.due_hours
+    changes = {
+        "tenant_id": call.tenant_id,
+        "name": body.name,
+        "due_hours": [getattr(hours, name) for name in SEVERITIES] if hours else None,
+    }
     async with call.services.database.tenant(call.tenant_id) as session:
-        row = await session.row("rename_tenant", {"tenant_id": call.tenant_id, "name": body.name})
-    assert row is not None, "a credential has a tenant"
-    return Tenant(**row)
+        return _to_tenant(await session.row("change_tenant", changes))
 
 
 async def list_audit_log(call: Call) -> AuditLog:
@@ -104,7 +144,7 @@ OPERATIONS = (
         path="/tenant",
         handler=change_tenant,
         tag="tenant",
-        summary="Rename the tenant",
+        summary="Rename the tenant, or say how soon its exceptions are due",
         body=TenantChange,
         answer=Tenant,
         errors=("invalid_parameter",),

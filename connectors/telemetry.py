@@ -9,14 +9,18 @@ import errno
 import json
 import logging
 import re
+import secrets
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, TextIO
 
 import structlog
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 
@@ -57,6 +61,23 @@ class MetricsPortTaken(SettlerError):
 # Logging ------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Lines:
+    """How finished lines are written: where to, in whose name, from which level on.
+
+    They are for as long as structlog has the factory that it was configured with beside them.
+    """
+
+    factory: structlog.WriteLoggerFactory
+    file: TextIO
+    role: str
+    level: int
+
+
+# None: not JSON, or not ours to say.
+_LINES: _Lines | None = None
+
+
 def configure_logging(settings: Settings, role: str) -> None:
     """Send every log line of this process to standard error, ours and those of libraries.
 
@@ -64,6 +85,7 @@ def configure_logging(settings: Settings, role: str) -> None:
         settings: `log_level` and `log_format`: one JSON object a line, or text for people.
         role: What this process is, such as `flow`; on every line.
     """
+    global _LINES
     structlog.contextvars.clear_contextvars()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -84,10 +106,13 @@ def configure_logging(settings: Settings, role: str) -> None:
             _console_renderer(),
         ]
     level = _LEVELS[settings.log_level]
+    factory = structlog.WriteLoggerFactory(file=sys.stderr)
+    is_json = settings.log_format == "json"
+    _LINES = _Lines(factory, sys.stderr, role, level) if is_json else None
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=factory,
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -104,10 +129,41 @@ def configure_logging(settings: Settings, role: str) -> None:
 
 # `json.dumps` with options makes an encoder for every line.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
+_quoted = json.encoder.encode_basestring
 
 
 def _to_json(event: EventDict, **_default: object) -> str:
     return _ENCODER.encode(event)
+
+
+def write_event(level: Literal["info", "warning"], event: str, fields: EventDict) -> None:
+    """Write a line that is written very often, at a fifth of what the processors cost.
+
+    Args:
+        level: Its level.
+        event: What happened.
+        fields: All of its fields, ids of the trace included. What comes from outside among them
+            has gone through `redact_text`; nothing else is looked at.
+    """
+    lines = _LINES
+    if lines is None or structlog.get_config()["logger_factory"] is not lines.factory:
+        getattr(structlog.get_logger("settler"), level)(event, **fields)
+        return
+    if _LEVELS[level] < lines.level:
+        return
+    now = datetime.now(UTC).replace(tzinfo=None).isoformat()
+    told = {**fields, "event": event, "level": level, "timestamp": f"{now}Z", "role": lines.role}
+    parts = [f"{_quoted(name)}: {_to_text(value)}" for name, value in told.items()]
+    lines.file.write("{" + ", ".join(parts) + "}\n")
+    lines.file.flush()
+
+
+def _to_text(value: object) -> str:
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None:
+        return "null"
+    return repr(value) if type(value) in (int, float) else _ENCODER.encode(value)
 
 
 def _console_renderer() -> structlog.dev.ConsoleRenderer:
@@ -201,6 +257,10 @@ def start_metrics_server(
 # Traces -------------------------------------------------------------------------------------
 
 
+# No span leaves this process: an id is all that a span is for.
+_IDS_ONLY = False
+
+
 def configure_tracing(settings: Settings, role: str) -> None:
     """Give this process a tracer; spans leave by OTLP over HTTP when `otlp_endpoint` is set.
 
@@ -210,6 +270,7 @@ def configure_tracing(settings: Settings, role: str) -> None:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
+    global _IDS_ONLY
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return
     resource = Resource.create({"service.name": f"settler-{role}", "service.namespace": "settler"})
@@ -223,6 +284,23 @@ def configure_tracing(settings: Settings, role: str) -> None:
         )
         provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
+    _IDS_ONLY = settings.otlp_endpoint is None
+
+
+def are_ids_enough() -> bool:
+    """Say whether spans leave nothing behind but their ids, so that `bare_span` does for one."""
+    return _IDS_ONLY
+
+
+def bare_span() -> trace.Span:
+    """Make a span that is the id of a new trace and nothing else."""
+    context = SpanContext(
+        trace_id=secrets.randbits(128) | 1,
+        span_id=secrets.randbits(64) | 1,
+        is_remote=False,
+        trace_flags=TraceFlags(TraceFlags.DEFAULT),
+    )
+    return NonRecordingSpan(context)
 
 
 def trace_metadata(context: Context | None = None) -> dict[str, str]:

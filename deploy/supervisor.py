@@ -195,10 +195,19 @@ def flow_cluster(processes: int) -> Program:
 
     def commands() -> list[list[str]]:
         addresses = ";".join(f"{HOST}:{port}" for port in _different_ports(processes))
-        base = [*_RUN, "flow", "--addresses", addresses]
+        base = [*_RUN, "flow", "--addresses", addresses, "--child", "of-all"]
         return [[*base, "--index", str(index)] for index in range(processes)]
 
     return Program("flow", commands)
+
+
+def flow_process(addresses: str, index: int) -> Program:
+    """Return one process of a cluster whose others run elsewhere, each supervised by itself.
+
+    They talk plain, unauthenticated TCP to each other: let nobody else reach those ports.
+    """
+    command = [*_RUN, "flow", "--addresses", addresses, "--index", str(index), "--child", "of-one"]
+    return Program("flow", lambda: [command])
 
 
 def lease_holder() -> str:

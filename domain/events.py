@@ -13,6 +13,7 @@ import msgspec
 
 from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
 from domain.identity import match_id
+from domain.period_events import PeriodClosed
 from domain.run_events import (
     ReconciliationCancelled,
     ReconciliationCompleted,
@@ -41,13 +42,16 @@ class TransactionsAccepted(
     """The journal entry of a chunk; the transactions themselves stand in the row's journal.
 
     `counts` has `[side, currency, count, sum_minor]` per side and currency, `offsets` maps
-    "topic/partition" to the first offset read and the next one to read.
+    "topic/partition" to the first offset read and the next one to read. `days` has `counts` by
+    business day, `[side, currency, day, count, sum_minor]`: days since 1970-01-01 in the
+    definition's time zone; events of the first releases have none.
     """
 
     counts: list[tuple[int, str, int, int]]
     offsets: dict[str, tuple[int, int]]
     redelivered: int
     rejected: int
+    days: list[tuple[int, str, int, int, int]] = []
 
     @property
     def count(self) -> int:
@@ -307,6 +311,7 @@ Event = (
     ReconciliationDefined
     | TransactionsAccepted
     | WatermarkAdvanced
+    | PeriodClosed
     | RecordMatched
     | MatchSuggested
     | MatchSuperseded

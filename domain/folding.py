@@ -4,9 +4,11 @@ Deciding live changes the state as it goes; what is folded here is told by the e
 test holds that both end in the same.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 from domain.definition_parsing import parse_definition
+from domain.errors import SettlerError
 from domain.events import (
     CommandRefused,
     DuplicateDetected,
@@ -28,7 +30,10 @@ from domain.events import (
     match_id_of,
 )
 from domain.matching.legs import PERSON, Leg, Settled, Suggestion
+from domain.matching.recalling import pair_off_again, run_of_matches, take_up
 from domain.matching.refusals import Refusal
+from domain.period_events import PeriodClosed
+from domain.periods import day_number
 from domain.run_events import (
     ReconciliationCancelled,
     ReconciliationCompleted,
@@ -39,6 +44,20 @@ from domain.run_events import (
 
 if TYPE_CHECKING:
     from domain.reconciliation import Reconciliation
+
+
+class JournalMissing(SettlerError):
+    """A state cannot be folded, because what a batch accepted is no longer there."""
+
+    code = "reconciliation.journal_missing"
+
+    def __init__(self, stream_id: str, version: int) -> None:
+        super().__init__(
+            f"{stream_id}: the journal of version {version} is not there, so the state cannot be "
+            "folded over it. Once journals have expired a stream is folded from the snapshot kept "
+            "for them: restore the table snapshots together with event_store, or run the release "
+            "that wrote the snapshot"
+        )
 
 
 def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - one short case a type
@@ -61,16 +80,8 @@ def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - o
             state.remember_command(event.command_id)
         case MatchReversed():
             _reopen(state, event)
-        case RecordUnmatched():
-            if event.category != "duplicate":
-                leg = book.open_leg(event.side, event.transaction_id)
-                ids = tuple(candidate.transaction_id for candidate in event.candidates)
-                book.open_exception(leg, event.category, ids)
-        case ExceptionReclassified():
-            if event.category != "duplicate":
-                leg = book.open_leg(event.side, event.transaction_id)
-                ids = tuple(candidate.transaction_id for candidate in event.candidates)
-                book.exceptions[leg] = (event.category, ids)
+        case RecordUnmatched() | ExceptionReclassified():
+            _open_exception(state, event)
         case DuplicateDetected():
             leg = book.open_leg(event.side, event.transaction_id)
             index = _rule_index(state, event.rule)
@@ -96,6 +107,8 @@ def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - o
             state.watermark_us = state.recorded_watermark_us = event.watermark_us
             state.runs.released_us = None
             state.forget(state.runs.held_us)
+        case PeriodClosed():
+            state.closed_day = day_number(event.day)
         case ReconciliationDefined():
             _define(state, event)
         case ReconciliationStarted() | ReconciliationRetried() | ReconciliationCancelled():
@@ -114,14 +127,21 @@ def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - o
 
 def fold_accepted(state: "Reconciliation", journal: list[bytes]) -> None:
     """Fold the transactions of one `TransactionsAccepted`."""
-    book = state.book
-    for packed in journal:
-        transaction = book.unpack(packed)
-        leg = book.take(transaction)
-        occurred_at = leg.occurred_at if leg else book.event_time(transaction)
-        newest = state.newest[transaction.side]
-        if newest is None or occurred_at > newest:
-            state.newest[transaction.side] = occurred_at
+    for side, instant in take_up(state.book, journal):
+        newest = state.newest[side]
+        if newest is None or instant > newest:
+            state.newest[side] = instant
+
+
+def fold_matches(state: "Reconciliation", events: list[Event], begin: int) -> int:
+    """Fold the match at place `begin` and those like it that follow; return how many."""
+    count = run_of_matches(events, begin)
+    run = cast("list[RecordMatched]", events[begin : begin + count])
+    if not count or not (closed := pair_off_again(state.book, run)):
+        fold_event(state, events[begin])
+        return 1
+    _look_beside(state, closed, 1)
+    return count
 
 
 def _rule_index(state: "Reconciliation", name: str) -> int:
@@ -139,7 +159,7 @@ def _close(state: "Reconciliation", event: RecordMatched | MatchConfirmed, by_ru
     _look_beside(state, (*sources, *targets), 0 if by_rule == PERSON else by_rule + 1)
 
 
-def _look_beside(state: "Reconciliation", gone: tuple[Leg, ...], first_rule: int) -> None:
+def _look_beside(state: "Reconciliation", gone: Sequence[Leg], first_rule: int) -> None:
     """Plan a look at those whose surroundings changed.
 
     Live they were looked at in the same step; what was planned then is not told.
@@ -156,6 +176,19 @@ def _suggest(state: "Reconciliation", event: MatchSuggested) -> None:
     index = _rule_index(state, event.rule)
     suggestion = Suggestion(event.rule, index, sources, targets, event.single)
     book.suggest(match_id_of(state.tenant_id, state.reconciliation_id, event), suggestion)
+
+
+def _open_exception(
+    state: "Reconciliation", event: RecordUnmatched | ExceptionReclassified
+) -> None:
+    if event.category == "duplicate":
+        return
+    leg = state.book.open_leg(event.side, event.transaction_id)
+    ids = tuple(candidate.transaction_id for candidate in event.candidates)
+    if isinstance(event, RecordUnmatched):
+        state.book.open_exception(leg, event.category, ids)
+    else:
+        state.book.exceptions[leg] = (event.category, ids)
 
 
 def _withdraw(state: "Reconciliation", suggestion_id: str) -> None:

@@ -103,8 +103,11 @@ def check_not_ahead(occurred_us: int, is_date: bool, now_us: int) -> None:
 
 
 def instant_text(instant_us: int) -> str:
-    """Write an instant in RFC 3339, UTC, without superfluous fractions; none is after 9999."""
-    moment = _EPOCH + timedelta(microseconds=min(instant_us, _LAST_US))
+    """Write an instant in RFC 3339, UTC, without superfluous fractions.
+
+    None is before the year 0001 or after 9999.
+    """
+    moment = _EPOCH + timedelta(microseconds=max(_FIRST_US, min(instant_us, _LAST_US)))
     return moment.isoformat().replace("+00:00", "Z")
 
 

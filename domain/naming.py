@@ -27,6 +27,7 @@ from domain.events import (
 from domain.identity import event_id, exception_id
 from domain.instants import instant_text
 from domain.money import amount_text
+from domain.periods import day_text
 from domain.run_events import ReconciliationCompleted, ReconciliationStarted
 from domain.transactions import SIDE_NAMES
 
@@ -83,6 +84,10 @@ def _name_total(side: int, currency: str, count: int, total: int) -> dict[str, A
 
 def _name_accepted(event: TransactionsAccepted) -> dict[str, Any]:
     fields = msgspec.structs.asdict(event)
+    fields["days"] = [
+        {**_name_total(side, currency, count, total), "day": day_text(day)}
+        for side, currency, day, count, total in event.days
+    ]
     fields["counts"] = [_name_total(*count) for count in event.counts]
     fields["offsets"] = {
         partition: {"first": first, "next": after}

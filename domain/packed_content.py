@@ -4,6 +4,7 @@ Journals hold these bytes for years. The order of the fields is a storage format
 meaning needs another format number.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -38,3 +39,28 @@ class PackedContent(msgspec.Struct, array_like=True, gc=False):
 
 encode_packed: Final = msgspec.msgpack.Encoder().encode
 decode_packed: Final = msgspec.msgpack.Decoder(PackedContent).decode
+
+
+# `PackedContent` as a tuple, with the attributes as they are packed: most are equal to others'.
+PackedFields = tuple[
+    int,
+    int,
+    str,
+    int,
+    str,
+    int,
+    str | None,
+    str | None,
+    str | None,
+    msgspec.Raw,
+    Extra | None,
+]
+
+decode_packed_attributes: Final = msgspec.msgpack.Decoder(dict[str, str] | None).decode
+_decode_array: Final = msgspec.msgpack.Decoder(list[PackedFields]).decode
+_ARRAY_32 = b"\xdd"
+
+
+def decode_all_packed(packed: Sequence[bytes]) -> list[PackedFields]:
+    """Decode many at once: behind the head of an array they are one MessagePack text."""
+    return _decode_array(b"".join((_ARRAY_32, len(packed).to_bytes(4, "big"), *packed)))

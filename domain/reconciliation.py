@@ -17,10 +17,11 @@ from domain.events import (
     ReconciliationDefined,
     ReconciliationPaused,
     ReconciliationResumed,
+    RecordMatched,
     TransactionsAccepted,
     WatermarkAdvanced,
 )
-from domain.folding import fold_accepted, fold_event
+from domain.folding import JournalMissing, fold_accepted, fold_event, fold_matches
 from domain.identity import stream_id
 from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book
@@ -29,6 +30,8 @@ from domain.matching.due import SECOND_US
 from domain.matching.legs import DUPLICATE, OPEN, Leg
 from domain.matching.people import decide
 from domain.matching.settling import Settling
+from domain.period_events import PeriodClosed
+from domain.periods import day_text, day_to_close, next_close_us
 from domain.runs import Runs, earlier
 from domain.transactions import Rejection, Transaction
 
@@ -90,6 +93,7 @@ class Reconciliation:
         last_input_us: The clock at the last input; not part of what is recorded.
         paused: Records are accepted and nothing is decided.
         commands: Ids of those decided lately.
+        closed_day: The last business day that is closed, in days since 1970-01-01.
         runs: Ranges that somebody wants to see reconciled as a whole.
     """
 
@@ -107,11 +111,17 @@ class Reconciliation:
         self.book = Book(definition)
         self.runs = Runs()
         self.recorded_watermark_us: int | None = None
+        self.closed_day: int | None = None
 
     @property
     def definition(self) -> Definition:
         """The definition in force."""
         return self.book.definition
+
+    @property
+    def known_count(self) -> int:
+        """How many transactions are open or remembered."""
+        return sum(map(len, self.book.known))
 
     # -- deciding --
 
@@ -139,6 +149,7 @@ class Reconciliation:
                         offsets,
                         redelivered,
                         rejected,
+                        acceptance.days(),
                     )
                 )
                 offsets, redelivered, rejected = {}, 0, 0
@@ -266,9 +277,13 @@ class Reconciliation:
 
     def wake_us(self, now_us: int) -> int | None:
         """The clock at which a tick may decide something without new input; None if never."""
-        dues = [] if self.paused else [self.book.due.first_us(), self.runs.next_look_us()]
+        dues = [
+            self.book.due.first_us(),
+            self.runs.next_look_us(),
+            next_close_us(self.definition, self.book.calendar, self.closed_day, self.newest),
+        ]
         due_us = min((one for one in dues if one is not None), default=None)
-        if due_us is None:
+        if due_us is None or self.paused:
             return None
         by_input = self._time_by_input()
         if by_input is not None and due_us <= by_input:
@@ -340,6 +355,10 @@ class Reconciliation:
             self.runs.release(released_us)
             held_us = earlier(held_us, released_us)
         self.forget(held_us)
+        last = day_to_close(self.definition, self.book.calendar, self.closed_day, self.watermark_us)
+        if last is not None:
+            self.closed_day = last
+            settling.events.append(PeriodClosed(day_text(last)))
         return settling.events
 
     def forget(self, held_us: int | None) -> None:
@@ -356,15 +375,26 @@ class Reconciliation:
     # -- folding --
 
     def evolve_all(self, events: list[Event], journal: list[bytes]) -> None:
-        """Fold one recorded batch, whose journal holds the transactions it accepted."""
-        place = 0
+        """Fold one recorded batch, whose journal holds the transactions it accepted.
+
+        Raises:
+            JournalMissing: It holds fewer.
+        """
+        at = place = 0
         self.book.recalls = True
-        for event in events:
+        while at < len(events):
+            event = events[at]
+            folded = 1
             if isinstance(event, TransactionsAccepted):
                 count = event.count
+                if place + count > len(journal):
+                    raise JournalMissing(self.stream_id, self.version + 1)
                 fold_accepted(self, journal[place : place + count])
                 place += count
+            elif isinstance(event, RecordMatched):
+                folded = fold_matches(self, events, at)
             else:
                 fold_event(self, event)
-            self.version += 1
+            at += folded
+            self.version += folded
         self.book.recalls = False

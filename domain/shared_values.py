@@ -4,9 +4,11 @@ A table lookup replaces checking the value again, and a million open transaction
 Results never depend on what is in the tables; full ones are emptied.
 """
 
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from domain.money import CURRENCY_DIGITS, parse_minor
+from domain.packed_content import decode_packed_attributes
 from domain.record_json import read_json_fields
 from domain.transaction_decoding import clean_text, read_attributes
 
@@ -26,6 +28,7 @@ ATTRIBUTES: Final[dict[bytes, dict[str, str]]] = {}
 AMOUNTS: Final[dict[str, dict[str, int]]] = {code: {} for code in CURRENCY_DIGITS}
 
 _ATTRIBUTES_UNPACKED: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+_ATTRIBUTES_BY_PACKED: dict[bytes, dict[str, str]] = {}
 
 
 def share(table: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
@@ -70,7 +73,39 @@ def shared_attributes(key: bytes) -> dict[str, str] | None:
     return share(ATTRIBUTES, key, attributes)
 
 
-def shared_attributes_unpacked(attributes: dict[str, str]) -> dict[str, str]:
+def shared_attributes_unpacked(attributes: dict[str, str] | None) -> dict[str, str] | None:
     """Attributes equal to these, shared with other transactions."""
+    if attributes is None:
+        return None
     entries = tuple(attributes.items())
     return _ATTRIBUTES_UNPACKED.get(entries) or share(_ATTRIBUTES_UNPACKED, entries, attributes)
+
+
+def shared_attributes_by_packed(packed: Sequence[bytes]) -> list[dict[str, str] | None]:
+    """Attributes as `PackedFields` has them, of each."""
+    known = _ATTRIBUTES_BY_PACKED
+    found: list[dict[str, str] | None] = list(map(known.get, packed))
+    if None in found:
+        for place, one in enumerate(packed):
+            if found[place] is None:
+                attributes = shared_attributes_unpacked(decode_packed_attributes(one))
+                if attributes is not None and len(one) <= _ATTRIBUTES_BYTES_MAX:
+                    share(known, one, attributes)
+                found[place] = attributes
+    return found
+
+
+def shared_counterparty_unpacked(counterparty: str | None) -> str | None:
+    """A counterparty as it was accepted, shared with other transactions."""
+    if counterparty is None:
+        return None
+    return COUNTERPARTIES.get(counterparty) or shared_counterparty(counterparty)
+
+
+def shared_counterparties_unpacked(counterparties: Sequence[str | None]) -> list[str | None]:
+    """`shared_counterparty_unpacked` of each."""
+    known: dict[str | None, str] = COUNTERPARTIES  # type: ignore[assignment] # None is no key of it
+    found = list(map(known.get, counterparties))
+    if found.count(None) == counterparties.count(None):
+        return list(found)
+    return list(map(shared_counterparty_unpacked, counterparties))

@@ -13,12 +13,14 @@ import msgspec
 
 from domain.definition_parsing import parse_definition
 from domain.events import Compared
-from domain.matching.due import SECOND_US
+from domain.matching.book import Book
 from domain.matching.legs import Leg, Settled, Suggestion, Superseded
 from domain.matching.pools import UniquePool
+from domain.matching.recalling import STRETCH, file_all, legs_of, plan_looks
 from domain.matching.refusals import Refusal
 from domain.reconciliation import Reconciliation
 from domain.runs import Run
+from domain.transaction_columns import unpack_columns
 
 #: Written now; `restore` reads this one and says so of any other.
 FORMAT = 2
@@ -60,6 +62,8 @@ class _Snapshot(msgspec.Struct, array_like=True):
     # run id and run; and where the ranges begin that are to be let go of
     runs: list[tuple[str, Run]] = []
     released_us: int | None = None
+    # snapshots of the first releases end here
+    closed_day: int | None = None
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -120,6 +124,7 @@ def snapshot(state: Reconciliation) -> bytes:
             [{one: list(contents) for one, contents in side.items()} for side in book.replaced],
             list(state.runs.by_id.items()),
             state.runs.released_us,
+            state.closed_day,
         )
     )
 
@@ -190,6 +195,7 @@ def restore(data: bytes) -> Reconciliation:
     state.watermark_us = stored.watermark_us
     state.recorded_watermark_us = stored.recorded_watermark_us
     state.paused = stored.paused
+    state.closed_day = stored.closed_day
     state.commands = dict.fromkeys(stored.commands)
     state.runs.by_id, state.runs.released_us = dict(stored.runs), stored.released_us
     for rule, source_ids, target_ids in stored.refusals:
@@ -204,20 +210,30 @@ def restore(data: bytes) -> Reconciliation:
 
 def _restore_open(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
-    dues = []
-    for packed, due in stored.open_legs:
-        leg = book.leg_of(book.unpack(packed))
-        book.file(leg)
-        dues.append((leg, due))
+    filed = list(_file_open(book, stored.open_legs))
     for side, transaction_id, category, ids in stored.exceptions:
         book.open_exception(book.open_leg(side, transaction_id), category, tuple(ids))
     for identity, rule, index, source_ids, target_ids, single in stored.suggestions:
         sources = tuple(book.open_leg(0, one) for one in source_ids)
         targets = tuple(book.open_leg(1, one) for one in target_ids)
         book.suggest(identity, Suggestion(rule, index, sources, targets, single))
-    for leg, due in dues:
-        if due:
-            book.due.plan(leg, (due - 1) * SECOND_US)
+    for legs, dues in filed:
+        plan_looks(book, legs, dues)
+
+
+def _file_open(
+    book: Book, open_legs: list[tuple[bytes, int]]
+) -> Iterator[tuple[list[Leg], list[int]]]:
+    """File open legs; yield them with the seconds their looks are planned for."""
+    one = book.definition
+    for begin in range(0, len(open_legs), STRETCH):
+        packed, dues = zip(*open_legs[begin : begin + STRETCH], strict=True)
+        place = 0
+        for records in unpack_columns(packed, one.tenant_id, one.reconciliation_id):
+            legs = legs_of(book, records, 0)
+            file_all(book, legs)
+            yield legs, list(dues[place : place + len(legs)])
+            place += len(legs)
 
 
 def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:

@@ -6,12 +6,14 @@ runs over one field of them all; whole records are made only for whoever asks fo
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Self, overload
 
 from msgspec.structs import astuple
 
-from domain.packed_content import Extra
-from domain.transactions import Transaction
+from domain.packed_content import DATE_FLAG, PACKED_FORMAT, Extra, decode_all_packed
+from domain.shared_values import shared_attributes_by_packed, shared_counterparties_unpacked
+from domain.transactions import SHARED_CURRENCIES, TARGET, Transaction, unknown_format
 
 
 @dataclass(slots=True, eq=False)
@@ -92,3 +94,48 @@ class TransactionColumns(Sequence[Transaction]):
         if attribute == name:
             raise KeyError(name)
         return [None if each is None else each.get(attribute) for each in self.attributes]
+
+
+def unpack_columns(
+    packed: Sequence[bytes], tenant_id: str, reconciliation_id: str
+) -> Iterator[TransactionColumns]:
+    """Give the transactions back whose `packed` these are, in order; the offsets are -1.
+
+    Yields:
+        A stretch for each time the side changes.
+
+    Raises:
+        ValueError: A format this release does not know.
+        msgspec.DecodeError: Not packed content at all.
+    """
+    if not packed:
+        return
+    formats, flags, *fields = map(list, zip(*decode_all_packed(packed), strict=True))
+    other = next((one for one in set(formats) if one != PACKED_FORMAT), None)
+    if other is not None:
+        raise ValueError(unknown_format(other))
+    begin = 0
+    for side, stretch in groupby(flags, key=TARGET.__and__):
+        end = begin + len(list(stretch))
+        ids, amounts, currencies, occurred_at, references, counterparties, *rest = (
+            column[begin:end] for column in fields
+        )
+        descriptions, attributes, extras = rest
+        yield TransactionColumns(
+            tenant_id,
+            reconciliation_id,
+            side,
+            ids,
+            amounts,
+            list(map(SHARED_CURRENCIES.get, currencies, currencies)),
+            occurred_at,
+            [one >= DATE_FLAG for one in flags[begin:end]],
+            references,
+            shared_counterparties_unpacked(counterparties),
+            descriptions,
+            shared_attributes_by_packed(list(map(bytes, attributes))),
+            extras,
+            list(packed[begin:end]),
+            [-1] * len(ids),
+        )
+        begin = end

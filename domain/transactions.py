@@ -15,11 +15,10 @@ from domain.packed_content import (
 )
 from domain.record_json import FieldRefused
 from domain.shared_values import (
-    COUNTERPARTIES,
     SCOPE_IDS,
     share,
     shared_attributes_unpacked,
-    shared_counterparty,
+    shared_counterparty_unpacked,
 )
 from domain.transaction_decoding import RECORD_BYTES_MAX, Content, read_content, readable_ids
 
@@ -78,7 +77,16 @@ class Rejection(msgspec.Struct, gc=False):
     offset: int = -1
 
 
-_currencies: dict[str, str] = {code: code for code in CURRENCY_DIGITS}
+#: A currency's code by itself: the same text for every transaction.
+SHARED_CURRENCIES: dict[str, str] = {code: code for code in CURRENCY_DIGITS}
+
+
+def unknown_format(found: int) -> str:
+    """Word that packed content is of another release's format."""
+    return (
+        f"transaction has format {found}, this release reads {PACKED_FORMAT}; "
+        "run the release that wrote it or a newer one"
+    )
 
 
 def build_transaction(
@@ -122,28 +130,20 @@ def unpack_transaction(packed: bytes, tenant_id: str, reconciliation_id: str) ->
     """
     content = decode_packed(packed)
     if content.format != PACKED_FORMAT:
-        raise ValueError(
-            f"transaction has format {content.format}, this release reads {PACKED_FORMAT}; "
-            "run the release that wrote it or a newer one"
-        )
-    counterparty, attributes = content.counterparty, content.attributes
-    if counterparty is not None:
-        counterparty = COUNTERPARTIES.get(counterparty) or shared_counterparty(counterparty)
-    if attributes is not None:
-        attributes = shared_attributes_unpacked(attributes)
+        raise ValueError(unknown_format(content.format))
     return Transaction(
         tenant_id,
         reconciliation_id,
         content.flags & TARGET,
         content.transaction_id,
         content.amount_minor,
-        _currencies.get(content.currency, content.currency),
+        SHARED_CURRENCIES.get(content.currency, content.currency),
         content.occurred_at,
         content.flags > TARGET,
         content.reference,
-        counterparty,
+        shared_counterparty_unpacked(content.counterparty),
         content.description,
-        attributes,
+        shared_attributes_unpacked(content.attributes),
         content.extra,
         packed,
     )

@@ -9,8 +9,9 @@ import msgspec
 from connectors.kafka import Records
 from connectors.postgres.dead_letters import StoredDeadLetter
 from domain.identity import stream_id
+from domain.transaction_columns import TransactionColumns, unpack_columns
 from domain.transaction_reading import ScopeRecords, decode_transaction, read_transactions
-from domain.transactions import Rejection, Transaction, unpack_transaction
+from domain.transactions import Rejection, Transaction
 
 #: The key of what names no reconciliation: it passes through on its way to the dead letters.
 UNKEYED = ""
@@ -63,14 +64,19 @@ _decoder = msgspec.msgpack.Decoder(_Crossing)
 
 def _packed(arrivals: Arrivals) -> _Crossing:
     transactions = arrivals.transactions
+    if isinstance(transactions, TransactionColumns):
+        packed, offsets = transactions.packed, transactions.offsets
+    else:
+        packed = [one.packed for one in transactions]
+        offsets = [one.offset for one in transactions]
     return _Crossing(
         arrivals.stream_id,
         arrivals.topic,
         arrivals.partition,
         arrivals.first_offset,
         arrivals.next_offset,
-        [one.packed for one in transactions],
-        [one.offset for one in transactions],
+        packed,
+        offsets,
         arrivals.raws,
         arrivals.rejections,
         arrivals.traceparent,
@@ -81,11 +87,12 @@ def _packed(arrivals: Arrivals) -> _Crossing:
 def _unpacked(data: bytes) -> Arrivals:
     crossing = _decoder.decode(data)
     tenant_id, _, reconciliation_id = crossing.stream_id.partition("/")
-    transactions = []
-    for packed, offset in zip(crossing.packed, crossing.offsets, strict=True):
-        one = unpack_transaction(packed, tenant_id, reconciliation_id)
-        one.offset = offset
-        transactions.append(one)
+    # A partition's records are of one side, and so of one stretch.
+    columns = list(unpack_columns(crossing.packed, tenant_id, reconciliation_id))
+    assert len(columns) <= 1, "records of a chunk are of one side"
+    transactions: Sequence[Transaction] = columns[0] if columns else []
+    if columns:
+        columns[0].offsets = crossing.offsets
     return Arrivals(
         crossing.stream_id,
         crossing.topic,

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 
 import structlog
 
@@ -19,6 +20,7 @@ from connectors.settings import Settings
 from flows.arrivals import clock_us
 from flows.control import ControlPart
 from flows.lease import Lease
+from flows.membership import Membership
 from flows.progress import Progress, ProgressThreads
 from flows.storing import Writer
 from flows.surroundings import Surroundings
@@ -125,6 +127,21 @@ class FlowProcess:
                 self._lease.hold()
             elif self._settings.lease_holder is not None:
                 self._lease.await_holder()
+        except WaitInterrupted as exc:
+            log.info("flow.stopped", problem=str(exc))
+            return False
+        return True
+
+    def join_cluster(self, addresses: Sequence[str], index: int) -> bool:
+        """Wait for the other processes of a cluster in which each runs by itself.
+
+        From then on this process ends when one of them is gone or started again.
+
+        Returns:
+            False when told to stop before.
+        """
+        try:
+            Membership(self._settings, addresses, index, self._stop, self._die).join()
         except WaitInterrupted as exc:
             log.info("flow.stopped", problem=str(exc))
             return False

@@ -33,8 +33,9 @@ log = structlog.get_logger(__name__)
 # What a crash replays, and how far saved offsets trail: events wait for neither.
 EPOCH = timedelta(seconds=0.5)
 # Open transactions live for days: collecting all of them again and again finds nothing and stops
-# the flow for seconds. Young garbage is still collected.
-_GC_THRESHOLDS = (500_000, 20, 100_000)
+# the flow for seconds. Young garbage is still collected; what is on its way to the store comes to
+# some 600,000 lists and tuples without a cycle among them.
+_GC_THRESHOLDS = (2_000_000, 20, 100_000)
 
 
 def build_flow(process: FlowProcess) -> Dataflow:
@@ -66,20 +67,32 @@ def build_flow(process: FlowProcess) -> Dataflow:
     return flow
 
 
-def main(settings: Settings, addresses: list[str] | None = None, index: int = 0) -> int:
+def main(
+    settings: Settings,
+    addresses: list[str] | None = None,
+    index: int = 0,
+    *,
+    by_itself: bool = False,
+) -> int:
     """Run the flow until SIGTERM; return the exit code.
 
     Args:
         addresses: host:port of every process of the cluster, this one's included; None: alone.
         index: This process's place among them. Process 0 holds the lease for all.
+        by_itself: Nobody ends all processes of the cluster when one has ended: they see to that
+            themselves, and each is the only one at its address.
     """
     configure_logging(settings, "flow")
     configure_tracing(settings, "flow")
-    start_metrics_server(settings.metrics_port_for("flow", index), settings.metrics_host)
+    start_metrics_server(
+        settings.metrics_port_for("flow", 0 if by_itself else index), settings.metrics_host
+    )
     gc.set_threshold(*_GC_THRESHOLDS)
     process = FlowProcess(settings, clustered=bool(addresses and len(addresses) > 1))
     process.stop_on_signals()
     if not process.hold_lease(index):
+        return 0
+    if by_itself and addresses and not process.join_cluster(addresses, index):
         return 0
     process.watch_progress(showing=index == 0)
     log.info("flow.started", processes=len(addresses or [""]), index=index)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
+from domain.statements import FIGURES, ChainBroken, Statement, check_chain, closing_of
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from domain.verification.difference import Difference, Where
 from domain.verification.totals import (
@@ -15,6 +16,7 @@ from domain.verification.totals import (
     PENDING,
     SUGGESTED,
     SUPERSEDED,
+    Tally,
     Totals,
 )
 from projections.queries import load_queries
@@ -30,6 +32,11 @@ _TOTAL_NAMES = (
     "accepted minor units",
     *(f"{place} minor units" for place in _SUMMED),
 )
+_DAY_COUNTED = (
+    "accepted", MATCHED, SUGGESTED, EXCEPTION, DUPLICATE, SUPERSEDED, "rejected", "redelivered",
+)  # fmt: skip
+_DAY_SUMMED = ("accepted", *_SUMMED)
+_DAY_NAMES = (*_DAY_COUNTED, *(f"{place} minor units" for place in _DAY_SUMMED))
 
 
 class Shown(msgspec.Struct):
@@ -41,12 +48,16 @@ class Shown(msgspec.Struct):
         summary: The columns of `reconciliation_summary`, as `_summary_of` names them; None if the
             row is not there.
         totals: (side, currency) → the columns of `reconciliation_totals`, as `_TOTAL_NAMES`.
+        days: (day, side, currency) → the columns of `control_totals`, as `_DAY_NAMES`.
+        statements: Of closed days, oldest first.
     """
 
     matches: dict[tuple[str, str], tuple[int, int, int]] = {}
     exceptions: tuple[int, int, int, int] = (0, 0, 0, 0)
     summary: tuple[int, ...] | None = None
     totals: dict[tuple[str, str], tuple[int, ...]] = {}
+    days: dict[tuple[str, str, str], tuple[int, ...]] = {}
+    statements: list[Statement] = []
 
 
 class ReadModels(msgspec.Struct):
@@ -89,6 +100,10 @@ def read_models(
             of.summary = tuple(map(int, values))
         for of, (side, currency, *figures) in read("read_totals"):
             of.totals[side, currency] = tuple(map(int, figures))
+        for of, (day, side, currency, *figures) in read("read_days"):
+            of.days[day, side, currency] = tuple(map(int, figures))
+        for of, statement in read("read_statements"):
+            of.statements.append(Statement(*statement))
     return ReadModels({name: found.get(name, 0) for name in MODELS}, shown)
 
 
@@ -159,6 +174,53 @@ def _compare_summary(shown: Shown, totals: Totals) -> Iterator[str]:
                 yield _said("reconciliation_totals", mine, f"{key[0]} {key[1]} {name}", theirs)
 
 
+def _compare_days(shown: Shown, totals: Totals) -> Iterator[str]:
+    """Hold each day against the log, and the statements against their chain and their days."""
+    nothing = (0,) * len(_DAY_NAMES)
+    logged = {key: _day_of(tallies) for key, tallies in totals.days.items()}
+    for key in sorted(shown.days.keys() | logged.keys()):
+        for name, mine, theirs in zip(
+            _DAY_NAMES, shown.days.get(key, nothing), logged.get(key, nothing), strict=True
+        ):
+            if mine != theirs:
+                yield _said("control_totals", mine, f"{' '.join(key)} {name}", theirs)
+    try:
+        check_chain(shown.statements)
+    except ChainBroken as problem:
+        yield f"period_statements: {problem}"
+        return
+    if shown.statements:
+        yield from _compare_closing(shown.statements[-1], shown.days)
+
+
+def _compare_closing(
+    last: Statement, days: Mapping[tuple[str, str, str], tuple[int, ...]]
+) -> Iterator[str]:
+    """Hold what the last statement closes with against all days up to it."""
+    names = [name for name in FIGURES if name not in (SUGGESTED, PENDING)]
+    for (side, currency), closing in sorted(closing_of(last).items()):
+        for name in names:
+            places = _DAY_NAMES.index(name), _DAY_NAMES.index(f"{name} minor units")
+            posted = tuple(
+                sum(
+                    figures[place]
+                    for (day, *of), figures in days.items()
+                    if day <= last.day and of == [side, currency]
+                )
+                for place in places
+            )
+            if closing[name] != posted:
+                what = f"{side} {currency} {name} at the end of {last.day}"
+                yield _said("period_statements", closing[name], what, posted)
+
+
+def _day_of(tallies: Mapping[str, Tally]) -> tuple[int, ...]:
+    return (
+        *(tallies.get(name, Tally()).count for name in _DAY_COUNTED),
+        *(tallies.get(name, Tally()).sum_minor for name in _DAY_SUMMED),
+    )
+
+
 def _said(table: str, shown: object, what: str, logged: object) -> str:
     return f"{table} shows {shown} {what}, the log has {logged}"
 
@@ -200,6 +262,7 @@ _COMPARED: Mapping[str, Callable[[Shown, Totals], Iterator[str]]] = {
     "matches": _compare_matches,
     "exceptions": _compare_exceptions,
     "reconciliation_summary": _compare_summary,
+    "control_totals": _compare_days,
 }
 #: The read models that are compared.
 MODELS = tuple(_COMPARED)

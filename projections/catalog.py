@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from domain.errors import SettlerError
+from projections.control_totals import CONTROL_TOTALS
 from projections.definitions import DEFINITIONS
 from projections.error_hotspots import ERROR_HOTSPOTS
 from projections.exceptions import EXCEPTIONS
@@ -18,6 +19,7 @@ READ_MODELS = (
     MATCHES,
     EXCEPTIONS,
     RECONCILIATION_SUMMARY,
+    CONTROL_TOTALS,
     RECONCILIATION_RUNS,
     TENANT_USAGE,
     ERROR_HOTSPOTS,

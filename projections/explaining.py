@@ -341,5 +341,10 @@ def _read_batch(row: Row) -> ReadBatch:
     return ReadBatch(row["first_position"], _at(row), events, journal, row["user_id"])
 
 
+def accepted_records(row: Row) -> tuple[str, list[bytes]]:
+    """When a batch was committed, and the packed transactions that it accepted, in order."""
+    return _at(row), decode_journal(row["journal"])
+
+
 def _at(row: Row) -> str:
     return instant_text((row["created_at"] - _EPOCH) // timedelta(microseconds=1))

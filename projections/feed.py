@@ -20,8 +20,9 @@ from projections.read_model import ReadModel
 
 #: A piece of the log is some 30,000 lists and tuples that live until it is written and hold no
 #: cycles.  At the default of 700 the collector looks through them again and again, which took as
-#: long as decoding and folding together; at this figure it looks about once every eight pieces.
-COLLECTOR_THRESHOLD = 250_000
+#: long as decoding and folding together. They are gone with their piece, so at this figure it looks
+#: only when something else keeps on growing.
+COLLECTOR_THRESHOLD = 1_000_000
 
 #: Whenever the database has taken some rows, the writer waits for the folding thread to let go of
 #: the interpreter.  At the default of 5 ms that cost up to a fifth of the rate.

@@ -11,7 +11,7 @@ suggested transaction has no open exception: the suggestion resolves it.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from psycopg import Connection
@@ -32,133 +32,108 @@ from domain.events import (
     WatermarkAdvanced,
     match_id_of,
 )
+from domain.period_events import PeriodClosed
+from domain.periods import day_number
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from projections import suggested
 from projections.copy_text import instant, storable
 from projections.exceptions import Case, CaseChange
 from projections.log import LogBatch
+from projections.movements import QUARTER_MS, Turn, quarter_of
 from projections.queries import load_queries
 from projections.read_model import ReadModel
+from projections.summary_ledger import Ledger, Place, Summary, move, post_accepted
 
 _SQL = load_queries("reconciliation_summary")
 
 
-class Summary(msgspec.Struct):
-    """What is added to a reconciliation's row; None means nothing new is said."""
-
-    first_event_at: datetime
-    last_event_at: datetime
-    position: int
-    name: str | None = None
-    definition_version: int | None = None
-    watermark_at: datetime | None = None
-    accepted_source: int = 0
-    accepted_target: int = 0
-    redelivered: int = 0
-    rejected: int = 0
-    matches_confirmed: int = 0
-    transactions_matched: int = 0
-    suggestions_open: int = 0
-    transactions_suggested: int = 0
-    exceptions_open: int = 0
-    exceptions_resolved: int = 0
-    transactions_exception: int = 0
-    duplicates: int = 0
-    superseded: int = 0
-    status: str | None = None
-
-
-class Total(msgspec.Struct):
-    """What is added to a row of totals; amounts in minor units of its currency."""
-
-    accepted_count: int = 0
-    accepted_minor: int = 0
-    matched_count: int = 0
-    matched_minor: int = 0
-    suggested_count: int = 0
-    suggested_minor: int = 0
-    exception_count: int = 0
-    exception_minor: int = 0
-    duplicate_count: int = 0
-    duplicate_minor: int = 0
-    superseded_count: int = 0
-    superseded_minor: int = 0
-
-
-Key = tuple[str, str]
-TotalKey = tuple[str, str, str, str]
-
-
-class Ledger(NamedTuple):
-    """A fold: what is added to both tables, and the suggestions that came and went, in order."""
-
-    summaries: dict[Key, Summary]
-    totals: dict[TotalKey, Total]
-    suggestions: list[suggested.Step]
-
-    def total(self, key: Key, side: str, currency: str) -> Total:
-        """Return the row of totals to add to."""
-        return self.totals.setdefault((*key, side, currency), Total())
-
-    def copied(self) -> "Ledger":
-        """Return a ledger that can be added to without changing this one."""
-        return Ledger(
-            {key: msgspec.structs.replace(value) for key, value in self.summaries.items()},
-            {key: msgspec.structs.replace(value) for key, value in self.totals.items()},
-            list(self.suggestions),
-        )
-
-
 def fold(batches: Sequence[LogBatch]) -> Ledger:
     """Add up what the events alone tell."""
-    ledger = Ledger({}, {}, [])
+    ledger = Ledger({}, {}, [], {})
     for batch in batches:
         key = (batch.tenant_id, batch.reconciliation_id)
         at = batch.created_at
         summary = ledger.summaries.get(key)
         if summary is None:
             summary = ledger.summaries[key] = Summary(at, at, batch.last_position)
+            ledger.steps[key] = []
         summary.last_event_at = at
         summary.position = batch.last_position
-        _add_matches(ledger, key, summary, batch.matched)
-        for _, event in batch.others:
-            _add_event(ledger, key, summary, event)
+        stored = quarter_of(at)
+        begin = 0
+        for index, event in batch.others:
+            place = Place(key, summary, batch.first_position + index, stored)
+            _add_event(ledger, place, event)
+            if type(event) is PeriodClosed:
+                closed_day = day_number(event.day)
+                ledger.steps[key].append(Turn(place.position, at, closed_day=closed_day))
+                # What matched before goes to other days than what did after.
+                before = [pair for pair in batch.matched if begin <= pair[0] < index]
+                _add_matches(ledger, place._replace(position=batch.first_position + begin), before)
+                begin = index + 1
+            elif type(event) is ReconciliationDefined:
+                zone = event.definition.get("time_zone") or "UTC"
+                ledger.steps[key].append(Turn(place.position, at, time_zone=zone))
+        rest = [pair for pair in batch.matched if pair[0] >= begin] if begin else batch.matched
+        _add_matches(ledger, Place(key, summary, batch.first_position + begin, stored), rest)
     return ledger
 
 
 def _add_matches(
-    ledger: Ledger, key: Key, summary: Summary, matched: Sequence[tuple[int, RecordMatched]]
+    ledger: Ledger, place: Place, matched: Sequence[tuple[int, RecordMatched]]
 ) -> None:
-    sums: dict[str, list[int]] = {}
+    """Add up matches by currency and quarter hour of their newest member."""
+    quarters: dict[int, dict[str, list[int]]] = {}
+    begin_ms = end_ms = 0
+    currency = ""
+    kept = [0, 0, 0, 0]
+    # Most of a batch are of one currency and quarter hour; those are added up in locals.
+    pairs = source_count = source_minor = target_count = target_minor = 0
     for _, event in matched:
+        if event.currency != currency or not begin_ms <= event.newest_ms < end_ms:
+            _add_up(kept, pairs + source_count, source_minor, pairs + target_count, target_minor)
+            pairs = source_count = source_minor = target_count = target_minor = 0
+            quarter, currency = event.newest_ms // QUARTER_MS, event.currency
+            begin_ms, end_ms = quarter * QUARTER_MS, (quarter + 1) * QUARTER_MS
+            kept = quarters.setdefault(quarter, {}).setdefault(currency, [0, 0, 0, 0])
         if event.compared is not None and event.compared.totals:
-            for side, currency, count, sum_minor in event.compared.totals:
-                own = sums.setdefault(currency, [0, 0, 0, 0])
+            of_quarter = quarters[event.newest_ms // QUARTER_MS]
+            for side, own_currency, count, sum_minor in event.compared.totals:
+                own = of_quarter.setdefault(own_currency, [0, 0, 0, 0])
                 own[2 * side] += count
                 own[2 * side + 1] += sum_minor
             continue
-        kept = sums.get(event.currency)
-        if kept is None:
-            kept = sums[event.currency] = [0, 0, 0, 0]
-        kept[0] += len(event.source_ids)
-        kept[1] += event.source_minor
-        kept[2] += len(event.target_ids)
-        kept[3] += event.target_minor
+        source_minor += event.source_minor
+        target_minor += event.target_minor
+        if event.match_type == "one_to_one":
+            pairs += 1
+        else:
+            source_count += len(event.source_ids)
+            target_count += len(event.target_ids)
+    _add_up(kept, pairs + source_count, source_minor, pairs + target_count, target_minor)
+    summary = place.summary
     summary.matches_confirmed += len(matched)
-    for currency, (source_count, source_minor, target_count, target_minor) in sums.items():
-        summary.transactions_matched += source_count + target_count
-        source = ledger.total(key, "source", currency)
-        source.matched_count += source_count
-        source.matched_minor += source_minor
-        target = ledger.total(key, "target", currency)
-        target.matched_count += target_count
-        target.matched_minor += target_minor
+    for quarter, of_quarter in quarters.items():
+        for currency, sides in of_quarter.items():
+            if not any(sides):
+                continue  # named by matches alone that told their members' own currencies
+            summary.transactions_matched += sides[0] + sides[2]
+            for side, name in enumerate(SIDE_NAMES):
+                count, sum_minor = sides[2 * side], sides[2 * side + 1]
+                move(ledger, place, name, currency, "matched", count, sum_minor, quarter)
 
 
-def _add_event(ledger: Ledger, key: Key, summary: Summary, event: Event) -> None:
+def _add_up(kept: list[int], *figures: int) -> None:
+    for place, figure in enumerate(figures):
+        kept[place] += figure
+
+
+def _add_event(ledger: Ledger, place: Place, event: Event) -> None:
+    key, summary = place.key, place.summary
     if isinstance(event, TransactionsAccepted):
         summary.redelivered += event.redelivered
         summary.rejected += event.rejected
+        post_accepted(ledger, place, event)
         for side, currency, count, sum_minor in event.counts:
             if side == SOURCE:
                 summary.accepted_source += count
@@ -175,34 +150,43 @@ def _add_event(ledger: Ledger, key: Key, summary: Summary, event: Event) -> None
         summary.definition_version = event.definition_version
     elif isinstance(event, MatchSuggested):
         identity = match_id_of(*key, event)
-        ledger.suggestions.append(suggested.Step(*key, identity, event))
+        quarter = event.newest_ms // QUARTER_MS
+        step = suggested.Step(*key, identity, event, place.position, quarter)
+        ledger.suggestions.append(step)
     elif isinstance(event, MatchSuperseded | MatchRejected):
-        ledger.suggestions.append(suggested.Step(*key, event.match_id, event))
+        step = suggested.Step(*key, event.match_id, event, place.position, place.stored)
+        ledger.suggestions.append(step)
     elif isinstance(event, MatchConfirmed | MatchReversed):
-        _add_by_people(ledger, key, summary, event)
+        _add_by_people(ledger, place, event)
     elif isinstance(event, TransactionSuperseded):
         summary.superseded += 1
-        total = ledger.total(key, SIDE_NAMES[event.side], event.currency)
-        total.superseded_count += 1
-        total.superseded_minor += event.amount_minor
+        move(
+            ledger,
+            place,
+            SIDE_NAMES[event.side],
+            event.currency,
+            "superseded",
+            1,
+            event.amount_minor,
+        )
     elif isinstance(event, ReconciliationPaused | ReconciliationResumed):
         summary.status = "paused" if isinstance(event, ReconciliationPaused) else "active"
 
 
-def _add_by_people(
-    ledger: Ledger, key: Key, summary: Summary, event: MatchConfirmed | MatchReversed
-) -> None:
+def _add_by_people(ledger: Ledger, place: Place, event: MatchConfirmed | MatchReversed) -> None:
+    key, summary = place.key, place.summary
     sign = 1 if isinstance(event, MatchConfirmed) else -1
+    quarter = event.newest_ms // QUARTER_MS if isinstance(event, MatchConfirmed) else None
     summary.matches_confirmed += sign
     for side, currency, count, sum_minor in _own_totals(event):
         summary.transactions_matched += sign * count
-        total = ledger.total(key, SIDE_NAMES[side], currency)
-        total.matched_count += sign * count
-        total.matched_minor += sign * sum_minor
+        name, moved = SIDE_NAMES[side], (sign * count, sign * sum_minor)
+        move(ledger, place, name, currency, "matched", *moved, quarter)
     if isinstance(event, MatchConfirmed) and event.suggestion_id is not None:
         # It has the suggestion's id when it is all of it; else another event ends that.
         identity = match_id_of(*key, event)
-        ledger.suggestions.append(suggested.Step(*key, identity, event))
+        step = suggested.Step(*key, identity, event, place.position, place.stored)
+        ledger.suggestions.append(step)
 
 
 def _own_totals(event: MatchConfirmed | MatchReversed) -> list[tuple[int, str, int, int]]:
@@ -228,11 +212,15 @@ def add_suggestions(
         Of all members concerned, those that stand in the end.
     """
 
-    def on_member(key: suggested.MemberKey, member: suggested.Member, sign: int) -> None:
-        ledger.summaries[key[:2]].transactions_suggested += sign
-        total = ledger.total(key[:2], key.side, member.currency)
-        total.suggested_count += sign
-        total.suggested_minor += sign * member.amount_minor
+    def on_member(
+        key: suggested.MemberKey, member: suggested.Member, sign: int, step: suggested.Step
+    ) -> None:
+        summary = ledger.summaries[key[:2]]
+        summary.transactions_suggested += sign
+        place = Place(key[:2], summary, step.position, step.quarter)
+        quarter = step.quarter if sign > 0 else None
+        amount_minor = sign * member.amount_minor
+        move(ledger, place, key.side, member.currency, "suggested", sign, amount_minor, quarter)
 
     def on_suggestion(step: suggested.Step, sign: int) -> None:
         ledger.summaries[step[:2]].suggestions_open += sign
@@ -243,31 +231,45 @@ def add_suggestions(
 def add_changes(ledger: Ledger, changes: Iterable[CaseChange]) -> None:
     """Count exceptions out of where they stood and in where they stand."""
     for before, after, _ in changes:
+        _count_status(ledger, after, 1)
         if before is not None:
-            _count_case(ledger, before, -1)
-        _count_case(ledger, after, 1)
+            _count_status(ledger, before, -1)
+            if _stands_as(before) == _stands_as(after):
+                # Whoever works a case moves no transaction, and so posts nothing to any day.
+                continue
+            _count_case(ledger, before, -1, after.updated_position)
+        _count_case(ledger, after, 1, after.updated_position)
 
 
-def _count_case(ledger: Ledger, case: Case, sign: int) -> None:
-    key = (case.tenant_id, case.reconciliation_id)
-    summary = ledger.summaries[key]
+def _count_status(ledger: Ledger, case: Case, sign: int) -> None:
+    summary = ledger.summaries[case.tenant_id, case.reconciliation_id]
     if case.is_open:
         summary.exceptions_open += sign
     else:
         summary.exceptions_resolved += sign
-    total = ledger.total(key, case.side, case.currency)
+
+
+def _stands_as(case: Case) -> tuple[str | None, str, int, datetime]:
+    return case.place, case.currency, case.amount_minor, case.occurred_at
+
+
+def _count_case(ledger: Ledger, case: Case, sign: int, position: int) -> None:
+    if case.place is None:
+        return
+    key = (case.tenant_id, case.reconciliation_id)
+    summary = ledger.summaries[key]
     if case.place == "duplicate":
         summary.duplicates += sign
-        total.duplicate_count += sign
-        total.duplicate_minor += sign * case.amount_minor
-    elif case.place == "exception":
+    else:
         summary.transactions_exception += sign
-        total.exception_count += sign
-        total.exception_minor += sign * case.amount_minor
+    quarter = quarter_of(case.occurred_at)
+    place = Place(key, summary, position, quarter)
+    amount_minor = sign * case.amount_minor
+    move(ledger, place, case.side, case.currency, case.place, sign, amount_minor, quarter)
 
 
-def write(conn: Connection[Any], folded: Ledger, answers: Mapping[str, Any]) -> None:
-    """Add a fold and the steps of exceptions to the rows."""
+def write(conn: Connection[Any], folded: Ledger, answers: Mapping[str, Any]) -> Ledger:
+    """Add a fold and the steps of exceptions to the rows; answers with all that was added."""
     ledger = folded.copied()
     add_changes(ledger, answers["exceptions"].changes)
     if ledger.suggestions:
@@ -284,6 +286,7 @@ def write(conn: Connection[Any], folded: Ledger, answers: Mapping[str, Any]) -> 
     with conn.cursor() as cursor:
         cursor.executemany(_SQL["add_summary"], summaries)
         cursor.executemany(_SQL["add_totals"], totals)
+    return ledger
 
 
 def _write_suggestions(conn: Connection[Any], ledger: Ledger) -> None:

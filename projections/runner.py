@@ -40,6 +40,8 @@ _SQL = load_queries("runner")
 POLL_SECONDS = 0.25
 STANDBY_SECONDS = 1.0
 HEAD_SECONDS = 0.5
+# Adding all days up reads the table of control totals once.
+DIFFERENCES_SECONDS = 60.0
 
 POSITION = Gauge(
     "settler_projection_position", "Position of the last event folded in", ["projection"]
@@ -71,6 +73,10 @@ DELAY_SECONDS = Histogram(
     "settler_projection_delay_seconds",
     "Seconds from an event's storing to its row being readable",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+DIFFERENCES = Gauge(
+    "settler_control_totals_differences",
+    "Sides and currencies whose business days do not add up to where everything stands",
 )
 ORPHANS = Counter(
     "settler_projection_orphans_total", "Events of exceptions that never opened; the log has none"
@@ -183,6 +189,7 @@ def follow(
             reached = feed.catch_up(group, after, until, stopped)
             positions.update((model.name, reached) for model in group)
             if reached == after:
+                gauges.look_for_differences(reader)
                 _wait_for_events(reader)
 
 
@@ -207,6 +214,13 @@ def next_group(
     return group, after, min(ahead, default=NO_END)
 
 
+def count_differences(conn: Connection[Any]) -> int:
+    """Count sides and currencies whose days do not add up to their totals; there are none."""
+    row = conn.execute(_SQL["count_differences"]).fetchone()
+    assert row is not None, "a count gives a row"
+    return int(row[0])
+
+
 def _wait_for_events(reader: Connection[Any]) -> None:
     for _ in reader.notifies(timeout=POLL_SECONDS, stop_after=1):
         pass
@@ -223,6 +237,7 @@ class _Gauges:
         self._positions = dict(positions)
         self._stored_at: datetime | None = None
         self._looked_at = 0.0
+        self._compared_at = -DIFFERENCES_SECONDS
         for name, position in positions.items():
             POSITION.labels(name).set(position)
 
@@ -244,6 +259,19 @@ class _Gauges:
                 after=prepared.after,
                 until=prepared.until,
                 meaning="events speak of exceptions that never opened; they were passed over",
+            )
+
+    def look_for_differences(self, reader: Connection[Any]) -> None:
+        if monotonic() - self._compared_at < DIFFERENCES_SECONDS:
+            return
+        self._compared_at = monotonic()
+        found = count_differences(reader)
+        DIFFERENCES.set(found)
+        if found:
+            log.error(
+                "projections.control_totals_differ",
+                differences=found,
+                hint="run settler verify, then settler projections rebuild control_totals",
             )
 
     def look_at_head(self, reader: Connection[Any]) -> None:

@@ -35,12 +35,14 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 
 
 class Step(NamedTuple):
-    """A suggestion that came or went."""
+    """A suggestion that came or went, at a position; `quarter` is as in `movements.Movement`."""
 
     tenant_id: str
     reconciliation_id: str
     match_id: str
     event: MatchSuggested | MatchSuperseded | MatchRejected | MatchConfirmed
+    position: int = 0
+    quarter: int = 0
 
     def sides(self) -> Iterator[tuple[list[MemberKey], int]]:
         """Give the members of each side and their sum, 0 for a suggestion that went."""
@@ -62,8 +64,8 @@ class Step(NamedTuple):
         yield event.target_amounts
 
 
-#: Told of each transaction that becomes suggested (1) or no longer is (-1).
-OnMember = Callable[[MemberKey, Member, int], None]
+#: Told of each transaction that becomes suggested (1) or no longer is (-1), and by which step.
+OnMember = Callable[[MemberKey, Member, int, Step], None]
 #: Told of each suggestion that comes (1) or goes (-1).
 OnSuggestion = Callable[[Step, int], None]
 
@@ -110,7 +112,7 @@ def _come(
             if member is None:
                 amount = told[place] if told else next(shares)
                 now[key] = Member(currency, amount, (step.match_id,))
-                on_member(key, now[key], 1)
+                on_member(key, now[key], 1, step)
             else:
                 now[key] = msgspec.structs.replace(
                     member, suggestion_ids=(*member.suggestion_ids, step.match_id)
@@ -127,7 +129,7 @@ def _go(
         if others:
             now[key] = msgspec.structs.replace(member, suggestion_ids=others)
         else:
-            on_member(key, member, -1)
+            on_member(key, member, -1, step)
     if held:
         on_suggestion(step, -1)
 

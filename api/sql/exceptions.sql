@@ -2,7 +2,12 @@
 SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity, status,
        resolution, amount_minor, currency, occurred_at, rule, reason, candidates, match_id,
        assignee, definition_version, opened_at, updated_at, updated_position, version, comments,
-       resolution_reason
+       resolution_reason,
+       exception_due_at(opened_at, severity, (SELECT due_hours FROM tenants
+                                              WHERE tenant_id = %(tenant_id)s)) AS due_at,
+       status IN ('open', 'in_progress') AND now() >= exception_due_at(
+           opened_at, severity, (SELECT due_hours FROM tenants
+                                 WHERE tenant_id = %(tenant_id)s)) AS overdue
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s
   AND position < %(position)s
@@ -18,6 +23,10 @@ WHERE tenant_id = %(tenant_id)s
   AND (%(commented)s::boolean IS NULL OR (comments > 0) = %(commented)s)
   AND (%(from_time)s::timestamptz IS NULL OR opened_at >= %(from_time)s)
   AND (%(to_time)s::timestamptz IS NULL OR opened_at < %(to_time)s)
+  AND (%(overdue)s::boolean IS NULL
+       OR (status IN ('open', 'in_progress') AND now() >= exception_due_at(
+               opened_at, severity, (SELECT due_hours FROM tenants
+                                     WHERE tenant_id = %(tenant_id)s))) = %(overdue)s)
 ORDER BY position DESC
 LIMIT %(limit)s;
 
@@ -25,7 +34,12 @@ LIMIT %(limit)s;
 SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity, status,
        resolution, amount_minor, currency, occurred_at, rule, reason, candidates, match_id,
        assignee, definition_version, opened_at, updated_at, updated_position, version, comments,
-       resolution_reason
+       resolution_reason,
+       exception_due_at(opened_at, severity, (SELECT due_hours FROM tenants
+                                              WHERE tenant_id = %(tenant_id)s)) AS due_at,
+       status IN ('open', 'in_progress') AND now() >= exception_due_at(
+           opened_at, severity, (SELECT due_hours FROM tenants
+                                 WHERE tenant_id = %(tenant_id)s)) AS overdue
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s
   AND position > %(position)s
@@ -41,6 +55,10 @@ WHERE tenant_id = %(tenant_id)s
   AND (%(commented)s::boolean IS NULL OR (comments > 0) = %(commented)s)
   AND (%(from_time)s::timestamptz IS NULL OR opened_at >= %(from_time)s)
   AND (%(to_time)s::timestamptz IS NULL OR opened_at < %(to_time)s)
+  AND (%(overdue)s::boolean IS NULL
+       OR (status IN ('open', 'in_progress') AND now() >= exception_due_at(
+               opened_at, severity, (SELECT due_hours FROM tenants
+                                     WHERE tenant_id = %(tenant_id)s))) = %(overdue)s)
 ORDER BY position
 LIMIT %(limit)s;
 
@@ -48,7 +66,13 @@ LIMIT %(limit)s;
 SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity, status,
        resolution, amount_minor, currency, occurred_at, rule, reason, candidates, match_id,
        assignee, definition_version, opened_at, updated_at, updated_position, version, comments,
-       resolution_reason, coalesce(first_position, position) AS first_position
+       resolution_reason,
+       exception_due_at(opened_at, severity, (SELECT due_hours FROM tenants
+                                              WHERE tenant_id = %(tenant_id)s)) AS due_at,
+       status IN ('open', 'in_progress') AND now() >= exception_due_at(
+           opened_at, severity, (SELECT due_hours FROM tenants
+                                 WHERE tenant_id = %(tenant_id)s)) AS overdue,
+       coalesce(first_position, position) AS first_position
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s AND exception_id = %(exception_id)s;
 
@@ -70,6 +94,9 @@ LIMIT %(limit)s;
 -- count_ageing --
 SELECT width_bucket(extract(epoch FROM now() - opened_at) / 86400, %(bounds_days)s::numeric[]) AS bucket,
        severity, currency, count(*) AS count, count(assignee) AS assigned,
+       count(*) FILTER (WHERE now() >= exception_due_at(
+           opened_at, severity, (SELECT due_hours FROM tenants
+                                 WHERE tenant_id = %(tenant_id)s))) AS overdue,
        sum(abs(amount_minor)) AS amount_minor
 FROM exceptions
 WHERE tenant_id = %(tenant_id)s AND status IN ('open', 'in_progress')

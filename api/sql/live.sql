@@ -41,7 +41,12 @@ CROSS JOIN LATERAL (
     SELECT exception_id, reconciliation_id, position, side, transaction_id, category, severity,
            status, resolution, amount_minor, currency, occurred_at, rule, reason, candidates,
            match_id, assignee, definition_version, opened_at, updated_at, updated_position, version,
-           comments, resolution_reason
+           comments, resolution_reason,
+           exception_due_at(opened_at, severity, (SELECT due_hours FROM tenants
+                                                  WHERE tenant_id = %(tenant_id)s)) AS due_at,
+           now() >= exception_due_at(
+               opened_at, severity, (SELECT due_hours FROM tenants
+                                     WHERE tenant_id = %(tenant_id)s)) AS overdue
     FROM (
         (SELECT * FROM exceptions
          WHERE tenant_id = %(tenant_id)s AND reconciliation_id = r.reconciliation_id

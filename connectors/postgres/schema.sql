@@ -55,6 +55,9 @@ CREATE TABLE event_store (
 CREATE INDEX event_store_tenant_position_idx ON event_store (tenant_id, last_position);
 CREATE INDEX event_store_correlation_idx ON event_store (tenant_id, correlation_id)
     WHERE correlation_id IS NOT NULL;
+-- What people did with the exceptions of a reconciliation; its own stream has the other batches.
+CREATE INDEX event_store_beside_idx ON event_store (tenant_id, reconciliation_id, last_position)
+    WHERE stream_id <> tenant_id || '/' || reconciliation_id;
 SELECT protect_tenant_table('event_store');
 
 -- Identity -----------------------------------------------------------------------------------
@@ -149,7 +152,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         'message', element -> 4)
     WHEN 'TransactionsAccepted' THEN jsonb_build_object(
         'counts', element -> 1, 'offsets', element -> 2, 'redelivered', element -> 3,
-        'rejected', element -> 4)
+        'rejected', element -> 4, 'days', coalesce(element -> 5, '[]'))
+    WHEN 'PeriodClosed' THEN jsonb_build_object('day', element -> 1)
     WHEN 'WatermarkAdvanced' THEN jsonb_build_object('watermark_us', element -> 1)
     WHEN 'ReconciliationDefined' THEN jsonb_build_object(
         'definition_version', element -> 1, 'definition', element -> 2, 'command_id', element -> 3)
@@ -248,6 +252,42 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
       AND global_position <= until
 $$;
 
+-- The batch in force at a moment of a stream: the last that begins at or before a position, or was
+-- stored at or before an instant. Halves the stream by its unique key, so it costs some thirty looks
+-- however long the log is; versions, positions and times of storing of a stream grow together.
+CREATE FUNCTION batch_at(stream text, at_position bigint, at_instant timestamptz)
+RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    low bigint := -1;
+    high bigint;
+    middle bigint;
+    found bigint;
+    is_before boolean;
+BEGIN
+    SELECT base_version INTO high FROM event_store WHERE stream_id = stream
+    ORDER BY base_version DESC LIMIT 1;
+    WHILE low < high LOOP
+        middle := low + (high - low + 1) / 2;
+        SELECT base_version,
+               first_position <= coalesce(at_position, first_position)
+                   AND created_at <= coalesce(at_instant, created_at)
+        INTO found, is_before
+        FROM event_store WHERE stream_id = stream AND base_version <= middle
+        ORDER BY base_version DESC LIMIT 1;
+        IF is_before THEN
+            low := middle;
+        ELSE
+            high := found - 1;
+        END IF;
+    END LOOP;
+    RETURN (SELECT base_version FROM event_store WHERE stream_id = stream AND base_version <= low
+            ORDER BY base_version DESC LIMIT 1);
+END
+$$;
+COMMENT ON FUNCTION batch_at IS
+    'base_version of the batch of a stream in force at a position or an instant; null before its first';
+
 -- The API's only way into the log: batches of one event, into streams of exceptions of the tenant it
 -- acts for. It takes the lock of log_head, so it is the last thing a transaction does.
 CREATE FUNCTION append_casework(stream_ids text[], reconciliation_ids text[], base_versions bigint[],
@@ -311,6 +351,17 @@ CREATE TABLE snapshots (
 );
 ALTER TABLE snapshots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE snapshots FORCE ROW LEVEL SECURITY;
+
+-- Journals of batches up to a version are gone; `snapshots` keeps the state as of that version.
+CREATE TABLE journal_expiries (
+    stream_id text CONSTRAINT journal_expiries_pkey PRIMARY KEY,
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    version bigint NOT NULL,
+    position bigint NOT NULL,
+    expired_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+SELECT protect_tenant_table('journal_expiries');
 
 -- How far each partition is committed, and of which incarnation of the topic.
 CREATE TABLE source_checkpoints (
@@ -419,8 +470,15 @@ CREATE TABLE tenants (
         CONSTRAINT tenants_id_form CHECK (tenant_id ~ '^[a-z0-9_-]{1,64}$'),
     name text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    suspended_at timestamptz
+    suspended_at timestamptz,
+    due_hours integer[] NOT NULL DEFAULT '{168,72,24,4}'
+        CONSTRAINT tenants_due_hours_form CHECK (
+            array_ndims(due_hours) = 1 AND cardinality(due_hours) = 4
+            AND array_position(due_hours, NULL) IS NULL
+            AND 1 <= ALL (due_hours) AND 8760 >= ALL (due_hours))
 );
+COMMENT ON COLUMN tenants.due_hours IS
+    'hours from the opening of an exception until it is due: low, medium, high, critical';
 SELECT protect_tenant_table('tenants');
 
 CREATE TABLE api_keys (
@@ -486,6 +544,11 @@ GRANT UPDATE (next_offset, fence, updated_at) ON streams TO settler_operator;
 GRANT DELETE ON source_checkpoints, projection_checkpoints TO settler_operator;
 GRANT SELECT, INSERT ON topic_resets TO settler_operator;
 GRANT SELECT ON schema_migrations TO settler_flow, settler_projections, settler_api, settler_operator;
+
+GRANT SELECT, INSERT, UPDATE ON journal_expiries TO settler_operator;
+GRANT SELECT ON journal_expiries TO settler_flow;
+GRANT UPDATE (journal) ON event_store TO settler_operator;
+GRANT INSERT, DELETE ON snapshots TO settler_operator;
 
 -- Read models -------------------------------------------------------------------------------------
 
@@ -569,6 +632,13 @@ CREATE INDEX exceptions_status_idx ON exceptions (tenant_id, reconciliation_id, 
 CREATE INDEX exceptions_position_idx ON exceptions (tenant_id, position);
 CREATE INDEX exceptions_assignee_idx ON exceptions (tenant_id, assignee, position)
     WHERE assignee IS NOT NULL;
+CREATE FUNCTION exception_due_at(opened_at timestamptz, severity text, due_hours integer[])
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT opened_at + make_interval(hours => due_hours[
+        array_position(ARRAY['low', 'medium', 'high', 'critical'], severity)])
+$$;
+COMMENT ON FUNCTION exception_due_at IS 'an exception that nobody has closed by then is overdue';
 COMMENT ON COLUMN exceptions.side IS 'source or target';
 COMMENT ON COLUMN exceptions.status IS 'open, in_progress, resolved or dismissed';
 COMMENT ON COLUMN exceptions.position IS 'global position of the event that opened it';
@@ -648,6 +718,53 @@ CREATE TABLE reconciliation_totals (
         PRIMARY KEY (tenant_id, reconciliation_id, side, currency)
 ) WITH (fillfactor = 50);
 
+-- Control totals: what was posted to each business day of a reconciliation, by side and currency.
+-- Facts of a day that is closed are posted to the first that is open, so a closed day never changes.
+-- Pending is what the other places leave over of what was accepted. Records that were refused or
+-- redelivered have no currency of their own and stand under XXX, the code of ISO 4217 for none.
+CREATE TABLE control_totals (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    day date NOT NULL,
+    side text NOT NULL,
+    currency text NOT NULL,
+    accepted_count bigint NOT NULL DEFAULT 0,
+    accepted_minor numeric NOT NULL DEFAULT 0,
+    matched_count bigint NOT NULL DEFAULT 0,
+    matched_minor numeric NOT NULL DEFAULT 0,
+    suggested_count bigint NOT NULL DEFAULT 0,
+    suggested_minor numeric NOT NULL DEFAULT 0,
+    exception_count bigint NOT NULL DEFAULT 0,
+    exception_minor numeric NOT NULL DEFAULT 0,
+    duplicate_count bigint NOT NULL DEFAULT 0,
+    duplicate_minor numeric NOT NULL DEFAULT 0,
+    superseded_count bigint NOT NULL DEFAULT 0,
+    superseded_minor numeric NOT NULL DEFAULT 0,
+    rejected_count bigint NOT NULL DEFAULT 0,
+    redelivered_count bigint NOT NULL DEFAULT 0,
+    CONSTRAINT control_totals_pkey PRIMARY KEY (tenant_id, reconciliation_id, day, side, currency)
+) WITH (fillfactor = 50);
+-- The calendar of a reconciliation's books: its zone, the last closed day, the last day posted to.
+CREATE TABLE period_calendars (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    time_zone text NOT NULL,
+    closed_day date,
+    latest_day date,
+    CONSTRAINT period_calendars_pkey PRIMARY KEY (tenant_id, reconciliation_id)
+) WITH (fillfactor = 50);
+-- A statement for each closed day, as the text that was hashed. Each names the hash of the one before.
+CREATE TABLE period_statements (
+    tenant_id text NOT NULL,
+    reconciliation_id text NOT NULL,
+    day date NOT NULL,
+    position bigint NOT NULL,
+    closed_at timestamptz NOT NULL,
+    statement text NOT NULL,
+    hash text NOT NULL,
+    previous_hash text,
+    CONSTRAINT period_statements_pkey PRIMARY KEY (tenant_id, reconciliation_id, day)
+);
 -- The transactions that stand in suggestions: the summary's own memory of what they took out of
 -- pending.  One may stand in several, of different rules, and counts once.
 CREATE TABLE suggested_transactions (
@@ -745,6 +862,9 @@ SELECT protect_tenant_table('matches');
 SELECT protect_tenant_table('exceptions');
 SELECT protect_tenant_table('reconciliation_summary');
 SELECT protect_tenant_table('reconciliation_totals');
+SELECT protect_tenant_table('control_totals');
+SELECT protect_tenant_table('period_calendars');
+SELECT protect_tenant_table('period_statements');
 SELECT protect_tenant_table('suggested_transactions');
 SELECT protect_tenant_table('definitions');
 SELECT protect_tenant_table('reconciliation_runs');
@@ -757,6 +877,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON matches, exceptions, reconciliation_summ
 GRANT SELECT ON matches, exceptions, reconciliation_summary, reconciliation_totals,
     suggested_transactions, definitions, reconciliation_runs, tenant_usage_view, error_hotspots_view
     TO settler_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON control_totals, period_calendars, period_statements
+    TO settler_projections;
+GRANT SELECT ON control_totals, period_calendars, period_statements TO settler_api;
 
 -- Where a rebuild makes the tables of the same names before it switches them in.
 CREATE SCHEMA settler_rebuild;
@@ -875,7 +998,7 @@ GRANT UPDATE (last_used_at, address, user_agent, revoked_at, revoked_because)
 GRANT UPDATE (used_at) ON user_tokens TO settler_api;
 GRANT DELETE ON user_tokens TO settler_api;
 GRANT UPDATE (name, expires_at, revoked_at) ON api_keys TO settler_api;
-GRANT UPDATE (name) ON tenants TO settler_api;
+GRANT UPDATE (name, due_hours) ON tenants TO settler_api;
 
 GRANT INSERT ON users, audit_log TO settler_operator;
 GRANT INSERT, UPDATE (retires_at), DELETE ON signing_keys TO settler_operator;

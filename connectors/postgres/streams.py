@@ -45,7 +45,7 @@ def claim_stream(
             return None
         version, fence, next_offset, definition_version = held
         asked = key | {"version": version, "format": SNAPSHOT_FORMAT}
-        snapshot = conn.execute(_SQL["newest_snapshot"], asked).fetchone()
+        snapshot = conn.execute(_SQL["newest_snapshot"], asked, binary=True).fetchone()
         snapshot_version, snapshot_format, state = snapshot or (0, 0, None)
         batches = read_stream(conn, stream_id, snapshot_version)
     CLAIM_SECONDS.observe(time.perf_counter() - started)

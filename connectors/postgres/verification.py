@@ -55,6 +55,17 @@ class BatchPlace(NamedTuple):
     base_version: int
 
 
+class StoredAnchor(NamedTuple):
+    """The version up to which journals are gone, and the snapshot of it; None if it is not there.
+
+    `state` is as `domain.snapshots` wrote it, in that format.
+    """
+
+    version: int
+    format: int | None
+    state: bytes | None
+
+
 @contextmanager
 def snapshot(conn: Connection[Any]) -> Iterator[None]:
     """Open a transaction that sees one moment of the database and changes nothing.
@@ -108,6 +119,12 @@ def read_places(conn: Connection[Any]) -> Iterator[BatchPlace]:
         cursor.execute(_SQL["read_places"], binary=True)
         for row in cursor:
             yield BatchPlace(*row)
+
+
+def read_anchor(conn: Connection[Any], stream_id: str) -> StoredAnchor | None:
+    """Read what stands in for a stream's expired journals; None if none have expired."""
+    row = conn.execute(_SQL["read_anchor"], {"stream_id": stream_id}, binary=True).fetchone()
+    return None if row is None else StoredAnchor(*row)
 
 
 def list_resets(conn: Connection[Any]) -> list[TopicReset]:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -35,10 +35,16 @@ class Role:
         name: As in `settler run NAME`.
         environment: The SETTLER_* variables it gets, and no others.
         folder: Where it runs and its log goes.
+        arguments: What follows `settler run NAME`.
     """
 
     def __init__(
-        self, name: str, environment: Mapping[str, str], children: ChildProcesses, folder: Path
+        self,
+        name: str,
+        environment: Mapping[str, str],
+        children: ChildProcesses,
+        folder: Path,
+        arguments: Sequence[str] = (),
     ) -> None:
         self.name = name
         self._children = children
@@ -47,12 +53,13 @@ class Role:
         plain = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         with self._log_path.open("wb") as output:
             self._process = children.start(
-                [sys.executable, "-m", "deploy.cli.main", "run", name],
+                [sys.executable, "-m", "deploy.cli.main", "run", name, *arguments],
                 environment=plain | dict(environment) | {"SETTLER_LOG_FORMAT": "json"},
                 output=output,
                 folder=folder,
             )
-        self._measured = psutil.Process(self._process.pid)
+        self.pid = self._process.pid
+        self._measured = psutil.Process(self.pid)
         self.rss_bytes_max = 0
 
     def __enter__(self) -> Self:
@@ -71,6 +78,11 @@ class Role:
             self._process.kill()
             self._process.wait()
         self._children.ended(self._process)
+
+    def kill(self) -> None:
+        """End it by SIGKILL, as the loss of its machine would."""
+        self._process.kill()
+        self._process.wait()
 
     def look(self) -> None:
         """Note how much memory it takes.

@@ -37,7 +37,7 @@ SELECT coalesce(sum(accepted_source + accepted_target), 0) FROM reconciliation_s
 """
 _LAST_POSITION = "SELECT max(last_position) FROM event_store WHERE journal IS NOT NULL"
 _CONFIRMED = "SELECT count(*) FROM matches WHERE status = 'confirmed'"
-_TAKEN_IN = """
+TAKEN_IN = """
 SELECT coalesce(sum(newest), 0)
 FROM (SELECT max(place.value::bigint) AS newest
       FROM streams, jsonb_each_text(next_offset) AS place GROUP BY place.key) AS partitions
@@ -151,7 +151,7 @@ class PipelineBench:
             with psycopg.connect(url, autocommit=True) as connection:
                 for _ in until(RUN_SECONDS, f"{count:,} open transactions", every=0.05):
                     flow.look()
-                    if number(connection, _TAKEN_IN) >= count:
+                    if number(connection, TAKEN_IN) >= count:
                         break
             return {
                 "open_transactions": float(count),

@@ -1,6 +1,6 @@
 """The records of the pipeline benchmark: pairs that match one to one by reference.
 
-Pair i belongs to tenant i modulo `TENANTS` and occurs `STEP_MS` after pair i - 1. A message
+Pair i belongs to tenant i modulo their number and occurs `STEP_MS` after pair i - 1. A message
 has about 253 bytes; both legs of a pair carry one key, as a producer that spreads by order does.
 """
 
@@ -46,16 +46,20 @@ class Pairs:
 
     Args:
         first_ms: When pair 0 occurs, milliseconds since the epoch.
+        tenants: Of how many tenants they are.
+        step_ms: From each to the next.
     """
 
-    def __init__(self, first_ms: int) -> None:
+    def __init__(self, first_ms: int, tenants: int = TENANTS, step_ms: int = STEP_MS) -> None:
         self.first_ms = first_ms
+        self.step_ms = step_ms
+        self.tenants = tenants
         self._second = -1
         self._prefix = ""
 
     def occurred_ms(self, number: int) -> int:
         """When both legs of a pair occur, milliseconds since the epoch."""
-        return self.first_ms + number * STEP_MS
+        return self.first_ms + number * self.step_ms
 
     def message(self, side: int, number: int) -> bytes:
         """One leg, as Kafka carries it."""
@@ -65,15 +69,15 @@ class Pairs:
             self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
         letter = "t" if side else "s"
         text = _MESSAGE % (
-            number % TENANTS, letter, number, number, number % 1000, number % 100, self._prefix,
-            millisecond,
+            number % self.tenants, letter, number, number, number % 1000, number % 100,
+            self._prefix, millisecond,
         )  # fmt: skip
         return text.encode()
 
     def match_id(self, number: int) -> str:
         """The id of the match that a pair becomes."""
         return match_id(
-            f"t-{number % TENANTS}",
+            f"t-{number % self.tenants}",
             RECONCILIATION,
             RULE,
             [f"s-{number:09d}"],
@@ -87,7 +91,7 @@ def key(number: int) -> bytes:
     return b"t-%d:orders:ORD-%09d" % (number % TENANTS, number)
 
 
-def definitions() -> list[dict[str, object]]:
+def definitions(tenants: int = TENANTS) -> list[dict[str, object]]:
     """The definition of each tenant's reconciliation."""
     condition = {"field": "reference", "operator": "exact", "unique": True}
     rule = {"name": RULE, "match_type": "one_to_one", "conditions": [condition]}
@@ -98,7 +102,7 @@ def definitions() -> list[dict[str, object]]:
             "name": "Orders against charges",
             "rules": [rule],
         }
-        for tenant in range(TENANTS)
+        for tenant in range(tenants)
     ]
 
 
@@ -117,8 +121,9 @@ def fill(
     pairs: Pairs,
     count: int,
     sides: tuple[int, ...] = (0, 1),
+    first: int = 0,
 ) -> None:
-    """Send the legs of pairs 0 to count - 1, every message confirmed.
+    """Send the legs of so many pairs from `first` on, every message confirmed.
 
     Raises:
         NotSent: The broker refused some, or did not confirm them in time.
@@ -133,10 +138,12 @@ def fill(
 
     for side in sides:
         for number in shuffled(count, seed=side):
-            message = pairs.message(side, number)
+            message = pairs.message(side, first + number)
             while True:
                 try:
-                    producer.produce(topics[side], message, key(number), on_delivery=delivered)
+                    producer.produce(
+                        topics[side], message, key(first + number), on_delivery=delivered
+                    )
                     break
                 except BufferError:
                     producer.poll(0.05)

@@ -12,6 +12,7 @@ from psycopg import sql
 from connectors.postgres import inbox
 from connectors.postgres.connections import connect_as_owner
 from connectors.postgres.migrations import migrate
+from connectors.settings import variable
 from deploy.bench.measured import Role, cpu_seconds, until
 from deploy.children import ChildProcesses
 from deploy.embedded import TOPICS, EmbeddedStack
@@ -86,15 +87,30 @@ class Stage:
             self._administer("DROP DATABASE {} WITH (FORCE)", name)
             self._administer("CHECKPOINT")
 
-    def role(self, name: str, url: str, prefix: str) -> Role:
-        """Start `settler run NAME` on a database and the topics of a prefix."""
+    def role(
+        self,
+        name: str,
+        url: str,
+        prefix: str,
+        arguments: Sequence[str] = (),
+        folder: Path | None = None,
+        **settings: str,
+    ) -> Role:
+        """Start `settler run NAME` on a database and the topics of a prefix.
+
+        Args:
+            arguments: What follows it.
+            folder: Where it runs and its log goes; default the stage's.
+            settings: Fields of `Settings` besides.
+        """
         environment = {
             "SETTLER_KAFKA_BOOTSTRAP_SERVERS": self.servers,
             "SETTLER_DATABASE_URL": url,
             "SETTLER_TOPIC_PREFIX": prefix,
             "SETTLER_METRICS_PORT": "0",
         }
-        return Role(name, environment, self.children, self.folder)
+        environment |= {variable(field): value for field, value in settings.items()}
+        return Role(name, environment, self.children, folder or self.folder, arguments)
 
     def _administer(self, statement: str, *names: str) -> None:
         url = self._stack.postgres.url("postgres")

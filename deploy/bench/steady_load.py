@@ -14,7 +14,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaError, Message, Producer
 
 from connectors.synthetic.topics import topic_names
-from deploy.bench.records import FLUSH_SECONDS, PRODUCER, NotSent, Pairs, key
+from deploy.bench.records import FLUSH_SECONDS, PRODUCER, STEP_MS, NotSent, Pairs, key
 
 TICK_SECONDS = 0.005
 #: The second leg is sent this many ticks after the first.
@@ -45,7 +45,7 @@ class Acknowledged:
 def main() -> None:
     """Send until the time is over."""
     given = json.loads(sys.argv[1])
-    pairs = Pairs(given["first_ms"])
+    pairs = Pairs(given["first_ms"], step_ms=given.get("step_ms", STEP_MS))
     topics = topic_names(given["prefix"])
     producer = Producer(PRODUCER | {"bootstrap.servers": given["servers"]})
     acknowledged = Acknowledged()

@@ -39,6 +39,7 @@ def backtest(
     from connectors.files.definition_file import read_definition
     from connectors.files.errors import FileUnusable
     from connectors.postgres.history import HistoryUnknown
+    from domain.backtesting.backtest import HistoryExpired
     from domain.errors import DefinitionInvalid
 
     span = _instant("--from", since), _instant("--to", until)
@@ -52,7 +53,7 @@ def backtest(
         raise fail(f"{file}: {exc}") from exc
     try:
         found = _run(load_settings(), definition, span, examples)
-    except HistoryUnknown as exc:
+    except (HistoryUnknown, HistoryExpired) as exc:
         raise fail(str(exc)) from exc
     found = {"from": since, "to": until} | found
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deploy.cli.console import DOES_NOT_HOLD, Json, load_settings, print_json, say
+from deploy.cli.console import DOES_NOT_HOLD, Json, fail, load_settings, print_json, say
 
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks, each with its peer in the same run.")
 
@@ -222,6 +222,99 @@ def chaos(
         print("\n".join(report.lines(figures)))
     if not figures["holds"]:
         raise typer.Exit(DOES_NOT_HOLD)
+
+
+@bench.command("scaling")
+def scaling(
+    transactions: Annotated[
+        int, typer.Option(min=0, help="Records for the throughput; 0 leaves it out.")
+    ] = 600_000,
+    processes: Annotated[str, typer.Option(help="Sizes of the flow's cluster.")] = "1,2,3",
+    open_transactions: Annotated[
+        str, typer.Option("--open", help="How many are open at a restart, such as 10000000.")
+    ] = "10000,100000,1000000",
+    restarts: Annotated[int, typer.Option(min=1, max=100, help="Prints medians over them.")] = 3,
+    quick: Annotated[bool, typer.Option(help="Small numbers: shows that it works.")] = False,
+    document: Annotated[
+        Path | None, typer.Option(help="Write the figures as a page of Markdown.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure throughput against processes, and restart to first commit against open state.
+
+    Each restart is in an empty folder: a flow keeps nothing outside Postgres.
+
+    Example: settler bench scaling --open 10000,1000000 --document scaling.md
+    """
+    load_settings()
+    from deploy.bench import scaling_report as report
+    from deploy.bench.scaling import Plan, ScalingBench
+
+    sizes, opens = (_numbers(text) for text in (processes, open_transactions))
+    plan = Plan(transactions, sizes, opens, restarts)
+    if quick:
+        plan = Plan(min(transactions, QUICK_TRANSACTIONS), sizes[:2], (QUICK_OPEN,), 1)
+    load_average = _load_average()
+    measuring = ScalingBench(plan, lambda text: say(f"bench: {text}"))
+    with measuring.prepared():
+        measured = list(measuring.throughputs()), list(measuring.restarts())
+    figures = report.summarize(plan, *measured, load_average)
+    if document is not None:
+        document.write_text(report.document(figures), encoding="utf-8")
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(report.lines(figures)))
+
+
+@bench.command("soak")
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.05, max=1440, help="Of load.")] = 30.0,
+    rate: Annotated[
+        int, typer.Option(min=100, max=200_000, help="Transactions a second.")
+    ] = 10_000,
+    turnover_seconds: Annotated[
+        float, typer.Option(min=1, help="In how long seven days of event time pass.")
+    ] = 120.0,
+    document: Annotated[
+        Path | None, typer.Option(help="Write a page of Markdown, and its plot beside it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a steady load for a long time and record the memory of flow and projector.
+
+    The embedded broker keeps everything in memory: about 300 bytes a transaction. Exit 1 if the
+    flow's memory grows.
+
+    Example: settler bench soak --minutes 30 --document soak.md
+    """
+    load_settings()
+    from deploy.bench import soak_report as report
+    from deploy.bench.soak import Plan, SoakBench
+
+    plan = Plan(minutes, rate, turnover_seconds, sample_seconds=min(2.0, minutes * 60 / 20))
+    load_average = _load_average()
+    measuring = SoakBench(plan, lambda text: say(f"bench: {text}"))
+    with measuring.prepared():
+        measured = measuring.run()
+    figures = report.summarize(plan, measured, load_average)
+    if document is not None:
+        plot = document.with_suffix(".svg")
+        plot.write_text(report.plot(measured.samples), encoding="utf-8")
+        document.write_text(report.document(figures, plot.name), encoding="utf-8")
+    if as_json:
+        print_json(figures)
+    else:
+        print("\n".join(report.lines(figures)))
+    if not figures["flat"]:
+        raise typer.Exit(DOES_NOT_HOLD)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and int(part) for part in parts):
+        raise fail(f"numbers above 0 are given as 1,2,3; {text!r} is not of that form")
+    return tuple(map(int, parts))
 
 
 def register(app: typer.Typer) -> None:

@@ -15,10 +15,13 @@ from deploy.cli import (
     events,
     explain,
     generate,
+    journal,
     keys,
     projections,
     reconcile,
+    replay,
     roles,
+    statement,
     tenants,
     topics,
     users,
@@ -53,6 +56,9 @@ app.add_typer(definitions.definitions, name="definitions")
 app.command()(events.events)
 app.command()(explain.explain)
 app.command()(verify.verify)
+app.command()(replay.replay)
+app.command()(statement.statement)
+app.add_typer(journal.journal, name="journal")
 app.add_typer(dead_letters.dlq, name="dlq")
 app.add_typer(projections.projections, name="projections")
 app.add_typer(projections.flow, name="flow")

@@ -1,11 +1,12 @@
 """`settler migrate`, `settler run ROLE` and `settler up`: what runs in production."""
 
 import os
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.console import Json, load_settings, print_json, say
+from deploy.cli.console import Json, fail, load_settings, print_json, say
 
 if TYPE_CHECKING:
     from connectors.settings import Settings
@@ -13,22 +14,44 @@ if TYPE_CHECKING:
 run = typer.Typer(no_args_is_help=True, help="Run one role of Settler in this process.")
 
 
-def migrate(as_json: Json = False) -> None:
+class _Child(StrEnum):
+    """Who ends a process's peers with it: the supervisor of all, or each its own."""
+
+    OF_ALL = "of-all"
+    OF_ONE = "of-one"
+
+
+class Step(StrEnum):
+    """What of a release's migrations to apply."""
+
+    PRE = "pre"
+    POST = "post"
+
+
+def migrate(
+    only: Annotated[
+        Step | None,
+        typer.Option(help="pre: before the new release runs, the old one goes on; post: after."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Bring the database's roles and schema up to this release; run twice it changes nothing.
 
-    Example: SETTLER_DATABASE_URL=postgresql://owner:secret@db/settler settler migrate
+    Example: settler migrate --only pre
     """
     settings = load_settings()
     from connectors.postgres import connections, migrations
 
     with connections.connect_as_owner(settings.database_url) as connection:
-        applied = migrations.migrate(connection)
+        steps: tuple[migrations.Step, ...] = ("pre", "post") if only is None else (only.value,)
+        applied = migrations.migrate(connection, steps)
     if as_json:
         print_json({"applied": applied})
     elif applied:
         say(f"migrate: applied {', '.join(applied)}")
     else:
-        say("migrate: the database is up to date")
+        said = "the database is" if only is None else f"the database's {only} migrations are"
+        say(f"migrate: {said} up to date")
 
 
 @run.command("flow")
@@ -37,25 +60,56 @@ def run_flow(
         int, typer.Option(min=1, max=64, help="Processes of one Bytewax cluster on this machine.")
     ] = 1,
     addresses: Annotated[
-        str | None, typer.Option(hidden=True, help="host:port;host:port of a cluster.")
+        str | None,
+        typer.Option(help="host:port;host:port of all processes of a cluster, one a machine."),
     ] = None,
-    index: Annotated[int, typer.Option(hidden=True, min=0, help="Place in the cluster.")] = 0,
+    index: Annotated[
+        int | None, typer.Option(min=0, help="Which of the addresses is this process's, from 0.")
+    ] = None,
+    child: Annotated[_Child | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Reconcile: read both Kafka topics, match, and commit to the event store.
 
-    A second flow on the same database waits as standby and takes over when the first ends.
+    A second flow on the same database waits as standby and takes over when the first ends. With
+    --addresses each machine or pod runs one process of a cluster; they wait for each other.
 
     Example: settler run flow --processes 2
     """
     settings = load_settings("flow")
-    if processes > 1:
-        from deploy.supervisor import Supervisor, flow_cluster
-
-        _fix_lease_holder(settings)
-        raise typer.Exit(Supervisor([flow_cluster(processes)]).run_until_signalled())
     from flows.reconcile import main
 
-    raise typer.Exit(main(settings, addresses.split(";") if addresses else None, index))
+    cluster = _addresses(addresses, index, processes)
+    place = index or 0
+    if child is not None or (not cluster and processes == 1):
+        raise typer.Exit(main(settings, cluster, place, by_itself=child is _Child.OF_ONE))
+    from deploy.supervisor import Supervisor, flow_cluster, flow_process
+    from flows.membership import cluster_name
+
+    if cluster and addresses:
+        _fix_lease_holder(settings, cluster_name(cluster))
+        program = flow_process(addresses, place)
+    else:
+        _fix_lease_holder(settings)
+        program = flow_cluster(processes)
+    raise typer.Exit(Supervisor([program]).run_until_signalled())
+
+
+def _addresses(addresses: str | None, index: int | None, processes: int) -> list[str] | None:
+    """The addresses of a cluster, held against what else was said."""
+    if addresses is None:
+        if index is not None:
+            raise fail("--index says which of --addresses is meant; give both")
+        return None
+    cluster = [one.strip() for one in addresses.split(";")]
+    for one in cluster:
+        host, _, port = one.rpartition(":")
+        if not host or not port.isdecimal():
+            raise fail(f"--addresses has {one!r} where host:port belongs")
+    if index is None or index >= len(cluster):
+        raise fail(f"--index has to name one of {len(cluster)} addresses, from 0")
+    if processes > 1:
+        raise fail("give --processes for one machine, or --addresses for a process each")
+    return cluster
 
 
 @run.command("projections")
@@ -114,9 +168,9 @@ def up(
     raise typer.Exit(Supervisor(programs).run_until_signalled())
 
 
-def _fix_lease_holder(settings: "Settings") -> None:
+def _fix_lease_holder(settings: "Settings", name: str | None = None) -> None:
     """Have every start of the flow under this supervisor hold the lease by one name."""
     from deploy.supervisor import lease_holder
 
     if settings.lease_holder is None:
-        os.environ["SETTLER_LEASE_HOLDER"] = lease_holder()
+        os.environ["SETTLER_LEASE_HOLDER"] = name or lease_holder()

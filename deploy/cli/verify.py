@@ -92,6 +92,10 @@ def report(verified: "Verified") -> dict[str, Any]:
         "differences": [_plain(one) for one in verified.differences],
         "log": {"position": verified.head, "batches": verified.batches},
         "read_models": {"events_behind": verified.read_models_behind},
+        "expired": {
+            name: {"version": one.version, "transactions": one.transactions}
+            for name, one in verified.expired.items()
+        },
         "kafka": {
             "state": kafka.state,
             "problem": kafka.problem,
@@ -153,6 +157,12 @@ def say_words(verified: "Verified") -> None:
     for name, events in verified.read_models_behind.items():
         if events:
             say(f"verify: {name} is {events:,} events behind and was compared as of before them")
+    for name, expired in verified.expired.items():
+        say(
+            f"verify: {name}: journals up to version {expired.version:,} have expired; the "
+            f"{expired.transactions:,} transactions they held could not be counted again one by "
+            "one, their sums were held against the snapshot that stands in for them"
+        )
     for difference in verified.differences:
         say(f"verify: DOES NOT HOLD: {difference}")
     if kafka.problem is not None:

@@ -13,10 +13,11 @@ from connectors.kafka_reading import KafkaUnreadable, Partition, TopicReader
 from connectors.postgres import verification as stored
 from connectors.postgres.journal import decode_journal
 from connectors.postgres.reading import read_head
-from connectors.postgres.verification import StreamRow
+from connectors.postgres.verification import StoredAnchor, StreamRow
 from deploy.verification.kafka import KafkaFound, KafkaSide
 from domain.errors import SettlerError
-from domain.verification.difference import Difference, Where
+from domain.verification.anchors import Anchor, read_anchor
+from domain.verification.difference import RESTORE_LOG, Difference, Where
 from domain.verification.letters import Letters, TopicReset
 from domain.verification.recount import Reach, Recount, StreamRecount
 from domain.verification.stream import StoredBatch, StreamAudit, check_follows
@@ -37,6 +38,17 @@ class StreamUnknown(SettlerError):
     code = "verify.stream_invalid"
 
 
+class Expired(msgspec.Struct):
+    """What of a stream could not be counted again.
+
+    Its batches up to a version were held against each other and against the snapshot of that
+    version, without the transactions they accepted.
+    """
+
+    version: int
+    transactions: int
+
+
 class Verified(msgspec.Struct):
     """What verification came to.
 
@@ -46,6 +58,7 @@ class Verified(msgspec.Struct):
         read_models_behind: Of each read model, the events it had not taken in; it was compared as
             of before those.
         streams: Totals by stream, of those whose log holds.
+        expired: By stream, what could not be counted again because its journal has expired.
     """
 
     kafka: KafkaFound
@@ -53,6 +66,7 @@ class Verified(msgspec.Struct):
     batches: int = 0
     read_models_behind: dict[str, int] = {}
     streams: dict[str, Totals] = {}
+    expired: dict[str, Expired] = {}
     differences: list[Difference] = []
 
     @property
@@ -213,7 +227,18 @@ class _Run:
         letters = Letters(stored.list_letters(self._conn, *scope), self._resets)
         reach = Reach(self._kafka.first_offsets, self._resets)
         recount = StreamRecount(stream.stream_id, reach)
-        audit = StreamAudit(*scope, decode_journal, letters, self._resets, recount.take_in)
+        anchor = _anchor_of(stored.read_anchor(self._conn, stream.stream_id), stream.stream_id)
+        audit = StreamAudit(
+            *scope,
+            decode_journal,
+            letters,
+            self._resets,
+            recount.take_in,
+            anchor,
+            recount.pass_over,
+        )
+        if anchor is not None:
+            recount.know(anchor.contents)
         shown_to = sorted(set(models.positions.values()))
         at: dict[int, Totals] = {}
         of_matching = ((None, one) for one in stored.read_stream(self._conn, stream.stream_id))
@@ -227,6 +252,8 @@ class _Run:
                 audit.read_casework(of_exception, batch)
             self._progress(batch.event_count)
         totals = audit.end(stream.version, stream.next_offsets)
+        if anchor is not None:
+            self.verified.expired[stream.stream_id] = Expired(anchor.version, audit.unseen)
         recount.seal(stream.next_offsets)
         self._recounts[stream.stream_id] = recount
         self.verified.streams[stream.stream_id] = totals
@@ -251,6 +278,34 @@ class _Run:
                 f"the row of streams is at version {stream.version}, the log ends at {version}",
                 Where(stream.stream_id, version, position),
             )
+
+
+def _anchor_of(found: StoredAnchor | None, stream_id: str) -> Anchor | None:
+    """Restore the snapshot that stands in for expired journals.
+
+    Raises:
+        Difference: It is not there, or cannot be read.
+    """
+    if found is None:
+        return None
+    where = Where(stream_id, found.version)
+    if found.state is None:
+        raise Difference(
+            "journal",
+            f"journals up to version {found.version} have expired, and the snapshot that stands in "
+            "for them is not there",
+            where,
+            RESTORE_LOG,
+        )
+    try:
+        return read_anchor(found.state, *stream_id.split("/"))
+    except (ValueError, LookupError, TypeError, msgspec.DecodeError) as exc:
+        raise Difference(
+            "journal",
+            f"the snapshot that stands in for expired journals cannot be read: {exc}",
+            where,
+            RESTORE_LOG,
+        ) from exc
 
 
 def _first_position(read: tuple[str | None, StoredBatch]) -> int:

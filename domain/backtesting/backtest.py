@@ -31,6 +31,7 @@ from domain.backtesting.people import People, decided_by
 from domain.commands import Pause, Resume
 from domain.definition_parsing import parse_definition
 from domain.definitions import Definition
+from domain.errors import SettlerError
 from domain.events import (
     Event,
     MatchConfirmed,
@@ -61,6 +62,12 @@ class _RecordedRuns(Runs):
     def complete(self, *_: object) -> list[Event]:
         """Complete none."""
         return []
+
+
+class HistoryExpired(SettlerError):
+    """What a reconciliation accepted is recorded no longer."""
+
+    code = "backtest.history_expired"
 
 
 class Backtest:
@@ -108,13 +115,22 @@ class Backtest:
         self._unsettled = self._asked = False
 
     def read(self, events: Sequence[Event], journal: Sequence[bytes]) -> None:
-        """Read one recorded batch, whose journal holds the transactions it accepted."""
+        """Read one recorded batch, whose journal holds the transactions it accepted.
+
+        Raises:
+            HistoryExpired: It holds fewer: journals have expired.
+        """
         place = 0
         for event in events:
             match event:
                 case TransactionsAccepted():
                     self._settle()
                     count = event.count
+                    if place + count > len(journal):
+                        raise HistoryExpired(
+                            "journals of this reconciliation have expired, so what it accepted "
+                            "then cannot be run again; a backup from before still can"
+                        )
                     self._accept(journal[place : place + count])
                     place += count
                 case WatermarkAdvanced():

@@ -80,7 +80,8 @@ class Acceptance:
         self._book = book
         self._settling = settling
         self._forgotten_before = _LONG_AGO if forgotten_before is None else forgotten_before
-        self._counts: dict[tuple[int, str], list[int]] = {}
+        # side, currency, business day → count, sum in minor units
+        self._counts: dict[tuple[int, str, int], list[int]] = {}
         self._decides = decides
         self._looks_at_once = decides and any(rule.immediate for rule in book.rules)
         self.journal: list[bytes] = []
@@ -91,10 +92,15 @@ class Acceptance:
 
     def counts(self) -> list[tuple[int, str, int, int]]:
         """(side, currency, count, sum in minor units) of what was accepted, sorted."""
-        return sorted(
-            (side, currency, count, total)
-            for (side, currency), (count, total) in self._counts.items()
-        )
+        counts: dict[tuple[int, str], tuple[int, int]] = {}
+        for (side, currency, _), (count, total) in self._counts.items():
+            others, rest = counts.get((side, currency), (0, 0))
+            counts[side, currency] = (count + others, total + rest)
+        return sorted((*key, *counted) for key, counted in counts.items())
+
+    def days(self) -> list[tuple[int, str, int, int, int]]:
+        """(side, currency, business day, count, sum) of what was accepted, sorted."""
+        return sorted((*key, count, total) for key, (count, total) in self._counts.items())
 
     def accept(self, transactions: Sequence[Transaction], raws: list[bytes], begin: int) -> int:
         """Take in what is new from place `begin` on, deciding at once what waits for nothing.
@@ -162,9 +168,11 @@ class Acceptance:
                 del taken[place]
         self.journal = [*self.journal, *taken] if self.journal else taken
 
-    def _note(self, side: int, currency: str, count: int, total: int, newest: int) -> None:
-        """Count what was accepted; `newest` is its newest event time."""
-        counted = self._counts.setdefault((side, currency), [0, 0])
+    def _note(
+        self, side: int, currency: str, newest: int, day: int, count: int, total: int
+    ) -> None:
+        """Count what was accepted of one day."""
+        counted = self._counts.setdefault((side, currency, day), [0, 0])
         counted[0] += count
         counted[1] += total
         known = self.newest[side]
@@ -173,7 +181,8 @@ class Acceptance:
 
     def _take_in(self, transaction: Transaction, occurred_at: int) -> None:
         side = transaction.side
-        self._note(side, transaction.currency, 1, transaction.amount_minor, occurred_at)
+        day = self._book.calendar.day_of(occurred_at)
+        self._note(side, transaction.currency, occurred_at, day, 1, transaction.amount_minor)
         leg = self._book.take(transaction)
         if leg is None:
             known = self._book.known[side][transaction.transaction_id]

@@ -120,6 +120,19 @@ class Cases:
                         beside[one] = None
         return list(beside)
 
+    def may_name(self, leg: Leg) -> bool:
+        """Whether `naming` may find that an open exception names a leg alone under the first rule.
+
+        Asked of many, and mostly in vain: what the exceptions name is not looked at here.
+        """
+        exceptions = self.book.exceptions.keys()
+        for pool in self.book.pools[1:]:
+            fellows = pool.fellows(leg)
+            few = 0 < len(fellows) <= _RECLASSIFIED_MAX
+            if few and not exceptions.isdisjoint(fellows):
+                return True
+        return False
+
     def naming(self, legs: tuple[Leg, ...]) -> list[Leg]:
         """Open exceptions, outside `legs`, that name one of them as a candidate."""
         if not self.book.exceptions:

@@ -100,7 +100,10 @@ class Filing:
             pool.add_all(legs)
         book.due.plan_first(legs, book.looks[0])
         if len(set(currencies)) == 1:
-            self._note(side, currencies[0], len(ids), sum(amounts), max(instants))
+            newest, sums_of_days = max(instants), book.calendar.sums_of_days
+            for of_day in sums_of_days(instants, amounts, min(instants), newest):
+                self._note(side, currencies[0], newest, *of_day)
             return
-        for currency, amount, instant in zip(currencies, amounts, instants, strict=True):
-            self._note(side, currency, 1, amount, instant)
+        days = book.calendar.days_of(instants)
+        for currency, amount, instant, day in zip(currencies, amounts, instants, days, strict=True):
+            self._note(side, currency, instant, day, 1, amount)

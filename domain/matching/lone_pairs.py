@@ -57,9 +57,9 @@ class LonePairs:
 
         Until `close`, or until some have to go it, pairs are taken but not told.
         """
-        if self._book.exceptions and self._found_by_key:
-            self.close()
-            return legs  # somebody may name one of them as a candidate
+        # Else no open exception can name one of them as a candidate.
+        may_be_named = self._found_by_key and bool(self._book.exceptions)
+        may_name = self._settling.cases.may_name
         slot, now, settle_us = self._rule.slot, self._now, self._rule.settle_us
         admits, plan = self._rule.admits, self._book.due.plan
         sides, crowds = self._pool.sides, self._pool.crowds
@@ -80,7 +80,9 @@ class LonePairs:
                 left.append(leg)
                 continue
             source, target = (other, leg) if side else (leg, other)
-            if not admits(source, target):
+            if not admits(source, target) or (
+                may_be_named and (may_name(source) or may_name(target))
+            ):
                 left.append(leg)
                 continue
             newest, theirs = leg.occurred_at, other.occurred_at

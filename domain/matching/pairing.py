@@ -21,8 +21,9 @@ from domain.matching.settling import Settling
 from domain.transaction_columns import TransactionColumns
 from domain.transactions import SOURCE, Transaction
 
-#: Told (side, currency, count, sum in minor units, newest event time) of what was taken in.
-Note = Callable[[int, str, int, int, int], None]
+#: Told (side, currency, newest event time, day, count, sum in minor units) of what was taken in of
+#: a currency and day; no event time of it is newer.
+Note = Callable[[int, str, int, int, int, int], None]
 
 # Records tried at once: many where all go the short way, few where every other does not, so that
 # what was looked up for those behind it is never for nothing often.
@@ -99,7 +100,10 @@ class Pairing:
         self._one_key = self._alone and self._rule.key_readers is not None
         # Where a later rule decides at once, a record that meets nobody has to be looked at.
         self._files = not any(rule.immediate for rule in book.rules[1:])
+        self._may_be_named = bool(book.exceptions) and any(rule.has_key for rule in book.rules[1:])
         self._stretch = _STRETCH_MAX
+        # No record of the stretch in hand is older; most stretches are of one day.
+        self._oldest = 0
         self._records: Sequence[Transaction] = ()
 
     @classmethod
@@ -107,8 +111,6 @@ class Pairing:
         """The short way into a book; None where there is none."""
         pool = book.pools[0]
         if not isinstance(pool, UniquePool) or book.rules[0].suggests:
-            return None
-        if book.exceptions and len(book.rules) > 1:
             return None
         comparison = book.rules[0].comparison
         if not comparison.as_it_is or comparison.target_sign != 1:
@@ -162,7 +164,7 @@ class Pairing:
             pairs, others = rows, found
             if len(met) < count:
                 pairs, others = rows.at(met), [found[place] for place in met]
-            agreed = self._agreed(pairs, others)
+            agreed = self._unnamed(others, self._agreed(pairs, others))
             if agreed < len(met):
                 return self._take(rows.between(0, met[agreed]))
             self._pair_off(pairs, others)
@@ -176,13 +178,14 @@ class Pairing:
         known, waiting = self._book.known[self._side], self._pool.sides[self._side]
         ids, keys, instants = rows.ids, rows.keys, rows.instants
         distinct = set(keys)
+        self._oldest = min(instants) if instants else 0
         if (
             ids
             and len(distinct) == len(ids) == len(set(ids))
             and None not in distinct
             and known.keys().isdisjoint(ids)
             and waiting.keys().isdisjoint(keys)
-            and min(instants) >= self._forgotten_before
+            and self._oldest >= self._forgotten_before
         ):
             return len(ids)
         met_ids, met_keys = set[str](), {None}
@@ -218,6 +221,15 @@ class Pairing:
             if not self._rule.admits(source, target):
                 return count
         return len(others)
+
+    def _unnamed(self, others: list[Any], count: int) -> int:
+        """How many of the first `count` come before one that an open exception may name."""
+        if self._may_be_named:
+            may_name = self._settling.cases.may_name
+            for place in range(count):
+                if may_name(others[place]):
+                    return place
+        return count
 
     def _pair_off(self, pairs: _Rows, others: list[Leg]) -> None:
         mine = pairs.ids, pairs.amounts
@@ -283,4 +295,6 @@ class Pairing:
             of = rows
             if rows.currencies.count(currency) < len(rows.ids):
                 of = rows.at([at for at, one in enumerate(rows.currencies) if one == currency])
-            self._note(self._side, currency, len(of.ids), sum(of.amounts), max(of.instants))
+            newest, sums_of_days = max(of.instants), self._book.calendar.sums_of_days
+            for of_day in sums_of_days(of.instants, of.amounts, self._oldest, newest):
+                self._note(self._side, currency, newest, *of_day)

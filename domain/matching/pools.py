@@ -176,6 +176,19 @@ class UniquePool(KeyedPool):
         else:
             super().add(leg)
 
+    def add_all(self, legs: Sequence[Leg]) -> None:
+        """See `Pool.add_all`."""
+        slot = self._slot
+        keys = [leg.keys[slot] for leg in legs]
+        if None in keys:
+            super().add_all(legs)
+            return
+        found = list(map(self.sides[legs[0].side].setdefault, keys, legs))
+        if found != legs:
+            for leg, entry in zip(legs, found, strict=True):
+                if entry is not leg:
+                    self.add(leg)
+
     def discard(self, leg: Leg) -> None:
         """See `Pool.discard`."""
         place = (leg.side, leg.keys[self._slot])

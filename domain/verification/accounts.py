@@ -22,6 +22,8 @@ class Accounts:
         known: Per side: transaction id → where it stands.
         matched: What matches told of their members, by side and currency.
         awaited: Corrections that the batch in hand has still to accept → what gave way to them.
+        accepted: What was accepted, by side and currency.
+        forgotten: What no longer stands under its id, by side and currency, and place.
     """
 
     def __init__(self, where: Where, forgotten_before_us: Callable[[], int | None]) -> None:
@@ -29,8 +31,8 @@ class Accounts:
         self.known: tuple[dict[str, Known], dict[str, Known]] = ({}, {})
         self.matched: dict[SideKey, Tally] = {}
         self.awaited: dict[Member, Member] = {}
-        self._accepted: dict[SideKey, Tally] = {}
-        self._forgotten: dict[SideKey, dict[str, Tally]] = {}
+        self.accepted: dict[SideKey, Tally] = {}
+        self.forgotten: dict[SideKey, dict[str, Tally]] = {}
         self._late: dict[Member, list[Known]] = {}
         self._forgotten_before_us = forgotten_before_us
 
@@ -58,7 +60,7 @@ class Accounts:
             tally.count += 1
             tally.sum_minor += amount_minor
         for key, tally in sums.items():
-            self._accepted.setdefault(key, Tally()).add(tally.count, tally.sum_minor)
+            self.accepted.setdefault(key, Tally()).add(tally.count, tally.sum_minor)
         return sums
 
     def _accept_again(self, one: Transaction, known: Known) -> bool:
@@ -81,7 +83,7 @@ class Accounts:
 
     def _replace(self, side: int, known: Known, place: str) -> None:
         """Count what no longer stands under its id."""
-        places = self._forgotten.setdefault((side, known.currency), no_tallies())
+        places = self.forgotten.setdefault((side, known.currency), no_tallies())
         places[place].add(1, known.amount_minor)
 
     def take_late(self, member: Member, amount_minor: int, currency: str) -> bool:
@@ -124,7 +126,7 @@ class Accounts:
 
     def standing(self, side: int, currency: str, place: str) -> int:
         """Count the transactions of a side and currency that stand in a place now."""
-        replaced = self._forgotten.get((side, currency))
+        replaced = self.forgotten.get((side, currency))
         return (replaced[place].count if replaced else 0) + sum(
             known.place == place and known.currency == currency
             for known in self.known[side].values()
@@ -138,7 +140,7 @@ class Accounts:
         """
         places = {
             key: {place: Tally(one.count, one.sum_minor) for place, one in forgotten.items()}
-            for key, forgotten in self._forgotten.items()
+            for key, forgotten in self.forgotten.items()
         }
         for side, of_side in enumerate(self.known):
             for known in of_side.values():
@@ -148,12 +150,12 @@ class Accounts:
                 tally = of_key[known.place]
                 tally.count += 1
                 tally.sum_minor += known.amount_minor
-        for key in places.keys() | self._accepted.keys() | self.matched.keys():
+        for key in places.keys() | self.accepted.keys() | self.matched.keys():
             of_key = places.get(key) or no_tallies()
             everywhere = Tally()
             for one in of_key.values():
                 everywhere.add(one.count, one.sum_minor)
-            self._tie_out(key, "accepted", self._accepted.get(key, Tally()), everywhere)
+            self._tie_out(key, "accepted", self.accepted.get(key, Tally()), everywhere)
             self._tie_out(key, "matched", self.matched.get(key, Tally()), of_key[MATCHED])
         return places
 

@@ -13,6 +13,10 @@ class CaseBooks:
         self._accounts = accounts
         self._cases: dict[Member, Case] = {}
 
+    def use(self, accounts: Accounts) -> None:
+        """Go on with other accounts of the same transactions."""
+        self._accounts = accounts
+
     def open(self, member: Member, category: str) -> None:
         """Open a case, or open it again; whoever was assigned stays so.
 

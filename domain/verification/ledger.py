@@ -29,18 +29,14 @@ from domain.events import (
     TransactionSuperseded,
     WatermarkAdvanced,
 )
+from domain.period_events import PeriodClosed
 from domain.run_events import RunEvent
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET
 from domain.verification.accounts import Accounts
 from domain.verification.case_books import CaseBooks
 from domain.verification.difference import Where
-from domain.verification.entries import (
-    OPEN,
-    Known,
-    Member,
-    named,
-)
-from domain.verification.match_books import Made, MatchBooks
+from domain.verification.entries import OPEN, Known, Member, named
+from domain.verification.match_books import Made, MatchBooks, told_by
 from domain.verification.run_books import RUN_EVENTS, RunBooks
 from domain.verification.totals import (
     DUPLICATE,
@@ -73,7 +69,7 @@ class Ledger:
     def __init__(self, tenant_id: str, reconciliation_id: str) -> None:
         self._scope = (tenant_id, reconciliation_id)
         self.accounts = Accounts(
-            Where(f"{tenant_id}/{reconciliation_id}"), self._forgotten_before_us
+            Where(f"{tenant_id}/{reconciliation_id}"), self.forgotten_before_us
         )
         self.redelivered = 0
         self.rejected = 0
@@ -81,6 +77,7 @@ class Ledger:
         self._watermark_us: int | None = None
         self._matches = MatchBooks(tenant_id, reconciliation_id, self.accounts)
         self._paused = False
+        self.closed_day: str | None = None
         self.cases = CaseBooks(self.accounts)
         self._runs = RunBooks(self.accounts)
         # What the batch in hand still has to say: which cases close by which match, which
@@ -96,7 +93,7 @@ class Ledger:
         Raises:
             Difference: The event cannot be true of the transactions it names.
         """
-        book = self._books.get(type(event))
+        book = self.books_by_type.get(type(event))
         if book is None:
             self.accounts.differs(
                 f"{type(event).__name__} is an event that verification does not know"
@@ -118,7 +115,7 @@ class Ledger:
         self._runs.end_batch()
         self.accounts.end_batch()
 
-    def _forgotten_before_us(self) -> int | None:
+    def forgotten_before_us(self) -> int | None:
         """Before which event time ids of closed transactions need no longer be known.
 
         They are for `window.remember`; since event time is not recorded at every step, the flow
@@ -132,6 +129,18 @@ class Ledger:
             self.accounts.differs(f"the definition in force cannot be read: {exc}")
         return self._watermark_us + _UNRECORDED_US - window.remember_us
 
+    def go_on_from(self, other: "Ledger") -> None:
+        """Take over the books of the stretch of the log before, all but its accounts."""
+        vars(self).update(
+            {name: value for name, value in vars(other).items() if name != "accounts"}
+        )
+
+    def use_accounts(self) -> None:
+        """Let the books of matches, exceptions and runs go on with the accounts as they are now."""
+        self._matches.use(self.accounts)
+        self.cases.use(self.accounts)
+        self._runs.use(self.accounts)
+
     def _take(self, event: Made | MatchSuggested, side: int, ids: list[str]) -> None:
         """Check one side of a match or suggestion against the transactions it names."""
         if not ids:
@@ -140,7 +149,7 @@ class Ledger:
             )
         of_side = self.accounts.known[side]
         place = SUGGESTED if type(event) is MatchSuggested else MATCHED
-        told = _told(event, side, ids)
+        told = told_by(event, side, ids)
         found: dict[str, Tally] = {}
         for transaction_id in ids:
             known = of_side.get(transaction_id)
@@ -182,7 +191,7 @@ class Ledger:
 
     def _give_back(self, event: MatchReversed, side: int, ids: list[str]) -> None:
         """Put the members of one side of an undone match back."""
-        told = _told(event, side, ids)
+        told = told_by(event, side, ids)
         found: dict[str, Tally] = {}
         for transaction_id in ids:
             known = self.accounts.find(side, transaction_id)
@@ -333,6 +342,11 @@ class Ledger:
             )
         self._watermark_us = event.watermark_us
 
+    def _closed_event(self, event: PeriodClosed) -> None:
+        if self.closed_day is not None and event.day <= self.closed_day:
+            self.accounts.differs(f"day {event.day} is closed after {self.closed_day} was")
+        self.closed_day = event.day
+
     def _defined_event(self, event: ReconciliationDefined) -> None:
         expected = self._definition.definition_version + 1 if self._definition else 1
         if event.definition_version != expected:
@@ -342,7 +356,7 @@ class Ledger:
         self._definition = event
         self._runs.redefine()
 
-    _books: ClassVar[Mapping[type[Any], Callable[..., None]]] = {
+    books_by_type: ClassVar[Mapping[type[Any], Callable[..., None]]] = {
         RecordMatched: _matched_event,
         MatchSuggested: _suggested_event,
         MatchSuperseded: _ended_event,
@@ -359,6 +373,7 @@ class Ledger:
         ExceptionResolved: _resolved_event,
         DuplicateDetected: _duplicate_event,
         WatermarkAdvanced: _watermark_event,
+        PeriodClosed: _closed_event,
         ReconciliationDefined: _defined_event,
     }
 
@@ -383,18 +398,3 @@ class Ledger:
             in_progress,
             comments,
         )
-
-
-def _told(
-    event: Made | MatchSuggested | MatchReversed, side: int, ids: list[str]
-) -> dict[str, Tally]:
-    """Give by currency what a match tells of its members on one side."""
-    if event.compared is not None and event.compared.totals:
-        # Several currencies: the event's own sums are those of what was compared.
-        return {
-            currency: Tally(count, sum_minor)
-            for of_side, currency, count, sum_minor in event.compared.totals
-            if of_side == side
-        }
-    sum_minor = event.target_minor if side == TARGET else event.source_minor
-    return {event.currency: Tally(len(ids), sum_minor)}

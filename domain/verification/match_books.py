@@ -9,9 +9,10 @@ from domain.events import (
     RecordMatched,
     match_id_of,
 )
+from domain.transactions import TARGET
 from domain.verification.accounts import Accounts
 from domain.verification.entries import Member, Suggestion, members_of
-from domain.verification.totals import PENDING, SUGGESTED, MatchTally
+from domain.verification.totals import PENDING, SUGGESTED, MatchTally, Tally
 
 Made = RecordMatched | MatchConfirmed
 
@@ -32,6 +33,10 @@ class MatchBooks:
         self._suggestions: dict[str, Suggestion] = {}
         self._standing: dict[Member, set[str]] = {}
         self.ending: set[str] = set()
+
+    def use(self, accounts: Accounts) -> None:
+        """Go on with other accounts of the same transactions."""
+        self._accounts = accounts
 
     def match_id(self, event: Made | MatchSuggested) -> str:
         """Name what an event makes."""
@@ -125,3 +130,18 @@ class MatchBooks:
             tally = matches.setdefault(("reversed", currency), MatchTally())
             tally.add(source_minor, target_minor)
         return matches
+
+
+def told_by(
+    event: Made | MatchSuggested | MatchReversed, side: int, ids: list[str]
+) -> dict[str, Tally]:
+    """Give by currency what a match tells of its members on one side."""
+    if event.compared is not None and event.compared.totals:
+        # Several currencies: the event's own sums are those of what was compared.
+        return {
+            currency: Tally(count, sum_minor)
+            for of_side, currency, count, sum_minor in event.compared.totals
+            if of_side == side
+        }
+    sum_minor = event.target_minor if side == TARGET else event.source_minor
+    return {event.currency: Tally(len(ids), sum_minor)}

@@ -61,11 +61,13 @@ class StreamRecount:
 
     Attributes:
         next_offsets: How far the stream has committed, by "topic/partition".
+        expired_before: The offsets below which journals have expired, by "topic/partition".
     """
 
     def __init__(self, stream_id: str, reach: Reach) -> None:
         self.stream_id = stream_id
         self.next_offsets: Mapping[str, int] = {}
+        self.expired_before: dict[str, int] = {}
         self.found: dict[SideKey, Tally] = {}
         self._reach = reach
         self._digests = array("Q")
@@ -100,6 +102,15 @@ class StreamRecount:
                 span = self._spans[place] = _Span(first)
             span.following = following
             span.told += consumed
+
+    def pass_over(self, event: TransactionsAccepted) -> None:
+        """Note a chunk whose journal has expired: its messages cannot be told apart any more."""
+        for place, (_, following) in event.offsets.items():
+            self.expired_before[place] = following
+
+    def know(self, contents: Iterable[bytes]) -> None:
+        """Recognise contents that expired journals held and that can still be redelivered."""
+        self._digests.extend([xxh3_64_intdigest(packed) & _DIGEST for packed in contents])
 
     def seal(self, next_offsets: Mapping[str, int]) -> None:
         """Make ready for messages, once the whole stream has been read."""
@@ -179,7 +190,8 @@ class Recount:
 
     Attributes:
         messages: How many were read.
-        outcomes: accepted, redelivered, dead_letter → how many messages.
+        outcomes: accepted, redelivered, dead_letter, expired → how many messages; expired, where
+            there are any, are those of chunks whose journals are gone.
     """
 
     def __init__(
@@ -214,6 +226,9 @@ class Recount:
         self.messages += 1
         outcome = None
         if stream is not None:
+            if offset < stream.expired_before.get(place, 0):
+                self.outcomes["expired"] = self.outcomes.get("expired", 0) + 1
+                return
             stream.pass_by(place, offset)
             if isinstance(one, Transaction):
                 outcome = stream.recognise(one)

@@ -27,6 +27,10 @@ class RunBooks:
         self._ends_us: dict[str, int] = {}
         self._failing: set[str] = set()
 
+    def use(self, accounts: Accounts) -> None:
+        """Go on with other accounts of the same transactions."""
+        self._accounts = accounts
+
     def redefine(self) -> None:
         """Note that a new definition came in force, which the running ones do not outlive."""
         self._failing = {one for one, status in self._status.items() if status == _RUNNING}

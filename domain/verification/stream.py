@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import NamedTuple, NoReturn, Protocol
 
 import msgspec
@@ -9,10 +10,13 @@ import msgspec
 from domain.events import Event, ReconciliationDefined, TransactionsAccepted, decode_events
 from domain.identity import casework_stream_id, exception_id
 from domain.transactions import SIDE_NAMES, Transaction, unpack_transaction
+from domain.verification.anchors import Anchor
+from domain.verification.days import DayBooks
 from domain.verification.difference import KEEP_AND_REPORT, RESTORE_LOG, Difference, Where
 from domain.verification.entries import named
 from domain.verification.ledger import Ledger
 from domain.verification.letters import Letters, TopicReset
+from domain.verification.presuming import PresumedAccounts, PresumingLedger
 from domain.verification.totals import SideKey, Tally, Totals
 
 RESTORE_LETTERS = (
@@ -42,6 +46,27 @@ class StoredBatch(NamedTuple):
     format: int
     events: str
     journal: bytes | None
+    stored_at: datetime
+
+
+class _Chunk(msgspec.Struct):
+    """A chunk in hand: how many of its records were rejected, and are dead letters for certain."""
+
+    where: Where
+    event: TransactionsAccepted
+    rejected: int
+    fewest: int
+
+    def differs(self, letters: int) -> NoReturn:
+        """Say that the dead letters hold another number."""
+        read_from, (first, following) = next(iter(self.event.offsets.items()))
+        raise Difference(
+            "dead_letters",
+            f"{self.rejected} records of {read_from}, offsets {first} to {following - 1}, were "
+            f"rejected, the dead letters hold {letters}",
+            self.where,
+            RESTORE_LETTERS,
+        )
 
 
 class TakenIn(Protocol):
@@ -57,12 +82,23 @@ class TakenIn(Protocol):
         """Note one `TransactionsAccepted` at a position, and what it accepted."""
 
 
+class PassedOver(Protocol):
+    """Told of what a chunk took in whose journal has expired."""
+
+    def __call__(self, event: TransactionsAccepted) -> None:
+        """Note one `TransactionsAccepted` that cannot be counted again."""
+
+
 def ignore(
     event: TransactionsAccepted,
     transactions: list[Transaction],
     sums: Mapping[SideKey, Tally],
     position: int,
 ) -> None:
+    """Note nothing."""
+
+
+def ignore_passed(event: TransactionsAccepted) -> None:
     """Note nothing."""
 
 
@@ -74,6 +110,11 @@ class StreamAudit:
         letters: The stream's dead letters.
         resets: Where topics began anew, so that offsets may go back.
         taken_in: Told of every chunk.
+        anchor: The snapshot that stands in for expired journals; None where none have.
+        passed_over: Told of every chunk whose journal has expired.
+
+    Attributes:
+        unseen: Transactions whose journal has expired: counted as the log tells, not one by one.
     """
 
     def __init__(
@@ -84,6 +125,8 @@ class StreamAudit:
         letters: Letters,
         resets: Iterable[TopicReset] = (),
         taken_in: TakenIn = ignore,
+        anchor: Anchor | None = None,
+        passed_over: PassedOver = ignore_passed,
     ) -> None:
         self._tenant_id, self._reconciliation_id = tenant_id, reconciliation_id
         self.stream_id = f"{tenant_id}/{reconciliation_id}"
@@ -91,11 +134,16 @@ class StreamAudit:
         self._letters = letters
         self._resets = list(resets)
         self._taken_in = taken_in
-        self._ledger = Ledger(tenant_id, reconciliation_id)
+        self._anchor = anchor
+        self._passed_over = passed_over
+        self.unseen = 0
+        self._ledger = (PresumingLedger if anchor else Ledger)(tenant_id, reconciliation_id)
         self.version = 0
         self._position = 0
         self._casework: dict[str, tuple[int, int]] = {}
         self._next_offsets: dict[str, tuple[int, int]] = {}
+        self._chunk: _Chunk | None = None
+        self._days = DayBooks(tenant_id, reconciliation_id)
 
     def read(self, batch: StoredBatch) -> None:
         """Read the next batch.
@@ -111,6 +159,8 @@ class StreamAudit:
                 "log", f"the batch says {batch.event_count} events and holds {len(events)}", where
             )
         ledger = self._ledger
+        if isinstance(ledger, PresumingLedger):
+            transactions = []  # what a journal still there says is not needed any more
         place = 0
         for index, event in enumerate(events):
             ledger.accounts.where = Where(
@@ -129,8 +179,26 @@ class StreamAudit:
                 f"{len(transactions)}",
             )
         ledger.end_batch()
+        self._end_chunk()
+        expired = isinstance(ledger, PresumingLedger)
+        try:
+            self._days.read(events, None if expired else transactions, batch.stored_at)
+        except ValueError as exc:
+            raise Difference("journal", str(exc), where) from exc
         self.version += batch.event_count
         self._position = batch.last_position
+        if isinstance(ledger, PresumingLedger):
+            self._settle(ledger)
+
+    def _settle(self, ledger: PresumingLedger) -> None:
+        """Go on with what the snapshot knows, once the expired journals are passed."""
+        assert self._anchor is not None, "journals have expired"
+        if self.version > self._anchor.version:
+            self._differs(
+                "log", f"journals have expired up to version {self._anchor.version}, amid a batch"
+            )
+        if self.version == self._anchor.version:
+            self._ledger = ledger.settle(self._anchor)
 
     def read_casework(self, stream_id: str, batch: StoredBatch) -> None:
         """Read the next batch of what people did with one of its exceptions.
@@ -186,7 +254,9 @@ class StreamAudit:
 
     def totals(self) -> Totals:
         """Count everything as of the batches read."""
-        return self._ledger.totals(self.version)
+        totals = self._ledger.totals(self.version)
+        totals.days = self._days.tallies()
+        return totals
 
     def _decode(self, batch: StoredBatch, where: Where) -> tuple[list[Event], list[Transaction]]:
         try:
@@ -210,10 +280,23 @@ class StreamAudit:
         self, event: TransactionsAccepted, transactions: list[Transaction], place: int
     ) -> int:
         """Read a chunk's entry; returns how far into the batch's journal that leads."""
-        stop = place + event.count
-        chunk = transactions[place:stop]
-        sums = self._ledger.accounts.accept(chunk)
+        accounts = self._ledger.accounts
+        count = event.count
+        if isinstance(accounts, PresumedAccounts):
+            accounts.accept_told(event.counts)
+            self.unseen += count
+            self._check_taken_from(event)
+            self._passed_over(event)
+            return place
+        chunk = transactions[place : place + count]
+        sums = accounts.accept(chunk)
         self._check_counts(event, sums)
+        position = self._check_taken_from(event)
+        self._taken_in(event, chunk, sums, position)
+        return place + count
+
+    def _check_taken_from(self, event: TransactionsAccepted) -> int:
+        """Hold a chunk's offsets and rejections against the log and the dead letters."""
         position = self._ledger.accounts.where.global_position
         assert position is not None, "every event has one"
         if min(event.redelivered, event.rejected) < 0:
@@ -225,16 +308,23 @@ class StreamAudit:
             self._check_offsets(read_from, first, following, position)
             certain, every = self._letters.between(read_from, first, following, position)
             fewest, most = fewest + certain, most + every
-        if event.offsets and not fewest <= event.rejected <= most:
-            read_from, (first, following) = next(iter(event.offsets.items()))
-            self._differs(
-                "dead_letters",
-                f"{event.rejected} records of {read_from}, offsets {first} to {following - 1}, "
-                f"were rejected, the dead letters hold {most if most < event.rejected else fewest}",
-                RESTORE_LETTERS,
-            )
-        self._taken_in(event, chunk, sums, position)
-        return stop
+        if event.offsets:
+            self._end_chunk()
+            self._chunk = _Chunk(self._ledger.accounts.where, event, event.rejected, fewest)
+            if event.rejected > most:
+                self._chunk.differs(most)
+        elif self._chunk is not None:
+            self._chunk.rejected += event.rejected
+        return position
+
+    def _end_chunk(self) -> None:
+        """Check that as many records of the chunk in hand were rejected as letters are certain.
+
+        What a correction cut off from a chunk follows as an event without offsets.
+        """
+        if self._chunk is not None and self._chunk.rejected < self._chunk.fewest:
+            self._chunk.differs(self._chunk.fewest)
+        self._chunk = None
 
     def _check_counts(self, event: TransactionsAccepted, sums: Mapping[SideKey, Tally]) -> None:
         told = {

@@ -52,6 +52,8 @@ class Totals(msgspec.Struct):
     Attributes:
         places: (side, currency) → place → tally; every place is there.
         matches: (status, currency) → tally of what the table `matches` shows.
+        days: (business day, side, currency) → place → tally of what is posted to it; sums of what
+            is suggested are left out.
         cases_open, cases_closed: Exceptions people see as open, and those that were closed.
         cases_in_progress: Those of the open ones that somebody is assigned to.
         comments: What people said about exceptions.
@@ -68,6 +70,7 @@ class Totals(msgspec.Struct):
     matches: dict[tuple[str, str], MatchTally]
     cases_in_progress: int = 0
     comments: int = 0
+    days: dict[tuple[str, str, str], dict[str, Tally]] = {}
 
     def accepted(self, side: int | None = None) -> int:
         """Transactions accepted, of one side or both."""

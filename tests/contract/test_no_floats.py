@@ -32,6 +32,7 @@ SQL_FLOATS = re.compile(r"\b(double precision|float[48]?|real)\b", re.IGNORECASE
 OTHER_FLOATS = {
     "connectors/synthetic/workload.py": "shares of made-up records",
     "flows/publish.py": "seconds",
+    "projections/runner.py": "seconds, and buckets of a histogram",
     "api/rate_limits.py": "requests a minute",
 }
 # (module, what the line holds) → why it is no float of an amount.

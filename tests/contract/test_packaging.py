@@ -28,7 +28,7 @@ PACKAGES = ("domain", "connectors", "projections", "flows", "api", "deploy")
 # Pure helpers of the standard library: no clock, no chance, no files, no network, no logging.
 PURE = {
     "__future__", "base64", "bisect", "collections", "contextlib", "dataclasses", "datetime",
-    "decimal", "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "itertools",
+    "decimal", "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "html", "itertools",
     "json", "math", "operator", "re", "string", "types", "typing", "unicodedata", "uuid", "zlib",
     "zoneinfo", "binascii", "struct", "array", "copy", "numbers", "abc", "sys", "keyword",
 }  # fmt: skip

@@ -8,6 +8,7 @@ from connectors.kafka import Records
 from connectors.postgres.inbox import Command
 from connectors.postgres.store_memory import MemoryStore
 from domain.snapshots import FORMAT, snapshot
+from flows import windows
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.surroundings import Surroundings
 from flows.windows import MatchWindow
@@ -73,3 +74,24 @@ def test_a_snapshot_within_a_row_of_the_log_is_folded_on_from_where_it_stands(af
     found = window_on(store)
     found._stream_id = STREAM[0]
     assert snapshot(found._hold()) == whole
+
+
+def test_snapshots_come_as_the_state_grows_and_a_restart_does_not_put_them_off(monkeypatch):
+    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_MIN", 4)
+    store = MemoryStore(lambda: NOW_US)
+    window = window_on(store)
+    store.write(list(window.on_batch([definition()])[0]), [])
+    taken = []
+    for number in range(40):
+        if number in (11, 30):
+            window = window_on(store)
+        out = list(window.on_batch([chunk(number)])[0])
+        store.write([one for one in out if not isinstance(one, windows.Snapshot)], [])
+        for one in out:
+            if isinstance(one, windows.Snapshot):
+                assert store.save_snapshot(
+                    one.stream_id, one.version, one.format, one.state, one.fence
+                )
+                taken.append(window._state.known_count)
+    # Nothing is forgotten meanwhile: each is taken once there is as much again.
+    assert taken == [4, 8, 16, 32]

@@ -81,6 +81,36 @@ def test_below_the_level_nothing_is_written(make_settings, capsys):
     assert lines(capsys) == []
 
 
+def test_a_line_without_processors_has_what_the_others_have(make_settings, capsys):
+    telemetry.configure_logging(make_settings(), "api")
+    told = {"status": 200, "ms": 1.25, "path": '/x\n{"ü\\', "error": None, "ids": [1], "ok": True}
+    telemetry.write_event("info", "request", dict(told))
+    structlog.get_logger().info("request", **told)
+    direct, processed = lines(capsys)
+    assert len(direct.pop("timestamp")) == len(processed.pop("timestamp"))
+    assert direct == processed
+
+
+@pytest.mark.parametrize("level", ["info", "warning"])
+def test_a_line_without_processors_keeps_to_level_and_format(make_settings, capsys, level):
+    telemetry.configure_logging(make_settings(log_level="warning"), "api")
+    telemetry.write_event(level, "request", {"status": 500})
+    assert len(lines(capsys)) == (level == "warning")
+    telemetry.configure_logging(make_settings(log_format="console"), "api")
+    telemetry.write_event(level, "request", {"path": "/x\x1b[31m"})
+    written = capsys.readouterr().err
+    assert "request" in written
+    assert "\x1b" not in written
+    assert not written.startswith("{")
+
+
+def test_a_bare_span_is_new_each_time(span):
+    first, second = (telemetry.bare_span().get_span_context() for _ in range(2))
+    assert first.is_valid
+    assert first.trace_id != second.trace_id
+    assert not telemetry.bare_span().is_recording()
+
+
 def test_inside_a_span_a_line_carries_its_ids(make_settings, capsys, span):
     telemetry.configure_logging(make_settings(), "flow")
     with trace.use_span(span):

@@ -5,11 +5,13 @@ INSERT INTO tenants (tenant_id, name) VALUES (%(tenant_id)s, %(name)s);
 SELECT tenant_id, name, created_at, suspended_at FROM tenants ORDER BY tenant_id;
 
 -- read_tenant --
-SELECT tenant_id, name, created_at FROM tenants WHERE tenant_id = %(tenant_id)s;
+SELECT tenant_id, name, created_at, due_hours FROM tenants WHERE tenant_id = %(tenant_id)s;
 
--- rename_tenant --
-UPDATE tenants SET name = %(name)s WHERE tenant_id = %(tenant_id)s
-RETURNING tenant_id, name, created_at;
+-- change_tenant --
+UPDATE tenants SET name = coalesce(%(name)s, name),
+    due_hours = coalesce(%(due_hours)s, due_hours)
+WHERE tenant_id = %(tenant_id)s
+RETURNING tenant_id, name, created_at, due_hours;
 
 -- suspend_tenant --
 UPDATE tenants SET suspended_at = CASE WHEN %(suspended)s THEN

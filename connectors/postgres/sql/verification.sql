@@ -13,12 +13,14 @@ WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s)
 ORDER BY 1;
 
 -- read_stream --
-SELECT first_position, last_position, base_version, event_count, format, events, journal
+SELECT first_position, last_position, base_version, event_count, format, events, journal,
+       created_at
 FROM event_store WHERE stream_id = %(stream_id)s
 ORDER BY base_version;
 
 -- read_casework --
-SELECT stream_id, first_position, last_position, base_version, event_count, format, events, journal
+SELECT stream_id, first_position, last_position, base_version, event_count, format, events, journal,
+       created_at
 FROM event_store WHERE stream_id = ANY (%(stream_ids)s::text[])
 ORDER BY last_position;
 
@@ -46,3 +48,11 @@ ORDER BY topic, partition, "offset";
 SELECT topic, partition, next_offset, cluster_id, topic_id FROM source_checkpoints
 WHERE topic = ANY (%(topics)s::text[])
 ORDER BY topic, partition;
+
+-- read_anchor --
+-- The snapshot that stands in for the journals that have expired.
+SELECT expiry.version, snapshots.format, snapshots.state
+FROM journal_expiries AS expiry
+LEFT JOIN snapshots ON snapshots.stream_id = expiry.stream_id
+    AND snapshots.version = expiry.version
+WHERE expiry.stream_id = %(stream_id)s;

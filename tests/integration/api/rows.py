@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -23,11 +23,13 @@ from domain.events import (
     encode_events,
 )
 from domain.identity import exception_id, match_id
+from domain.statements import FIGURES, write_statement
 from domain.transactions import Transaction, build_transaction
 
 #: What routes need to be told beside what their paths say.
 QUERIES = {
     "/events": {"aggregate_id": "orders"},
+    "/transactions": {"reconciliation_id": "orders", "reference": "R-1"},
     "/transactions/{transaction_id}/explanation": {
         "reconciliation_id": "orders",
         "side": "source",
@@ -258,6 +260,37 @@ def add_summary(log: Log, tenant_id: str, reconciliation_id: str, **values: Any)
         )  # fmt: skip
 
 
+def add_periods(connection: psycopg.Connection, tenant_id: str, closed: date) -> str:
+    """Give `orders` a closed day with its statement and an open one after it."""
+    scope = {"tenant_id": tenant_id, "reconciliation_id": "orders"}
+    for day in (closed, closed + timedelta(days=1)):
+        insert(
+            connection, "control_totals", **scope, day=day, side="source", currency="EUR",
+            accepted_count=30, accepted_minor=3000, matched_count=20, matched_minor=2000,
+        )  # fmt: skip
+        insert(
+            connection, "control_totals", **scope, day=day, side="source", currency="XXX",
+            rejected_count=2,
+        )  # fmt: skip
+    insert(
+        connection, "period_calendars", **scope, time_zone="UTC", closed_day=closed,
+        latest_day=closed + timedelta(days=1),
+    )  # fmt: skip
+    figures = dict.fromkeys(FIGURES, (0, 0)) | {
+        "accepted": (30, 3000), "matched": (20, 2000), "pending": (10, 1000),
+    }  # fmt: skip
+    at = START + timedelta(days=4)
+    written = write_statement(
+        (tenant_id, "orders"), closed.isoformat(), "UTC", (7, at.isoformat()),
+        {("source", "EUR"): figures}, {"source": (30, 0, 2)}, None,
+    )  # fmt: skip
+    insert(
+        connection, "period_statements", **scope, day=closed, position=7, closed_at=at,
+        statement=written.text, hash=written.hash,
+    )  # fmt: skip
+    return closed.isoformat()
+
+
 def add_dead_letter(connection: psycopg.Connection, tenant_id: str, offset: int, raw: bytes) -> str:
     insert(
         connection, "dead_letter_queue", topic="settler.transactions.source", partition=0,
@@ -325,6 +358,7 @@ def populate(connection: psycopg.Connection, tenant: Tenant, offset: int) -> Non
         connection, "streams", stream_id=f"{tenant_id}/orders", tenant_id=tenant_id,
         reconciliation_id="orders", version=20,
     )  # fmt: skip
+    ids["day"] = add_periods(connection, tenant_id, START.date() + timedelta(days=offset // 100))
     ids["run"] = f"6ba7b810-9dad-11d1-80b4-{offset:012x}"
     insert(
         connection, "reconciliation_runs", tenant_id=tenant_id, reconciliation_id="orders",

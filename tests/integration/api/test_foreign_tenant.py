@@ -64,6 +64,7 @@ def ids_of(tenant) -> dict[str, list[str]]:
         "user_id": [ids["user"]],
         "session_id": [ids["session"]],
         "key_id": [ids["key"], tenant.key_id],
+        "day": [ids["day"]],
     }
 
 

@@ -80,9 +80,13 @@ def test_answers_are_as_described(served, document, operation):
         for path in paths_of(operation, served.acme):
             for client in (acme, anonymous):
                 answer = client.get(f"/api/v1{path}", params=query)
-                described = responses[str(answer.status_code)]["content"]["application/json"]
+                kind = answer.headers["content-type"].partition(";")[0]
+                described = responses[str(answer.status_code)]["content"][kind]
+                if operation.files and answer.status_code == 200:
+                    continue
+                assert kind == "application/json" or (operation.page and client is acme)
                 jsonschema.validate(
-                    answer.json(),
+                    answer.json() if kind == "application/json" else answer.text,
                     schema_of(document, described["schema"]),
                     format_checker=jsonschema.FormatChecker(),
                 )
@@ -122,7 +126,9 @@ def test_examples_fit_their_models_and_schemas(document, operation):
     answers = [answer.get("content", {}) for answer in described["responses"].values()]
     contents = [*answers, described.get("requestBody", {}).get("content", {})]
     for content in contents:
-        for of_kind in content.values():
+        for kind, of_kind in content.items():
+            if kind in operation.files:
+                continue
             jsonschema.validate(
                 of_kind["example"],
                 schema_of(document, of_kind["schema"]),

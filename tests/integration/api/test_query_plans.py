@@ -15,7 +15,7 @@ NO_FILTERS = {
     "position": POSITION_END, "limit": 51, "code": None, "redriven": None,
     "received_at": "9999-12-31T00:00:00Z", "dead_letter_id": "ffffffff-ffff-ffff-ffff-ffffffffffff",
     "stream_id": None, "correlation_id": None, "assignee": None, "assigned": None,
-    "commented": None, "from_time": None, "to_time": None,
+    "commented": None, "from_time": None, "to_time": None, "overdue": None,
 }  # fmt: skip
 
 

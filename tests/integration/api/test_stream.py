@@ -1,6 +1,7 @@
 """The live stream: what is there at once, what moves as it moves, and going on after a break."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ import pytest
 
 from connectors.postgres.tenants import create_key
 from tests.integration.api.rows import PEPPER, Log, add_exception
+from tests.integration.api.serving import serving
 
 PATH = "/api/v1/stream"
 
@@ -127,6 +129,33 @@ def test_streams_are_counted_and_given_back(served, client):
         assert opened() >= 1
     while opened() > before:
         client.get("/health/live")
+
+
+def test_a_tenant_has_so_many_streams_and_no_other_tenant_notices(
+    populated_url, tenants, api_settings
+):
+    settings = api_settings(database_url=populated_url, tenant_streams=2)
+    acme, globex = tenants
+    with (
+        serving(settings) as url,
+        httpx.Client(base_url=url, headers=acme.headers, trust_env=False) as client,
+        httpx.Client(base_url=url, headers=globex.headers, trust_env=False) as other,
+    ):
+        with following(client) as first, following(client) as second:
+            take(first, 1), take(second, 1)
+            refused = client.get(PATH)
+            assert (refused.status_code, refused.json()["error"]) == (429, "tenant_streams_taken")
+            assert int(refused.headers["retry-after"]) > 0
+            assert client.get("/api/v1/me").status_code == 200
+            with following(other) as foreign:
+                take(foreign, 1)
+        # Those that ended make room, as soon as the server has noticed.
+        deadline = time.monotonic() + 10
+        while True:
+            with client.stream("GET", PATH) as answer:
+                if answer.status_code == 200:
+                    break
+            assert time.monotonic() < deadline, "a stream that ended still counts"
 
 
 def test_a_stream_needs_a_credential(served):

@@ -31,6 +31,7 @@ def paths_of(operation, tenant: Tenant) -> list[str]:
         "user_id": [tenant.ids["user"]],
         "session_id": [tenant.ids["session"]],
         "key_id": [tenant.ids["key"], tenant.key_id],
+        "day": [tenant.ids["day"]],
     }
     paths = [operation.path]
     for name in re.findall(r"\{(\w+)\}", operation.path):

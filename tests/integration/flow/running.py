@@ -175,6 +175,25 @@ class Load:
         self._producer.finish()
 
 
+@contextmanager
+def under_load(load: Load, messages: int = 50) -> Iterator[None]:
+    """About so many records arrive every tenth of a second, and the rest at the end."""
+    stop = threading.Event()
+
+    def send() -> None:
+        while not stop.wait(0.1) and load.send(messages):
+            pass
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        sender.join()
+    load.finish()
+
+
 def gaps_of(conn: psycopg.Connection) -> list[tuple[object, ...]]:
     """Rows of the log that do not follow on: in position over the log, in version per stream."""
     return conn.execute(

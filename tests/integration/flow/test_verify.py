@@ -11,6 +11,7 @@ from psycopg import sql
 
 from connectors.postgres.checkpoints import reset_offsets
 from connectors.postgres.connections import connect
+from connectors.postgres.retention import expire_journals, list_reconciliations
 from connectors.settings import Settings
 from deploy.verdict import differences
 from deploy.verification.run import StreamUnknown, verify
@@ -110,6 +111,23 @@ def test_one_thing_made_wrong_is_named(past, name):
     assert any(re.search(problem, one) for one in found), found
     assert all(one.hint for one in verified.differences)
     assert not verified.holds
+
+
+def test_what_kafka_has_of_expired_journals_is_passed_over(past):
+    with past.copy() as conn:
+        (some,) = conn.execute(
+            "SELECT created_at FROM event_store WHERE journal IS NOT NULL "
+            "ORDER BY created_at OFFSET 1 LIMIT 1"
+        ).fetchone()
+        with connect(past.url_of("verify_copy"), "operator") as operator:
+            for scope in list_reconciliations(operator, None):
+                expire_journals(operator, *scope, some)
+        verified = past.verify()
+    assert verified.differences == []
+    assert verified.kafka.state == "agrees", verified.kafka
+    unseen = sum(one.transactions for one in verified.expired.values())
+    assert 0 < unseen <= verified.kafka.outcomes["expired"] < TRANSACTIONS
+    assert verified.kafka.messages == sum(verified.kafka.outcomes.values())
 
 
 def test_what_is_wrong_in_one_stream_hides_nothing_of_another(past):

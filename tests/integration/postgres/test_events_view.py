@@ -13,8 +13,10 @@ NEAR = events.Candidate("t-9", 1, 1200, "EUR", "by-ref", "amount", "off by 0.50"
 EVERY_EVENT = [
     events.ReconciliationDefined(1, {"name": "Ωrders", "rules": [{"percent": "0.50"}]}, "cmd-1"),
     events.TransactionsAccepted(
-        [(0, "EUR", 2, 300), (1, "JPY", 1, -5)], {"settler.transactions.source/0": (0, 2)}, 1, 0
+        [(0, "EUR", 2, 300), (1, "JPY", 1, -5)], {"settler.transactions.source/0": (0, 2)}, 1, 0,
+        [(0, "EUR", 20_454, 2, 300), (1, "JPY", -1, 1, -5)],
     ),
+    events.PeriodClosed("2026-01-05"),
     events.WatermarkAdvanced(1_767_614_001_123_456),
     events.RecordMatched(
         "by-ref", "one_to_many", 1, ["s-1"], ["t-1", "t-2"], "EUR", 300, 299, 1_767_614_001_123

@@ -53,6 +53,30 @@ def test_it_follows_the_log_and_stops_when_told(world):
         assert REGISTRY.get_sample_value("settler_projection_lag_seconds", labels) is not None
 
 
+def test_days_that_do_not_add_up_raise_the_metric_and_are_told(world, monkeypatch, capsys):
+    monkeypatch.setattr("projections.runner.DIFFERENCES_SECONDS", 0.0)
+
+    def wait_for_metric(*, is_raised: bool) -> None:
+        for _ in range(200):
+            if (REGISTRY.get_sample_value("settler_control_totals_differences") > 0) == is_raised:
+                return
+            assert not running.stop.wait(0.05)
+        raise AssertionError(f"the metric was not {'raised' if is_raised else 'lowered'}")
+
+    with world.running() as running:
+        world.wait_for(world.store(history(4, steps=60)[0]))
+        change = (
+            "UPDATE control_totals SET matched_count = matched_count + %s WHERE currency = 'EUR'"
+        )
+        assert world.owner.execute(change, (1,)).rowcount
+        wait_for_metric(is_raised=True)
+        world.owner.execute(change, (-1,))
+        wait_for_metric(is_raised=False)
+        assert running.end() == 0
+    said = capsys.readouterr()
+    assert "control_totals_differ" in said.out + said.err
+
+
 def test_a_database_that_cuts_the_connections_is_waited_for(world):
     rows = history(12, steps=90)[0]
     with world.running() as running:

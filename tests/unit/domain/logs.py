@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from connectors.postgres.journal import decode_journal, encode_journal
 from domain.commands import (
@@ -75,6 +76,7 @@ class Log:
                     1,
                     encode_events(row.events).decode(),
                     encode_journal(row.journal) if row.journal else None,
+                    datetime(2026, 1, 5, 12, tzinfo=UTC),
                 )
             )
             version += count

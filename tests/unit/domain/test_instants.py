@@ -13,6 +13,7 @@ from domain.instants import (
     InstantInvalid,
     check_not_ahead,
     date_us,
+    instant_text,
     parse_occurred_at,
 )
 
@@ -123,3 +124,9 @@ def test_the_day_after_everyones_tomorrow_is_ahead(now):
     day = (now + timedelta(hours=14)).date() + timedelta(days=2)
     with pytest.raises(InstantInvalid):
         check_not_ahead(date_us(day), True, now_us)
+
+
+def test_what_lies_outside_the_years_is_written_as_their_ends():
+    assert instant_text(0) == "1970-01-01T00:00:00Z"
+    assert instant_text(-(1 << 62)) == "0001-01-01T00:00:00Z"
+    assert instant_text(1 << 62) == "9999-12-31T23:59:59.999999Z"

@@ -4,12 +4,15 @@ import random
 
 import pytest
 
+from domain.definition_parsing import parse_definition
 from domain.events import decode_events, encode_events
 from domain.matching.book import Book
 from domain.matching.legs import DISPOSITIONS, Leg, Settled, Superseded
 from domain.matching.pools import UniquePool
+from domain.matching.recalling import pair_off_again
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
+from domain.transactions import build_transaction
 from tests.unit.domain.cases import MINUTE, some_transactions, some_written_definition
 from tests.unit.domain.test_reconciliation_properties import in_chunks
 
@@ -127,3 +130,51 @@ def test_a_restart_anywhere_decides_the_same_from_there_on(seed):
         assert ours.events == theirs.events, f"seed={seed}"
     assert restore(snapshot(restarted)).finish().events == undisturbed.finish().events
     assert snapshot(restore(snapshot(undisturbed))) == snapshot(undisturbed)
+
+
+def test_matches_recorded_one_after_another_are_folded_together(monkeypatch):
+    """Pairs by a unique first rule go the short way; what a later rule made of them is there."""
+    taken = []
+
+    def counted(book, events):
+        closed = pair_off_again(book, events)
+        taken.append((len(events), len(closed)))
+        return closed
+
+    monkeypatch.setattr("domain.folding.pair_off_again", counted)
+    plain = {
+        "rules": [
+            {
+                "name": "unique",
+                "conditions": [{"field": "reference", "operator": "exact", "unique": True}],
+            },
+            {"name": "later", "conditions": [{"field": "counterparty", "operator": "exact"}]},
+        ]
+    }
+    live = Reconciliation(parse_definition(plain, "acme", "orders"))
+    decisions = [live.define(live.definition, "command-1")]
+    for side in (0, 1):
+        chunk = [
+            build_transaction(
+                {
+                    "tenant_id": "acme",
+                    "reconciliation_id": "orders",
+                    "transaction_id": f"{side}-{number}",
+                    "amount": "1.00",
+                    "currency": "EUR",
+                    "occurred_at": "2026-01-05T10:00:00Z",
+                    "reference": f"r-{number}" if number % 5 else None,
+                    "counterparty": "c",
+                },
+                side,
+                None,
+            )
+            for number in range(40)
+        ]
+        decisions.append(live.advance(Chunk(chunk, caught_up=True)))
+    folded = Reconciliation(live.definition)
+    for decision in decisions:
+        folded.evolve_all(decode_events(encode_events(decision.events)), decision.journal)
+    assert (32, 64) in taken
+    assert facts(folded) == facts(live)
+    assert restore(snapshot(folded)).finish().events == live.finish().events

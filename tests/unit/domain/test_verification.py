@@ -3,6 +3,7 @@
 import random
 import typing
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -71,7 +72,8 @@ def test_the_worlds_show_every_event_so_that_none_is_verified_by_hearsay():
 
 
 def test_the_ledger_knows_every_event_but_the_journal_s_and_casework():
-    assert {*Ledger._books, TransactionsAccepted} == set(typing.get_args(Event)) - CASEWORK
+    known = {*Ledger.books_by_type, TransactionsAccepted}
+    assert known == set(typing.get_args(Event)) - CASEWORK
 
 
 # One thing changed ------------------------------------------------------------------------------
@@ -342,10 +344,13 @@ def test_the_end_of_the_log_is_the_stream_s_row():
 # Dead letters, resets, forgotten ids ------------------------------------------------------------
 
 
+AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
 def rejecting(first: int, following: int, rejected: int, position: int = 2) -> StoredBatch:
     event = TransactionsAccepted([], {PLACE: (first, following)}, 0, rejected)
     events = encode_events([event]).decode()
-    return StoredBatch(position, position, position - 1, 1, 1, events, None)
+    return StoredBatch(position, position, position - 1, 1, 1, events, None, AT)
 
 
 def audit_letters(letters: Letters, batches: list[StoredBatch], resets=()) -> None:

@@ -1,5 +1,7 @@
 """Verification reads what people did with exceptions between what the matching did."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from connectors.postgres.journal import decode_journal
@@ -18,6 +20,8 @@ from domain.verification.letters import Letters
 from domain.verification.stream import StoredBatch, StreamAudit
 from domain.verification.totals import Totals
 from tests.unit.domain.logs import PLACE, Log, engine_log
+
+AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 class World:
@@ -49,7 +53,7 @@ class World:
             self.audit.read_casework(
                 stream_id or self.stream_id,
                 StoredBatch(self.position, self.position, base, 1, 1,
-                            encode_events([event]).decode(), None),
+                            encode_events([event]).decode(), None, AT),
             )  # fmt: skip
             self.version += 1
 
@@ -142,6 +146,6 @@ def test_casework_that_holds_more_than_it_says_is_named():
     one = world()
     events = [ExceptionCommented(*one.where, "hm", "c")] * 2
     batch = StoredBatch(one.position + 1, one.position + 1, 0, 1, 1,
-                        encode_events(events).decode(), None)  # fmt: skip
+                        encode_events(events).decode(), None, AT)  # fmt: skip
     with pytest.raises(Difference, match="something else than it says"):
         one.audit.read_casework(one.stream_id, batch)

@@ -13,6 +13,7 @@ import msgspec
 
 from domain import events as ev
 from domain.identity import casework_stream_id, exception_id, match_id
+from domain.periods import day_text
 from projections.log import LogBatch, decode_batch
 
 BEGIN = datetime(2026, 1, 5, 22, 0, tzinfo=UTC)
@@ -57,6 +58,7 @@ class Pile:
     by_people: dict[str, tuple[ev.MatchConfirmed, list[Card]]] = field(default_factory=dict)
     version: int = 0
     matches: int = 0
+    closed_day: int = 20_456
 
     def at(self, *places: str) -> list[Card]:
         return [card for card in self.cards if card.place in places]
@@ -96,6 +98,8 @@ def history(seed: int, steps: int = 60, *, nul: bool = True) -> tuple[list[Row],
         events: list[ev.Event] = []
         if pile.version == 0:
             definition = {"name": f"Pile {pile.name}", "note": "a\x00b" if nul else "ab"}
+            if len(pile.name) % 2:
+                definition["time_zone"] = "Pacific/Auckland"
             events.append(ev.ReconciliationDefined(1, definition, f"command-{pile.name}"))
         for _ in range(rng.randint(1, 6)):
             events += rng.choice(STEPS)(rng, pile)
@@ -181,11 +185,33 @@ def _accept(rng, pile) -> list[ev.Event]:
     return [
         ev.TransactionsAccepted(
             [(*key, count, sums[key]) for key, count in sorted(counts.items())],
-            {"topic/0": (0, 1)},
+            {f"topic.{rng.choice(('source', 'target'))}/0": (0, 1)} if rng.random() < 0.8 else {},
             rng.randint(0, 2),
             rng.randint(0, 2),
+            _days(rng, counts, sums),
         )
     ]
+
+
+def _days(rng, counts, sums) -> list[tuple[int, str, int, int, int]]:
+    """The same by business day: 2026-01-03 to 07; events of the first releases tell none."""
+    if rng.random() < 0.2:
+        return []
+    days = []
+    for (side, currency), count in sorted(counts.items()):
+        first = rng.randint(20_456, 20_459)
+        part = rng.randint(0, count)
+        for day, some, minor in (
+            (first, part, sums[side, currency] - 7),
+            (first + 1, count - part, 7),
+        ):
+            days.append((side, currency, day, some, minor))
+    return days
+
+
+def _close_days(rng, pile) -> list[ev.Event]:
+    pile.closed_day += rng.randint(1, 2)
+    return [ev.PeriodClosed(day_text(pile.closed_day))] if rng.random() < 0.5 else []
 
 
 def _members(rng, pile, places) -> tuple[list[Card], list[Card], str] | None:
@@ -206,8 +232,9 @@ def _match(rng, pile) -> list[ev.Event]:
         return []
     source, target, currency = found
     newest_ms = rng.choice((-5, 0, 1_767_600_000_000 + len(pile.cards)))
+    match_type = "one_to_one" if len(source) == len(target) == 1 else "many_to_many"
     matched = ev.RecordMatched(
-        "by-reference", "many_to_one", 1, _ids(source), _ids(target), currency,
+        "by-reference", match_type, 1, _ids(source), _ids(target), currency,
         sum(card.amount for card in source), sum(card.amount for card in target), newest_ms,
     )  # fmt: skip
     if rng.random() < 0.2:
@@ -495,5 +522,5 @@ def _run(rng, pile) -> list[ev.Event]:
 STEPS = (
     _accept, _accept, _accept, _accept, _match, _match, _suggest, _suggest, _suggest, _suggest,
     _suggest, _supersede, _unmatched, _unmatched, _duplicate, _reclassify, _reclassify,
-    _watermark, _run, _confirm, _reject, _reverse, _correct, _release,
+    _watermark, _run, _confirm, _reject, _reverse, _correct, _release, _close_days,
 )  # fmt: skip

@@ -23,7 +23,7 @@ def went(step):
 def counted(steps):
     counts = Counter()
 
-    def on_member(key, member, sign):
+    def on_member(key, member, sign, _step):
         counts[key.side] += sign
         counts[f"{key.side}_minor"] += sign * member.amount_minor
 
