@@ -63,6 +63,17 @@ def test_a_load_is_a_matter_of_its_seed_and_keeps_the_order_of_each_key():
         assert [m for m in mixed if m[:2] == key] == [m for m in messages if m[:2] == key]
 
 
+def test_a_second_outage_within_the_first_gives_no_more_time_to_send():
+    load = ChaosLoad(7, 200, 5.0, {})
+    load.pause_soon()
+    first = load._pause_at
+    load.pause_soon()
+    assert load._pause_at == first
+    load.go_on()
+    load.pause_soon()
+    assert load._pause_at > first
+
+
 def test_what_is_in_the_topics_more_often_is_expected_more_often():
     load = ChaosLoad(7, 200, 5.0, {})
     sent = Counter((side, value) for block in load._blocks for side, _, value in block)

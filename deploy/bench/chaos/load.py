@@ -119,7 +119,9 @@ class ChaosLoad:
         The broker takes longer to start than that.
         """
         with self._lock:
-            self._pause_at = time.monotonic() + OUTAGE_SECONDS_MAX
+            # A broker that is ended once more while it starts: that is one outage still.
+            if self._pause_at is None:
+                self._pause_at = time.monotonic() + OUTAGE_SECONDS_MAX
 
     def go_on(self) -> None:
         """Send again; event time goes on where it stood."""
