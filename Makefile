@@ -11,15 +11,18 @@ CASES ?= 20000
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test reference browser-test chaos check format lint types imports bench bench-match lock clean
+.PHONY: help install demo test reference browser-test test-kafka chaos chaos-kafka coverage check format lint types imports bench bench-match lock clean
 
 help:
 	@echo "make install        the virtual environment .venv with the settler command"
 	@echo "make demo           the whole product on generated data; ARGS=\"--headless\" ends by itself"
 	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it, TEST_PROCESSES=4 is for four cores"
+	@echo "make coverage       the same tests, measured by layer; fails where a layer lacks too much"
 	@echo "make reference      the engine against the slow, obvious one; CASES=20000 SEED=0"
 	@echo "make browser-test   the tests of the live page in headless Chromium"
+	@echo "make test-kafka     what talks to a broker, against a real Apache Kafka where Maven and Java 17 are"
 	@echo "make chaos          the real system broken on purpose; SEEDS=1-100, ARGS=\"--seconds 20\""
+	@echo "make chaos-kafka    the same on a real Apache Kafka"
 	@echo "make check          format, lint, types, imports"
 	@echo "make bench          the pipeline benchmark; ARGS=\"--json\""
 	@echo "make bench-match    the matching benchmark, beside reconcile-py and Polars, which it installs"
@@ -63,7 +66,13 @@ demo: $(STAMP)
 TEST_PROCESSES ?= 2
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -m "not browser" -n $(TEST_PROCESSES) --dist loadscope $(ARGS)
+	@$(BIN)/python -m pytest -m "not browser and not apache_kafka" -n $(TEST_PROCESSES) --dist loadscope $(ARGS)
+
+# Every process of the tests is measured, flows and servers among them; it takes about twice as long.
+coverage: $(STAMP)
+	@mkdir -p .coverage && $(BIN)/coverage erase && \
+	$(BIN)/coverage run -m pytest -m "not browser and not apache_kafka" -n $(TEST_PROCESSES) --dist loadscope $(ARGS) && \
+	$(BIN)/coverage combine --quiet && $(BIN)/python -m tests.layers
 
 reference: $(STAMP)
 	@$(BIN)/python -m tests.unit.domain.comparison --cases $(CASES) --seed $(SEED)
@@ -75,11 +84,27 @@ browser-test: $(STAMP)
 		echo "browser-test: skipped, no Chromium on this machine (looked for chromium, chromium-browser, google-chrome)"; \
 	else $(BIN)/python -m pytest -m browser $(ARGS); fi
 
+# What talks to a broker: readers and senders, the flow with all around it, a seed of chaos; and what
+# only a Kafka that keeps its data can show, in tests/kafka.
+KAFKA_TESTS := tests/kafka tests/contract/test_kafka_contract.py tests/contract/test_kafka_group.py \
+	tests/integration/flow tests/integration/test_generated_load.py tests/chaos/test_chaos.py
+# Ends well where a machine cannot have a real Kafka, and says why it does nothing.
+WITH_KAFKA = why=$$($(BIN)/python -m deploy.kafka.distribution 2>&1 >/dev/null) || { \
+	code=$$?; if [ $$code = 3 ]; then echo "$@: skipped, $$why"; exit 0; fi; \
+	echo "$@: $$why" >&2; exit $$code; }
+
+test-kafka: $(STAMP)
+	@$(WITH_KAFKA); TEST_BROKER=apache $(BIN)/python -m pytest $(KAFKA_TESTS) $(ARGS)
+
 # A long series: what data/chaos.jsonl has is not run again, and the figures go into the documentation.
 SEEDS ?= 1-20
 chaos: $(STAMP)
 	@mkdir -p data; $(BIN)/settler bench chaos --seeds $(SEEDS) --state data/chaos.jsonl --logs data/chaos-logs \
 		--document docs/chaos.md $(ARGS)
+
+chaos-kafka: $(STAMP)
+	@$(WITH_KAFKA); mkdir -p data; $(BIN)/settler bench chaos --broker apache --seeds $(SEEDS) \
+		--state data/chaos-kafka.jsonl --logs data/chaos-kafka-logs --document docs/chaos.md $(ARGS)
 
 check: format lint types imports
 

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 from typing_extensions import override
 
+from connectors.kafka_losses import describe_loss
 from connectors.telemetry import traceparent_of
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,8 @@ Headers = list[tuple[str, bytes | None]]
 #: Messages a partition gives out at once: enough to spread the cost of a step over, few enough
 #: that both topics advance together and a step stays in the low milliseconds.
 BATCH_MESSAGES_MAX = 4_000
+#: The same in bytes, about, or a slow store would have large messages pile up behind it.
+BATCH_BYTES_MAX = 2 * 1024 * 1024
 _IDLE_POLL = timedelta(milliseconds=5)
 _METADATA_TIMEOUT_SECONDS = 10.0
 _QUEUED_KIB = 16_384
@@ -150,6 +153,7 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         self._next_offset = start
         self._snapped: int | None = None
         self._told = start
+        self._at_once = BATCH_MESSAGES_MAX
         self._next_awake: datetime | None = None
         self._consumer = Consumer(
             {
@@ -187,7 +191,7 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         self._tell(self._snapped)
         if self._stopping():
             raise StopIteration
-        messages = self._consumer.consume(BATCH_MESSAGES_MAX, 0)
+        messages = self._consumer.consume(self._at_once, 0)
         if not messages:
             self._next_awake = datetime.now(UTC) + _IDLE_POLL
             return []
@@ -208,6 +212,9 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         offsets = cast(list[int], list(map(Message.offset, messages)))
         if offsets:
             self._next_offset = offsets[-1] + 1
+            # Two of them tell about how large the next ones are; adding all up would cost time.
+            length = max(len(values[0]), len(values[-1]), 1)
+            self._at_once = max(1, min(BATCH_MESSAGES_MAX, BATCH_BYTES_MAX // length))
         if end is not None and end > (self._next_offset or 0):
             # Nothing but a gap lies before the end, and no message may ever tell so.
             self._next_offset = end
@@ -238,10 +245,21 @@ class TopicPart(StatefulSourcePartition[Records, int]):
             partition=self._partition,
             offset=self._next_offset,
             problem=str(error),
+            gone=self._gone(),
             hint="offsets that no longer exist mean lost messages: restore the topic, or accept "
             "the loss with `settler flow reset-offsets`",
         )
         raise KafkaException(error)
+
+    def _gone(self) -> str | None:
+        """Ask what of the partition is gone that was to be read next; None if that is unknown."""
+        place = TopicPartition(self._topic, self._partition)
+        try:
+            first, end = self._consumer.get_watermark_offsets(place, _METADATA_TIMEOUT_SECONDS)
+        except KafkaException:
+            return None
+        following = self._next_offset or 0
+        return describe_loss(self._topic, self._partition, following, first, end)
 
     @override
     def next_awake(self) -> datetime | None:

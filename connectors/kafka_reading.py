@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from domain.errors import SettlerError
 
@@ -40,6 +40,21 @@ class MessagesLost(KafkaUnreadable):
             f"{partition[0]}/{partition[1]} ends at offset {end}, though those below {following} "
             "were read and committed"
         )
+
+
+def is_compacted(config: dict[str, str], topic: str) -> bool:
+    """Whether a topic keeps only the last message of each key, so that it lacks some by design.
+
+    A broker that does not say so, or not to us, counts as one that keeps them all.
+    """
+    admin = AdminClient({**config, "log_level": "0"})
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        asked = admin.describe_configs([resource], request_timeout=_METADATA_SECONDS)
+        policy = asked[resource].result().get("cleanup.policy")
+    except KafkaException:
+        return False
+    return policy is not None and "compact" in (policy.value or "")
 
 
 class Span(NamedTuple):
@@ -100,10 +115,13 @@ class TopicReader:
         answers = self._admin.list_offsets(asked, request_timeout=_METADATA_SECONDS)
         for place, answer in answers.items():
             try:
-                first[(place.topic, place.partition)] = answer.result().offset
+                offset = answer.result().offset
             except KafkaException as exc:
                 problem = f"{place.topic}/{place.partition}: {exc.args[0].str()}"
                 raise KafkaUnreadable(problem) from exc
+            if offset < 0:  # nobody could be asked, which is no error to the client
+                raise KafkaUnreadable(f"{place.topic}/{place.partition}: it has no leader")
+            first[(place.topic, place.partition)] = offset
         return first
 
     def read(self, spans: dict[Partition, Span]) -> Iterator[Sequence[Message]]:

@@ -128,6 +128,9 @@ class Settings(BaseSettings):
         default=None, examples=["/etc/settler/client.key"]
     )
     kafka_ssl_key_password: str | None = Field(default=None, repr=False, examples=["secret"])
+    kafka_group: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9._-]{1,249}$", examples=["settler.flow"]
+    )
     topic_prefix: str = Field(
         default="settler", pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["settler"]
     )
@@ -235,6 +238,10 @@ class Settings(BaseSettings):
     def topic(self, name: str) -> str:
         """Return the full name of a topic, such as `settler.events` for `events`."""
         return f"{self.topic_prefix}.{name}"
+
+    def consumer_group(self) -> str:
+        """Return the group that shows the flow's offsets, `settler.flow` unless told otherwise."""
+        return self.kafka_group or f"{self.topic_prefix}.{self.lease_name}"
 
     def kafka_config(self) -> dict[str, str]:
         """Return what every Kafka client of ours starts from, in librdkafka's names."""

@@ -13,38 +13,22 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from deploy.children import ChildProcesses
 from deploy.embedded_postgres_server import PostgresServer
+from deploy.kafka.distribution import Distribution
+from deploy.kafka.server import ApacheKafka
+from deploy.kafka.service import KafkaService
 from deploy.service import HOST, EmbeddedError, Service, answers
-
-if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
 
 TOPICS = ("transactions.source", "transactions.target", "events", "dead-letter")
 
 
-class Broker(Service):
-    """The Tansu broker: Kafka's protocol, in memory.
+class Broker(KafkaService):
+    """The Tansu broker: Kafka's protocol, in memory."""
 
-    Attributes:
-        advertised_port: Where it sends its clients, such as a proxy's port; None: to itself. Set
-            before it starts.
-    """
-
-    name = "broker"
     stop_signal = signal.SIGKILL  # it holds nothing on disk, so there is nothing to close
-
-    def __init__(self, folder: Path, children: ChildProcesses, port: int = 0) -> None:
-        super().__init__(folder, children, port)
-        self.cluster_id = ""
-        self.advertised_port: int | None = None
-
-    @property
-    def bootstrap_servers(self) -> str:
-        """The address for Kafka clients, host:port."""
-        return f"{HOST}:{self.port}"
 
     def command(self) -> list[str]:
         """Return the command; each start is a new cluster, so it carries a fresh id."""
@@ -58,44 +42,6 @@ class Broker(Service):
     def environment(self) -> Mapping[str, str]:
         """Keep it quiet: by default it logs every request."""
         return {**os.environ, "RUST_LOG": "error"}
-
-    def ready(self) -> bool:
-        """Say whether it answers a metadata request."""
-        from confluent_kafka import KafkaException
-
-        if not answers(self.port):
-            return False
-        try:
-            self._admin().list_topics(timeout=2)
-        except KafkaException:
-            return False
-        return True
-
-    def create_topics(self, names: list[str], partitions: int) -> None:
-        """Create topics that do not exist yet.
-
-        Raises:
-            EmbeddedError: The broker refused one.
-        """
-        from confluent_kafka import KafkaException
-        from confluent_kafka.admin import NewTopic
-
-        admin = self._admin()
-        existing = admin.list_topics(timeout=5).topics
-        missing = [NewTopic(n, partitions, 1) for n in names if n not in existing]
-        if not missing:
-            return
-        for name, future in admin.create_topics(missing).items():
-            try:
-                future.result(timeout=10)
-            except KafkaException as exc:
-                raise EmbeddedError(f"The broker refused to create topic {name}: {exc}") from exc
-
-    def _admin(self) -> "AdminClient":
-        from confluent_kafka.admin import AdminClient
-
-        quiet = {"log_level": 0, "socket.timeout.ms": 2000}
-        return AdminClient({"bootstrap.servers": self.bootstrap_servers, **quiet})
 
 
 class Valkey(Service):
@@ -134,6 +80,7 @@ class EmbeddedStack:
         postgres, broker, valkey: Which of them to start.
         topic_prefix: The topics `<prefix>.transactions.source` and so on are created; None: none.
         partitions: Partitions of each topic.
+        apache_kafka: Files of an Apache Kafka to run as the broker; None: the embedded one.
     """
 
     def __init__(
@@ -145,6 +92,7 @@ class EmbeddedStack:
         valkey: bool = True,
         topic_prefix: str | None = "settler",
         partitions: int = 4,
+        apache_kafka: Distribution | None = None,
     ) -> None:
         self.children = ChildProcesses()
         self._temporary = data_dir is None
@@ -153,7 +101,12 @@ class EmbeddedStack:
         self.partitions = partitions
         self._wanted = {"postgres": postgres, "broker": broker, "valkey": valkey}
         self.postgres = PostgresServer(self.data_dir / "postgres", self.children, durable=True)
-        self.broker = Broker(self.data_dir / "broker", self.children)
+        folder = self.data_dir / "broker"
+        self.broker: KafkaService = (
+            Broker(folder, self.children)
+            if apache_kafka is None
+            else ApacheKafka(folder, self.children, apache_kafka)
+        )
         self.valkey = Valkey(self.data_dir / "valkey", self.children)
 
     @property
@@ -185,7 +138,7 @@ class EmbeddedStack:
         return self
 
     def create_topics(self) -> None:
-        """Create Settler's topics on the broker; after a restart of it they are gone."""
+        """Create Settler's topics; after a restart of the embedded broker they are gone."""
         names = [f"{self.topic_prefix}.{name}" for name in TOPICS]
         self.broker.create_topics(names, self.partitions)
 

@@ -35,6 +35,7 @@ class Service:
     stop_signal: int = signal.SIGTERM
     kill_signal: int = signal.SIGKILL
     user: int | None = None
+    ready_seconds: float = READY_SECONDS
 
     def __init__(self, folder: Path, children: ChildProcesses, port: int = 0) -> None:
         self.folder = folder
@@ -96,12 +97,13 @@ class Service:
 
     def wait_until_ready(self) -> None:
         """Wait until it answers; start it again elsewhere when its first port was taken."""
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + self.ready_seconds
         launches = 1
         while not self.ready():
             if time.monotonic() > deadline:
                 self.kill()
-                raise EmbeddedError(self._failure(f"did not answer within {READY_SECONDS:.0f} s"))
+                late = f"did not answer within {self.ready_seconds:.0f} s"
+                raise EmbeddedError(self._failure(late))
             if self._process is None or self._process.poll() is not None:
                 self._forget()
                 if launches == LAUNCHES:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors.kafka import TopicIdentity, TopicPart, describe_topic
+from connectors.kafka_ends import EndOffsets
+from connectors.kafka_group import GroupOffsets
+from connectors.kafka_losses import check_nothing_is_gone
 from connectors.postgres.checkpoints import SourceCheckpoint
 from connectors.postgres.connections import WaitInterrupted, connect, url_of
 from connectors.postgres.store import PostgresStore
@@ -20,7 +21,7 @@ from flows.arrivals import clock_us
 from flows.control import ControlPart
 from flows.lease import Lease
 from flows.membership import Membership
-from flows.progress import Progress, ProgressThread
+from flows.progress import Progress, ProgressThreads
 from flows.storing import Writer
 from flows.surroundings import Surroundings
 
@@ -28,7 +29,8 @@ log = structlog.get_logger(__name__)
 
 SIDES = ("source", "target")
 _EXIT_FENCED = 3
-_KAFKA_TIMEOUT_SECONDS = 10.0
+# What the end of a flow waits at most for its last offsets to be shown.
+_GROUP_SECONDS = 2.0
 
 
 class FlowStore(PostgresStore):
@@ -59,6 +61,7 @@ class FlowProcess:
         self._topics: dict[str, TopicIdentity] = {}
         self._offsets: dict[str, dict[int, int]] = {}
         self._progress: Progress | None = None
+        self._group: GroupOffsets | None = None
         self._lease = Lease(settings, "flow", settings.lease_name, self._stop, self._die)
 
     # -- stopping --
@@ -155,14 +158,30 @@ class FlowProcess:
 
     def _identity(self, topic: str) -> TopicIdentity:
         with self._lock:
-            found = self._topics.get(topic)
-            if found is None:
-                found = describe_topic(self._settings.kafka_config(), topic, self._stop.wait)
-                self._topics[topic] = found
-                self._offsets[topic] = self.store().load_offsets(
-                    topic, found.cluster_id, found.topic_id
-                )
-            return found
+            if not self._topics:
+                self._read_topics()
+            return self._topics[topic]
+
+    def _read_topics(self) -> None:
+        """Find both topics and where to read on; a loss is told of both at once."""
+        config = self._settings.kafka_config()
+        topics = {
+            topic: describe_topic(config, topic, self._stop.wait)
+            for topic in map(self._topic, range(len(SIDES)))
+        }
+        self._offsets = {
+            topic: self.store().load_offsets(topic, found.cluster_id, found.topic_id)
+            for topic, found in topics.items()
+        }
+        check_nothing_is_gone(
+            config,
+            {
+                (topic, partition): offset
+                for topic, offsets in self._offsets.items()
+                for partition, offset in offsets.items()
+            },
+        )
+        self._topics = topics
 
     def partitions(self, side: int) -> list[int]:
         """Partition numbers of a side's topic."""
@@ -190,35 +209,52 @@ class FlowProcess:
 
     # -- progress --
 
-    def watch_progress(self) -> None:
-        """Follow from a thread of its own how far the flow is behind its topics."""
+    def watch_progress(self, *, showing: bool = True) -> None:
+        """Follow from a thread of its own how far the flow is behind its topics.
+
+        Args:
+            showing: Also write the committed offsets to the consumer group.
+        """
         store = self._new_store("progress")
-        admin = AdminClient(dict(self._settings.kafka_config()))
-        topics = [self._topic(side) for side in (0, 1)]
+        config = self._settings.kafka_config()
+        ends = EndOffsets(config)
+        self._progress = Progress(
+            lambda: ends.read(self._places()),
+            lambda: self._committed(store),
+            self._settings.hold_seconds,
+        )
+        if showing:
+            self._group = GroupOffsets(config, self._settings.consumer_group())
+            self._progress.told = self._group.tell
+        ProgressThreads(self._progress, self._stop).start()
 
-        def ends() -> dict[tuple[str, int], int]:
-            asked = {
-                TopicPartition(topic, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
-                for topic in topics
-                for partition in self._identity(topic).partitions
-            }
-            found = admin.list_offsets(asked, request_timeout=_KAFKA_TIMEOUT_SECONDS)
-            return {
-                (place.topic, place.partition): future.result().offset
-                for place, future in found.items()
-            }
+    def _places(self) -> list[tuple[str, int]]:
+        return [
+            (topic, partition)
+            for topic in map(self._topic, range(len(SIDES)))
+            for partition in self._identity(topic).partitions
+        ]
 
-        def committed() -> dict[tuple[str, int], int]:
-            return {
-                (topic, partition): offset
-                for topic in topics
-                for partition, offset in store.load_offsets(
-                    topic, self._identity(topic).cluster_id, self._identity(topic).topic_id
-                ).items()
-            }
+    def _committed(self, store: FlowStore) -> dict[tuple[str, int], int]:
+        return {
+            (topic, partition): offset
+            for topic in map(self._topic, range(len(SIDES)))
+            for partition, offset in store.load_offsets(
+                topic, self._identity(topic).cluster_id, self._identity(topic).topic_id
+            ).items()
+        }
 
-        self._progress = Progress(ends, committed, self._settings.hold_seconds)
-        ProgressThread(self._progress, self._stop).start()
+    def drain(self) -> None:
+        """Wait until everything is committed, and show the offsets the flow ends with."""
+        self.writer().drain()
+        if self._group is None or not self._topics:
+            return
+        try:
+            committed = self._committed(self.store())
+        except WaitInterrupted as exc:
+            log.info("kafka.group_not_told", group=self._group.group, problem=str(exc))
+            return
+        self._group.tell_last(committed, _GROUP_SECONDS)
 
     def caught_up(self) -> bool:
         """Whether the flow has caught up with its topics."""

@@ -94,7 +94,7 @@ def main(
         return 0
     if by_itself and addresses and not process.join_cluster(addresses, index):
         return 0
-    process.watch_progress()
+    process.watch_progress(showing=index == 0)
     log.info("flow.started", processes=len(addresses or [""]), index=index)
     flow = build_flow(process)
     if addresses:
@@ -103,7 +103,7 @@ def main(
     else:
         # Alone, the one worker runs in this thread: no other has to be woken for signals.
         cast("Callable[..., None]", run_main)(flow, epoch_interval=EPOCH)
-    process.writer().drain()
+    process.drain()
     if index == 0:
         process.release_lease()
     log.info("flow.stopped")

@@ -2,7 +2,8 @@
 
 `database` is a fresh, migrated database of its own for each test; `topic_prefix` a fresh set of
 topics; `redis_url` an emptied Valkey; `settings` points at all three. Tests that stop or kill a
-service take `own_stack`, which nobody else uses.
+service take `own_stack`, which nobody else uses. TEST_BROKER=apache puts a real Apache Kafka in the
+place of the embedded broker, in both.
 """
 
 import itertools
@@ -19,9 +20,12 @@ from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 from connectors.settings import PREFIX, Settings
-from deploy.embedded import Broker, EmbeddedStack, Valkey
+from deploy.embedded import EmbeddedStack, Valkey
 from deploy.embedded_postgres_server import PostgresServer
+from deploy.kafka.distribution import Distribution, distribution
+from deploy.kafka.service import KafkaService
 
+TEST_BROKER = os.environ.get("TEST_BROKER", "embedded")
 TEMPLATE = "settler_template"
 NUMBERS = itertools.count(1)
 
@@ -51,6 +55,16 @@ class Database:
         return psycopg.connect(self.url, **options)
 
 
+def chosen_kafka() -> Distribution | None:
+    """The files of the broker that TEST_BROKER names; None for the embedded one.
+
+    Raises:
+        KafkaUnavailable: It names a real Kafka, and this machine cannot have one.
+    """
+    assert TEST_BROKER in ("embedded", "apache"), "TEST_BROKER is embedded or apache"
+    return distribution() if TEST_BROKER == "apache" else None
+
+
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """Undo what a test sets up: another's lines would go to a stream that is closed by then."""
@@ -65,7 +79,8 @@ def logging_as_it_was() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shared_stack(tmp_path_factory) -> Iterator[EmbeddedStack]:
     """The services all tests share; each is started by the first test that needs it."""
-    stack = EmbeddedStack(postgres=False, broker=False, valkey=False, topic_prefix=None)
+    parts = {"postgres": False, "broker": False, "valkey": False}
+    stack = EmbeddedStack(**parts, topic_prefix=None, apache_kafka=chosen_kafka())
     stack.postgres.durable = False  # no test cuts the power; kill -9 loses nothing either way
     with stack:
         yield stack
@@ -105,7 +120,7 @@ def empty_database(postgres_server) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def broker(shared_stack) -> Broker:
+def broker(shared_stack) -> KafkaService:
     """The shared broker; name topics with `topic_prefix`."""
     shared_stack.broker.start()
     return shared_stack.broker
@@ -175,7 +190,7 @@ def settings(make_settings, environment) -> Settings:
 @pytest.fixture
 def own_stack() -> Iterator[EmbeddedStack]:
     """A stack nobody else uses, for tests that stop, kill or freeze its parts."""
-    with EmbeddedStack() as stack:
+    with EmbeddedStack(apache_kafka=chosen_kafka()) as stack:
         yield stack
 
 

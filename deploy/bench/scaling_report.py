@@ -10,8 +10,8 @@ from typing import Any
 from deploy.bench.pipeline import MIB
 from deploy.bench.scaling import Plan, Restart, Throughput
 
-#: What a restart with a million open transactions is held to.
-RESTART_SECONDS_MAX = 5.0
+#: With more than this load before, the figures are not the product's alone.
+BUSY = 0.5
 
 
 def summarize(
@@ -96,6 +96,7 @@ def document(figures: dict[str, Any]) -> str:
         _HEAD,
         f"Measured on {figures['measured_at'][:10]}, on {machine['cpus']} cores that broker and",
         f"Postgres share with the flow (load {machine['load_average']} before).",
+        *_busy(machine["load_average"]),
         "",
     ]
     if figures["rates"]:
@@ -111,6 +112,14 @@ _HEAD = """\
 Written by `settler bench scaling --document`; do not edit by hand. How to add processes is told in
 [the runbook](runbooks/scaling.md).
 """
+
+
+def _busy(load_average: float) -> list[str]:
+    if load_average <= BUSY:
+        return []
+    return [
+        "**The machine was busy with other work: every figure is worse than it would be alone.**"
+    ]
 
 
 def _throughput(figures: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -207,11 +207,15 @@ def chaos(
         float, typer.Option(min=4, max=3600, help="How long load and injections last.")
     ] = 20.0,
     rate: Annotated[int, typer.Option(min=10, max=20_000, help="Records a second.")] = 300,
+    broker: Annotated[
+        Literal["embedded", "apache"],
+        typer.Option(help="apache: a real Apache Kafka, which takes Java 17 and Maven."),
+    ] = "embedded",
     state: Annotated[
         Path | None, typer.Option(help="Remembers each seed's result; a series goes on there.")
     ] = None,
     document: Annotated[
-        Path | None, typer.Option(help="Write the figures as a page of Markdown.")
+        Path | None, typer.Option(help="Write the figures into a page of Markdown.")
     ] = None,
     logs: Annotated[
         Path | None, typer.Option(help="Keep the processes' logs of seeds that do not hold.")
@@ -231,7 +235,7 @@ def chaos(
     from deploy.bench.chaos.run import RunSettings
     from deploy.bench.chaos.series import parse_seeds, run_series
 
-    settings = RunSettings(seconds, rate)
+    settings = RunSettings(seconds, rate, broker)
     results = []
     for result in run_series(
         parse_seeds(seeds), settings, lambda text: say(f"chaos: {text}"), state=state, logs=logs
@@ -240,7 +244,8 @@ def chaos(
         say(f"chaos: {report.line(result)}")
     figures = report.summarize(results)
     if document is not None:
-        document.write_text(report.document(figures), encoding="utf-8")
+        existing = document.read_text(encoding="utf-8") if document.exists() else ""
+        document.write_text(report.document(figures, existing), encoding="utf-8")
     if as_json:
         print_json(figures)
     else:

@@ -12,6 +12,7 @@ from connectors.kafka_reading import (
     Partition,
     Span,
     TopicReader,
+    is_compacted,
 )
 from connectors.postgres.checkpoints import SourceCheckpoint
 from connectors.postgres.verification import StreamRow
@@ -93,6 +94,9 @@ class KafkaSide:
                 return
             if any((one.cluster_id, one.topic_id) != identity[:2] for one in rows):
                 self._note(f"{topic} is not the topic that was read, but another of its name")
+                continue
+            if is_compacted(self._config, topic):
+                self._note(f"{topic} is compacted: of each key it keeps the last message")
                 continue
             self._known[topic] = identity.partitions
 

@@ -1,6 +1,7 @@
 """The driver over the real system: a seed holds, and a system without a guard is found out.
 
 CHAOS_SEEDS=1-20 CHAOS_SECONDS=20 is the long form of the first test; `make chaos` keeps a record.
+TEST_BROKER=apache has the first one run on a real Apache Kafka.
 """
 
 import os
@@ -14,6 +15,7 @@ from deploy.bench.chaos.series import parse_seeds
 from deploy.bench.chaos.system import commands
 
 SEEDS = parse_seeds(os.environ.get("CHAOS_SEEDS", "1"))
+BROKER = os.environ.get("TEST_BROKER", "embedded")
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
 
 pytestmark = pytest.mark.chaos
@@ -29,7 +31,7 @@ def test_a_seed_ends_in_the_truth(seed, tmp_path):
     flow = changed("snapshots_all_the_time")
     result = run_seed(
         seed,
-        RunSettings(SECONDS, 300),
+        RunSettings(SECONDS, 300, BROKER),
         print,
         commands=commands() | {"flow": flow},
         logs=tmp_path,

@@ -88,6 +88,8 @@ def test_results_of_other_settings_are_not_mixed(runs, tmp_path):
     play([1], state)
     with pytest.raises(SeedsInvalid, match="300 records a second"):
         play([2], state, RunSettings(20.0, 400))
+    with pytest.raises(SeedsInvalid, match="on the embedded broker"):
+        play([2], state, RunSettings(20.0, 300, "apache"))
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):
@@ -118,6 +120,22 @@ def test_the_figures_say_what_held_and_what_did_not(runs, tmp_path):
     assert "Not everything held" in page
     assert "missing match: a\\|b |" in page
     assert msgspec.json.decode(msgspec.json.encode(figures)) == figures
+
+
+def test_the_page_keeps_the_figures_of_the_other_broker(runs):
+    def page_of(seed, broker, existing):
+        result = result_of(seed)
+        result.settings = RunSettings(20.0, 300, broker)
+        return report.document(report.summarize([result]), existing)
+
+    both = page_of(2, "apache", page_of(1, "embedded", ""))
+    headings = [line for line in both.splitlines() if line.startswith("## ")]
+    assert headings == list(report.HEADINGS.values())
+    again = page_of(1, "embedded", both)
+    assert again == both, "written again it is the same, and nothing else moved"
+    assert page_of(4, "apache", both).startswith(both.partition("## On Apache Kafka")[0])
+    assert "broker_kill" in both.partition("## On Apache Kafka")[2]
+    assert "broker_kill" not in both.partition("## On Apache Kafka")[0]
 
 
 def test_the_command_writes_its_document_and_says_by_its_exit_code_what_came_of_it(runs, tmp_path):

@@ -81,6 +81,8 @@ class Embedded:
         producer.begin_transaction()
         producer.produce(self.topic, value, partition=partition)
         producer.commit_transaction(10)
+        # Kafka writes the transaction's end after it has said yes; who comes next waits for it.
+        Producer({**self.config, "transactional.id": self.topic}).init_transactions(10)
 
     def sender(self, stop):
         return ConfirmedTopic(self.config, self.topic, stop)

@@ -22,6 +22,7 @@ _SQL = parse_queries(
     resources.files("deploy.bench.chaos").joinpath("injecting.sql").read_text("utf-8")
 )
 _ZOMBIE_POLL_SECONDS = 0.1
+_BROKER_POLL_SECONDS = 0.1
 
 #: What is to be done at a time, and what that in turn plans.
 Step = Callable[[], None]
@@ -70,6 +71,8 @@ class Injector:
             "postgres_restart": self._postgres,
             "postgres_crash": self._postgres,
             "broker_freeze": self._broker,
+            "broker_kill": self._broker_again,
+            "broker_restart": self._broker_again,
             "disk_full": self._disk_full,
             "duplicates": self._load_differently,
             "reorder": self._load_differently,
@@ -154,6 +157,27 @@ class Injector:
         broker.pause()
         self.done[injection.kind] += 1
         self._at(_end_of(injection), broker.resume)
+
+    def _broker_again(self, injection: Injection) -> None:
+        """End the broker and start it; everything else goes on while it does."""
+        broker = self._system.stack.broker
+        self._load.pause_soon()
+        if injection.kind == "broker_kill":
+            broker.kill()
+        else:
+            broker.stop()
+        broker.launch()
+        self.done[injection.kind] += 1
+        self._await_broker(self._now() + broker.ready_seconds)
+
+    def _await_broker(self, until: float) -> None:
+        broker = self._system.stack.broker
+        if not broker.ready():
+            if self._now() < until:
+                self._at(self._now() + _BROKER_POLL_SECONDS, lambda: self._await_broker(until))
+                return
+            broker.wait_until_ready()  # it had its time already: this says why it does not come
+        self._load.go_on()
 
     def _disk_full(self, injection: Injection) -> None:
         table = sql.Identifier(injection.target)

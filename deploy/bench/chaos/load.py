@@ -26,6 +26,7 @@ HOLD_SECONDS = 1.5
 """SETTLER_HOLD_SECONDS of the flows: how far partitions may be read apart without a hold."""
 _DAYS_A_SECOND = 0.4
 _RECONNECT_SECONDS = 0.5
+_PAUSE_POLL_SECONDS = 0.05
 # While records come, silence never ends the waits; afterwards it does so soon.
 _IDLE_UNDER_LOAD_SECONDS = 600
 _IDLE_AFTER_SECONDS = 1
@@ -69,6 +70,7 @@ class ChaosLoad:
         self._error: BaseException | None = None
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._pause_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
         self.sent_again = 0
 
@@ -110,6 +112,21 @@ class ChaosLoad:
         """Send the next two stretches mixed."""
         with self._lock:
             self._mixed += 1
+
+    def pause_soon(self) -> None:
+        """Send no more once an outage has lasted as long as the definitions' lateness allows for.
+
+        The broker takes longer to start than that.
+        """
+        with self._lock:
+            # A broker that is ended once more while it starts: that is one outage still.
+            if self._pause_at is None:
+                self._pause_at = time.monotonic() + OUTAGE_SECONDS_MAX
+
+    def go_on(self) -> None:
+        """Send again; event time goes on where it stood."""
+        with self._lock:
+            self._pause_at = None
 
     def finish(self) -> None:
         """Wait until everything is confirmed.
@@ -169,6 +186,7 @@ class ChaosLoad:
         sent: list[Message] = []
         place = 0
         while place < len(self._blocks) and not self._stopped.is_set():
+            begin += self._paused()
             with self._lock:
                 mixes, self._mixed = self._mixed > 0, max(0, self._mixed - 1)
                 again, self._again = self._again, []
@@ -187,6 +205,15 @@ class ChaosLoad:
             due = begin + place * self._seconds / len(self._blocks)
             while (left := due - time.monotonic()) > 0 and not self._stopped.is_set():
                 self._producer.wait(min(left, 0.05))
+
+    def _paused(self) -> float:
+        """Wait while sending is paused; returns the seconds waited."""
+        since = time.monotonic()
+        while self._pause_at is not None and time.monotonic() >= self._pause_at:
+            self._producer.wait(_PAUSE_POLL_SECONDS)
+            if self._stopped.is_set():
+                break
+        return time.monotonic() - since
 
 
 class RecordsLost(SettlerError):

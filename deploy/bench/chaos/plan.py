@@ -15,6 +15,8 @@ LINKS = (*(f"{role}/postgres" for role in ROLES), KAFKA_LINK)
 OUTAGE_SECONDS_MAX = 1.5
 _QUIET_START_SECONDS = 1.0
 _GAP_SECONDS = (0.2, 1.4)
+# How long a broker that was ended is left alone; on a busy machine it may take longer to come back.
+_BROKER_STARTS_SECONDS = 5.0
 
 #: How often each kind is drawn, in relation to the others.
 WEIGHTS: Mapping[str, int] = {
@@ -32,6 +34,8 @@ WEIGHTS: Mapping[str, int] = {
     "reorder": 2,
     "rewind": 2,
 }
+#: The same where the broker keeps its data.
+WEIGHTS_WITH_KAFKA: Mapping[str, int] = {**WEIGHTS, "broker_kill": 2, "broker_restart": 1}
 #: What each kind is, for people.
 MEANINGS: Mapping[str, str] = {
     "kill": "SIGKILL of a flow (of a cluster also of one process), the projector or the publisher; "
@@ -45,6 +49,8 @@ MEANINGS: Mapping[str, str] = {
     "postgres_restart": "Postgres shut down in fast mode and started",
     "postgres_crash": "Postgres stopped in immediate mode, which is a crash, and started",
     "broker_freeze": "SIGSTOP of the broker, SIGCONT up to 1.5 s later",
+    "broker_kill": "SIGKILL of the broker, which starts again on its data",
+    "broker_restart": "SIGTERM of the broker, which starts again on its data",
     "disk_full": "every insert into the log, or into a read model, answered with SQLSTATE 53100",
     "duplicates": "records that were sent before sent again",
     "reorder": "records of two stretches of event time sent mixed, in order within a key",
@@ -119,6 +125,8 @@ def _draw(chance: random.Random, kind: str, at: float) -> Injection:
         return Injection(at, kind, "postgres")
     if kind == "broker_freeze":
         return Injection(at, kind, "broker", lasts)
+    if kind in ("broker_kill", "broker_restart"):
+        return Injection(at, kind, "broker", _BROKER_STARTS_SECONDS)
     if kind == "disk_full":
         return Injection(at, kind, chance.choice(("event_store", "matches")), lasts)
     if kind == "duplicates":

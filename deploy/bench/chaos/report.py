@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
-from deploy.bench.chaos.plan import MEANINGS
+from deploy.bench.chaos.plan import MEANINGS, WEIGHTS, WEIGHTS_WITH_KAFKA
 from deploy.bench.chaos.run import RunResult
 
+HEADINGS = {"embedded": "## On the embedded broker", "apache": "## On Apache Kafka"}
+"""Broker → the heading of its part of the page."""
 FIGURES = ("lost", "doubled", "versions_missing", "unexplained")
 
 
@@ -21,17 +23,19 @@ def summarize(results: Sequence[RunResult]) -> dict[str, Any]:
         injections.update(one.injections)
         ends.update(one.ends)
     recoveries = [one.recovery_seconds for one in results]
+    broker = results[0].settings.broker if results else "embedded"
+    kinds = WEIGHTS_WITH_KAFKA if broker == "apache" else WEIGHTS
     return {
         "benchmark": "chaos",
         "holds": all(one.holds for one in results),
-        "broker": "embedded",
+        "broker": broker,
         "seeds": len(results),
         "seeds_that_do_not_hold": [one.seed for one in results if not one.holds],
         "records": sum(one.landed for one in results),
         "sent_again": sum(one.landed - one.records for one in results),
         "events": sum(one.events for one in results),
         **{name: sum(getattr(one.verdict, name) for one in results) for name in FIGURES},
-        "injections": {name: injections[name] for name in MEANINGS},
+        "injections": {name: injections[name] for name in MEANINGS if name in kinds},
         "ends": {name: ends[name] for name in ("killed", "fenced", "other")},
         "recovery_seconds": {
             "median": round(median(recoveries), 1) if recoveries else 0.0,
@@ -72,51 +76,61 @@ def lines(figures: dict[str, Any]) -> list[str]:
     return shown
 
 
-def document(figures: dict[str, Any]) -> str:
-    """Return the sums as a page of Markdown, written anew each time."""
+def document(figures: dict[str, Any], existing: str = "") -> str:
+    """Return the sums as a page of Markdown.
+
+    Args:
+        existing: The page as it is; its figures of another broker are kept.
+    """
+    parts = _parts(existing) | {figures["broker"]: _part(figures)}
+    return "\n".join([_HEAD, *(line for name in HEADINGS for line in parts.get(name, []))])
+
+
+def _parts(page: str) -> dict[str, list[str]]:
+    """Broker → the lines of its part of a page."""
+    brokers = {heading: broker for broker, heading in HEADINGS.items()}
+    parts: dict[str, list[str]] = {}
+    broker = None
+    for line in page.splitlines():
+        broker = brokers.get(line, broker)
+        if broker is not None:
+            parts.setdefault(broker, []).append(line)
+    # A page ends with a newline, a part with an empty line: what is joined has one of them.
+    return {name: [*lines[: _length(lines)], ""] for name, lines in parts.items()}
+
+
+def _length(lines: Sequence[str]) -> int:
+    """How many lines there are without the empty ones at the end."""
+    return max((number for number, line in enumerate(lines, 1) if line), default=0)
+
+
+def _part(figures: dict[str, Any]) -> list[str]:
     runs = figures["each_run"]
     first = runs[0]["settings"]
     days = sorted({one["began_at"][:10] for one in runs})
     period = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     verdict = "Everything held." if figures["holds"] else "**Not everything held; see below.**"
-    return "\n".join(
-        [
-            _HEAD,
-            "## What was run",
-            "",
-            f"{period}, on the embedded broker: {figures['seeds']} seeds of",
-            f"{first['seconds']:g} s at {first['records_per_second']} records a second. {verdict}",
-            "",
-            *_table(("figure", "value"), _figures(figures)),
-            "",
-            "## What was broken",
-            "",
-            *_table(
-                ("kind", "times", "what it is"),
-                [
-                    (name, f"{count:,}", MEANINGS[name])
-                    for name, count in figures["injections"].items()
-                ],
-            ),
-            "",
-            "## Each seed",
-            "",
-            *_table(
-                (
-                    "seed",
-                    "flow processes",
-                    "records",
-                    "injections",
-                    "killed",
-                    "fenced",
-                    "recovery s",
-                    "wrong",
-                ),
-                [_row(one) for one in runs],
-            ),
-            "",
-        ]
-    )
+    columns = ("seed", "flow processes", "records", "injections", "killed", "fenced")
+    return [
+        HEADINGS[figures["broker"]],
+        "",
+        f"{period}: {figures['seeds']} seeds of {first['seconds']:g} s at",
+        f"{first['records_per_second']} records a second. {verdict}",
+        "",
+        *_table(("figure", "value"), _figures(figures)),
+        "",
+        "What was broken:",
+        "",
+        *_table(
+            ("kind", "times", "what it is"),
+            [(name, f"{count:,}", MEANINGS[name]) for name, count in figures["injections"].items()],
+        ),
+        "",
+        "Each seed:",
+        "",
+        *_table((*columns, "recovery s", "wrong"), [_row(one) for one in runs]),
+        "",
+    ]
 
 
 _HEAD = """\
@@ -138,7 +152,8 @@ Not among the injections: jumps of the clock, which a process cannot be given wi
 a setting that nobody should have in production; and a file system that is really full, instead of
 which Postgres answers as if it were (a full disk under the write-ahead log is a crash, and crashes
 are injected). The embedded broker keeps everything in memory, so it is frozen and cut off, but not
-killed.
+killed; a real Kafka is that too. While it starts again nothing is sent after the first 1.5 s, which
+is as long an outage as the definitions' lateness allows for.
 """
 
 

@@ -14,10 +14,18 @@ from connectors.synthetic.facts import Facts
 from deploy.bench.chaos.injecting import Injector, plain
 from deploy.bench.chaos.judging import Verdict, events_behind, judge, landed
 from deploy.bench.chaos.load import ChaosLoad
-from deploy.bench.chaos.plan import FLOWS, Injection, flow_processes, make_plan
+from deploy.bench.chaos.plan import (
+    FLOWS,
+    WEIGHTS,
+    WEIGHTS_WITH_KAFKA,
+    Injection,
+    flow_processes,
+    make_plan,
+)
 from deploy.bench.chaos.processes import KeptProcess
 from deploy.bench.chaos.system import ChaosSystem, Commands
 from deploy.bench.chaos.system import commands as settler_commands
+from deploy.kafka.distribution import distribution
 from deploy.verdict import differences
 
 SETTLE_SECONDS = 240.0
@@ -33,10 +41,15 @@ Say = Callable[[str], None]
 
 
 class RunSettings(msgspec.Struct, frozen=True):
-    """What all runs of a series have in common."""
+    """What all runs of a series have in common.
+
+    Attributes:
+        broker: `embedded`, or `apache` for a real Apache Kafka.
+    """
 
     seconds: float = 20.0
     records_per_second: int = 400
+    broker: str = "embedded"
 
 
 class RunResult(msgspec.Struct):
@@ -98,12 +111,15 @@ def run_seed(
 
     Raises:
         ChaosFailed: The run could not be carried through.
+        KafkaUnavailable: It is to be a real Kafka, and this machine cannot have one.
     """
+    real = settings.broker == "apache"
     if plan is None:
-        plan = make_plan(seed, settings.seconds)
+        plan = make_plan(seed, settings.seconds, WEIGHTS_WITH_KAFKA if real else WEIGHTS)
     began, began_at = time.monotonic(), datetime.now(UTC)
     processes = flow_processes(seed)
-    system = ChaosSystem(commands or settler_commands(processes))
+    kafka = distribution() if real else None
+    system = ChaosSystem(commands or settler_commands(processes), kafka)
     with system.running():
         load = ChaosLoad(seed, settings.records_per_second, settings.seconds, system.kafka_config)
         system.define(load.definitions())

@@ -80,8 +80,8 @@ def run_series(
         if one.settings != settings:
             raise SeedsInvalid(
                 f"{state} is of runs of {one.settings.seconds:g} s with "
-                f"{one.settings.records_per_second} records a second; go on with the same, or name "
-                "another file"
+                f"{one.settings.records_per_second} records a second on the {one.settings.broker} "
+                "broker; go on with the same, or name another file"
             )
     for seed in seeds:
         if seed in done:

@@ -17,6 +17,7 @@ from deploy.bench.chaos.load import HOLD_SECONDS
 from deploy.bench.chaos.plan import FLOWS, KAFKA_LINK, ROLES
 from deploy.bench.chaos.processes import RUN, Keeper, KeptProcess
 from deploy.embedded import TOPICS, EmbeddedStack
+from deploy.kafka.distribution import Distribution
 from deploy.proxy import HOST, TcpProxy
 from domain.errors import SettlerError
 
@@ -46,15 +47,18 @@ class ChaosSystem:
 
     Args:
         commands: What runs each role; a test puts a damaged one in.
+        apache_kafka: Files of an Apache Kafka to run as the broker; None: the embedded one.
 
     Attributes:
         topic_prefix: Of the topics.
         links: Every line between two parts, by name; `kafka` is that of all to the broker.
     """
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, apache_kafka: Distribution | None = None) -> None:
         # Its topics come once the broker's proxy knows the port behind it.
-        self.stack = EmbeddedStack(valkey=False, topic_prefix=None, partitions=PARTITIONS)
+        self.stack = EmbeddedStack(
+            valkey=False, topic_prefix=None, partitions=PARTITIONS, apache_kafka=apache_kafka
+        )
         self.topic_prefix = "settler"
         self.links: dict[str, TcpProxy] = {}
         self._commands = commands

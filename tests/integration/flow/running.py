@@ -61,6 +61,16 @@ class Role:
         self.process.terminate()
         return self.process.wait(30)
 
+    def freeze(self) -> None:
+        """SIGSTOP, to it and all it started."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """SIGCONT, to it and all it started."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
@@ -135,6 +145,7 @@ class Load:
         config: dict[str, str],
         prefix: str,
         rates: Rates | None = None,
+        period_days: int = 30,
     ) -> None:
         self.facts = Facts()
         self.workload = Workload(
@@ -143,6 +154,7 @@ class Load:
             ending_at_us=ending_before(time.time_ns() // 1000),
             invalid_kinds=tuple(broken.KINDS),
             rates=rates or Rates(),
+            period_days=period_days,
         )
         self._blocks = self.workload.blocks(self.facts)
         self._producer = LoadProducer(config, prefix)
