@@ -7,7 +7,6 @@ of at most 4,000 records or some 2 MiB each, and as many are in the writer's han
 import threading
 import urllib.request
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -16,7 +15,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.postgres.connections import connect_as_owner
 from connectors.postgres.migrations import migrate
-from deploy.proxy import TcpProxy
 from deploy.service import free_port
 from tests.integration.flow.running import Role, define, eventually, wait_until_defined
 
@@ -44,7 +42,7 @@ SEEN = RECORDS * 0.6
 
 
 class Flow:
-    """A flow that reaches Postgres through a proxy, and what it says of itself."""
+    """A flow, and what it says of itself."""
 
     def __init__(self, stack, folder):
         self.url = stack.environment()["SETTLER_DATABASE_URL"]
@@ -58,14 +56,11 @@ class Flow:
     def running(self):
         with connect_as_owner(self.url) as conn:
             migrate(conn)
-        port = urlsplit(self.url).port
-        with TcpProxy(port) as self.line, psycopg.connect(self.url, autocommit=True) as self.conn:
-            through = self.url.replace(f":{port}/", f":{self.line.port}/")
-            environment = self.environment | {"SETTLER_DATABASE_URL": through}
-            self.role = Role(environment, self.folder / "flow.log", "flow")
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            self.role = Role(self.environment, self.folder / "flow.log", "flow")
             with self.role.running():
-                define(self.conn, DEFINITION)
-                wait_until_defined(self.conn)
+                define(conn, DEFINITION)
+                wait_until_defined(conn)
                 eventually(
                     20, "it has caught up", lambda: "settler_flow_lag_messages" in self.all()
                 )
