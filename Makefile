@@ -87,7 +87,7 @@ browser-test: $(STAMP)
 # What talks to a broker: readers and senders, the flow with all around it, a seed of chaos; and what
 # only a Kafka that keeps its data can show, in tests/kafka.
 KAFKA_TESTS := tests/kafka tests/contract/test_kafka_contract.py tests/contract/test_kafka_group.py \
-	tests/integration/flow tests/integration/test_generated_load.py tests/chaos/test_chaos.py
+	$(addprefix tests/integration/flow/test_,absent_services.py backpressure.py consumer_group.py crashes.py)
 # Ends well where a machine cannot have a real Kafka, and says why it does nothing.
 WITH_KAFKA = why=$$($(BIN)/python -m deploy.kafka.distribution 2>&1 >/dev/null) || { \
 	code=$$?; if [ $$code = 3 ]; then echo "$@: skipped, $$why"; exit 0; fi; \

@@ -12,8 +12,9 @@ from api.amounts import Amount, amount_text
 from api.errors import ApiError, not_found
 from api.operations import Answer, Call, Operation
 from api.pagination import Page, PageQuery, cut_page, decode_cursor
-from domain.statements import PLACES, STYLE, Statement, write_html
-from projections.movements import NO_CURRENCY
+from domain.statements import STYLE, Statement, write_html
+from projections.control_totals import figures_of
+from projections.movements import NO_CURRENCY, Total
 
 # The page's own style is let through by its hash, and nothing else.
 _STYLE_HASH = b64encode(sha256(STYLE.encode()).digest()).decode()
@@ -188,20 +189,10 @@ def _records(posted: list[dict[str, Any]]) -> list[PeriodRecords]:
 
 
 def _totals(row: dict[str, Any]) -> PeriodTotals:
-    figures = {
-        name: (row[f"{name}_count"], int(row[f"{name}_minor"]))
-        for name in ("accepted", *PLACES)
-        if name != "pending"
-    }
-    accepted = figures["accepted"]
-    elsewhere = [figures[name] for name in PLACES if name != "pending"]
-    figures["pending"] = (
-        accepted[0] - sum(count for count, _ in elsewhere),
-        accepted[1] - sum(minor for _, minor in elsewhere),
-    )
+    total = Total(**{name: int(row[name]) for name in Total.__struct_fields__})
     shown = {
         name: Figure(count=count, amount=amount_text(minor, row["currency"]))
-        for name, (count, minor) in figures.items()
+        for name, (count, minor) in figures_of(total).items()
     }
     return PeriodTotals(side=row["side"], currency=row["currency"], **shown)
 

@@ -153,6 +153,7 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         self._next_offset = start
         self._snapped: int | None = None
         self._told = start
+        self._ended = False
         self._at_once = BATCH_MESSAGES_MAX
         self._next_awake: datetime | None = None
         self._consumer = Consumer(
@@ -190,6 +191,7 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         # The epoch that the snapshot ended has gone through on all workers by now.
         self._tell(self._snapped)
         if self._stopping():
+            self._ended = True
             raise StopIteration
         messages = self._consumer.consume(self._at_once, 0)
         if not messages:
@@ -275,9 +277,18 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         """Topic, partition and the next offset to read."""
         return self._topic, self._partition, self._next_offset
 
+    def tell_end(self) -> None:
+        """Say of the last records, too, that they have gone through.
+
+        For when the dataflow has ended in order. A part that was not told to stop keeps silent.
+        """
+        if self._ended:
+            self._tell(self._next_offset)
+
     @override
     def close(self) -> None:
-        self._tell(self._next_offset)
+        # Nothing is told here: a dataflow that breaks down closes its parts, too, and what they
+        # have read may be on its way to a process that is gone.
         self._consumer.close()
 
 

@@ -149,12 +149,14 @@ class MemoryPart(StatefulSourcePartition[Records, int]):
         self._stopping = stopping
         self._to_tell: int | None = None
         self._told = start
+        self._ended = False
         self._next_awake: datetime | None = None
 
     @override
     def next_batch(self) -> list[Records]:
         self._tell(self._to_tell)
         if self._stopping():
+            self._ended = True
             raise StopIteration
         read = self._broker.read(self._topic, self._partition, self._next_offset)
         self._next_awake = None if read else datetime.now(UTC) + _IDLE_POLL
@@ -196,9 +198,14 @@ class MemoryPart(StatefulSourcePartition[Records, int]):
         """Topic, partition and the next offset to read."""
         return self._topic, self._partition, self._next_offset
 
+    def tell_end(self) -> None:
+        """See `kafka.TopicPart.tell_end`."""
+        if self._ended:
+            self._tell(self._next_offset)
+
     @override
     def close(self) -> None:
-        self._tell(self._next_offset)
+        """There is nothing to close."""
 
 
 class MemoryTopic:

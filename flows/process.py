@@ -62,6 +62,7 @@ class FlowProcess:
         self._offsets: dict[str, dict[int, int]] = {}
         self._progress: Progress | None = None
         self._group: GroupOffsets | None = None
+        self._parts: list[TopicPart] = []
         self._lease = Lease(settings, "flow", settings.lease_name, self._stop, self._die)
 
     # -- stopping --
@@ -191,7 +192,7 @@ class FlowProcess:
         """A reader of one partition, from where everything before is committed."""
         topic = self._topic(side)
         self._identity(topic)
-        return TopicPart(
+        part = TopicPart(
             self._settings.kafka_config(),
             topic,
             partition,
@@ -200,6 +201,8 @@ class FlowProcess:
             self._passed,
             self.stopping,
         )
+        self._parts.append(part)  # from several workers' threads, which a list bears
+        return part
 
     def _passed(self, topic: str, partition: int, next_offset: int) -> None:
         identity = self._topics[topic]
@@ -245,7 +248,12 @@ class FlowProcess:
         }
 
     def drain(self) -> None:
-        """Wait until everything is committed, and show the offsets the flow ends with."""
+        """Save and show the offsets the flow ends with, once everything is committed.
+
+        For when the dataflow has ended in order, on all processes.
+        """
+        for part in self._parts:
+            part.tell_end()
         self.writer().drain()
         if self._group is None or not self._topics:
             return

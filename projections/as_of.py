@@ -13,7 +13,8 @@ import msgspec
 from projections import exceptions, reconciliation_summary, suggested
 from projections.exceptions import Case
 from projections.log import LogBatch
-from projections.summary_ledger import Ledger, Summary, Total
+from projections.movements import Total
+from projections.summary_ledger import Ledger, Summary
 
 _KEPT_IF_NOTHING_NEW = ("name", "watermark_at", "status")
 

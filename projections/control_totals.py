@@ -15,7 +15,7 @@ from psycopg import Connection
 from domain.periods import day_text
 from domain.statements import PLACES, Statement, write_statement
 from projections.log import LogBatch
-from projections.movements import NO_CURRENCY, Books, Posting, Postings, Turn
+from projections.movements import NO_CURRENCY, Books, Posting, Postings, Total, Turn
 from projections.queries import load_queries
 from projections.read_model import ReadModel
 from projections.summary_ledger import Key, Ledger
@@ -133,7 +133,7 @@ def _close(conn: Connection[Any], key: Key, books: Books, postings: Postings, tu
         )
 
 
-def figures_of(posting: Posting) -> dict[str, tuple[int, int]]:
+def figures_of(posting: Total) -> dict[str, tuple[int, int]]:
     """Give place → count and sum of a row; pending is what the others leave over."""
     figures = {
         name: (getattr(posting, f"{name}_count"), getattr(posting, f"{name}_minor"))

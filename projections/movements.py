@@ -61,8 +61,8 @@ def quarter_of(at: datetime) -> int:
     return int(at.timestamp() * 1000) // QUARTER_MS
 
 
-class Posting(msgspec.Struct):
-    """What is added to a row of control totals; amounts in minor units of its currency."""
+class Total(msgspec.Struct):
+    """What is added to a row of totals; amounts in minor units of its currency."""
 
     accepted_count: int = 0
     accepted_minor: int = 0
@@ -76,6 +76,11 @@ class Posting(msgspec.Struct):
     duplicate_minor: int = 0
     superseded_count: int = 0
     superseded_minor: int = 0
+
+
+class Posting(Total):
+    """What is added to a row of control totals: also the records that came to nothing."""
+
     rejected_count: int = 0
     redelivered_count: int = 0
 

@@ -12,7 +12,7 @@ import msgspec
 from domain.events import TransactionsAccepted
 from domain.transactions import SIDE_NAMES
 from projections import suggested
-from projections.movements import NO_CURRENCY, Movement, Turn
+from projections.movements import NO_CURRENCY, Movement, Total, Turn
 
 
 class Summary(msgspec.Struct):
@@ -38,23 +38,6 @@ class Summary(msgspec.Struct):
     duplicates: int = 0
     superseded: int = 0
     status: str | None = None
-
-
-class Total(msgspec.Struct):
-    """What is added to a row of totals; amounts in minor units of its currency."""
-
-    accepted_count: int = 0
-    accepted_minor: int = 0
-    matched_count: int = 0
-    matched_minor: int = 0
-    suggested_count: int = 0
-    suggested_minor: int = 0
-    exception_count: int = 0
-    exception_minor: int = 0
-    duplicate_count: int = 0
-    duplicate_minor: int = 0
-    superseded_count: int = 0
-    superseded_minor: int = 0
 
 
 Key = tuple[str, str]

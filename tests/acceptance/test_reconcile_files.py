@@ -5,7 +5,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -18,8 +17,6 @@ from connectors.synthetic.outputs import read_outputs
 from deploy.cli.main import app
 
 ROWS = 100_000
-# Bound loosely: a slow machine with other work on it takes a third of this.
-SECONDS_MAX = 60
 OUTPUTS = ("matches.jsonl", "exceptions.jsonl", "rejected.jsonl", "summary.json")
 STREAMS = ("acme/orders-charges", "acme/ledger-bank", "globex/payouts")
 
@@ -102,14 +99,12 @@ def test_two_large_foreign_files_give_the_exact_result_twice_the_same(tmp_path):
     write_foreign_files(tmp_path)
     outs = [tmp_path / "first", tmp_path / "second"]
     for hash_seed, out in zip(("1", "2"), outs, strict=True):
-        started = time.monotonic()
         done = settler(
             "reconcile", "--definition", tmp_path / "shop-bank.yaml", "--source",
             tmp_path / "orders.csv", "--target", tmp_path / "entries.csv", "--out", out,
             hash_seed=hash_seed,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert time.monotonic() - started < SECONDS_MAX
     for name in OUTPUTS:
         assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes()
 

@@ -274,8 +274,9 @@ def test_what_has_passed_is_told_once_the_epoch_is_through(kafka, part_of):
     assert told[1:] == [(kafka.topic, 0, 3)]
     kafka.put(0, b"3")
     read(part, 1)
+    part.tell_end()
     part.close()
-    assert told[2:] == [(kafka.topic, 0, 4)], "the end of a part is the end of an epoch"
+    assert told[2:] == [], "a dataflow that breaks down closes its parts before all is through"
 
 
 def test_where_nothing_was_read_nothing_is_told(kafka, part_of):
@@ -302,21 +303,55 @@ def test_told_to_stop_a_part_ends_after_telling_what_passed(kafka, part_of):
     assert part.position == (kafka.topic, 0, 1)
 
 
+def test_the_last_records_have_passed_once_the_dataflow_has_ended_in_order(kafka, part_of):
+    told, stopping = [], []
+    part = part_of(kafka, told=told, stopping=lambda: bool(stopping))
+    kafka.put(0, b"0", b"1")
+    read(part, 2)
+    stopping.append(True)
+    with pytest.raises(StopIteration):
+        part.next_batch()
+    part.close()
+    assert told == []
+    part.tell_end()
+    part.tell_end()
+    assert told == [(kafka.topic, 0, 2)]
+
+
 def test_a_dataflow_reads_every_partition_and_tells_when_all_is_through(kafka, part_of):
     for partition in range(PARTITIONS):
         kafka.put(partition, *(b"%d" % number for number in range(3)))
-    told, out = [], []
-    source = TopicSource(
-        lambda: kafka.describe(lambda _seconds: True).partitions,
-        lambda partition: part_of(kafka, partition, None, told, lambda: len(out) >= 3 * PARTITIONS),
-    )
+    told, out, parts = [], [], []
+
+    def part(partition):
+        parts.append(part_of(kafka, partition, None, told, lambda: len(out) >= 3 * PARTITIONS))
+        return parts[-1]
+
+    source = TopicSource(lambda: kafka.describe(lambda _seconds: True).partitions, part)
     flow = Dataflow("reading")
     read_together = op.input("in", flow, source)
     op.output("out", op.flat_map("values", read_together, lambda one: one.values), TestingSink(out))
     run_main(flow, epoch_interval=timedelta(0))
+    for one in parts:
+        one.tell_end()
     assert sorted(out) == sorted([b"0", b"1", b"2"] * PARTITIONS)
     newest = {partition: offset for _topic, partition, offset in told}
     assert newest == dict.fromkeys(range(PARTITIONS), 3)
+
+
+def test_a_dataflow_that_breaks_down_tells_nothing_of_what_it_had_in_hand(kafka, part_of):
+    kafka.put(0, b"0", b"1")
+    told = []
+    source = TopicSource(lambda: [0], lambda partition: part_of(kafka, partition, None, told))
+
+    def break_down(_records):
+        raise ArithmeticError
+
+    flow = Dataflow("breaking")
+    op.output("out", op.map("break", op.input("in", flow, source), break_down), TestingSink([]))
+    with pytest.raises(BaseException, match=r"ArithmeticError|break"):
+        run_main(flow, epoch_interval=timedelta(0))
+    assert told == []
 
 
 def test_an_offset_that_is_not_there_stops_the_reader(forgetful, part_of):

@@ -239,7 +239,8 @@ class World:
         for place, part in self.flow.parts.items():
             while self.flow.poll(place):
                 pass
-            part.close()
+            part.snapshot()
+            assert part.next_batch() == [], "everything is read"
         self.feed_commands()
         self.flow.flush(1_000)
         assert not self.store.read_pending(1)

@@ -7,25 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.flow.shell import commands_of
+
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 MARK = "-- the next command --"
-
-
-def commands_of(document: Path) -> list[tuple[str, str]]:
-    """Commands and what they print, of all blocks with a curl in them; `…` stands for anything."""
-    blocks = re.findall(r"^```console\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE)
-    found: list[list[list[str]]] = []
-    for line in "".join(
-        block for block in blocks if "curl" in block or "ask " in block
-    ).splitlines():
-        if line.startswith("$ "):
-            found.append([[line[2:]], []])
-        elif line.startswith("> "):
-            found[-1][0].append(line[2:])
-        else:
-            found[-1][1].append(line)
-    return [("\n".join(command), "\n".join(output)) for command, output in found]
 
 
 WITH_CURL = [document for document in DOCUMENTS if "curl" in document.read_text()]
@@ -38,7 +24,7 @@ def test_there_are_such_documents():
 
 @pytest.mark.parametrize("document", WITH_CURL, ids=lambda document: document.name)
 def test_documented_commands_do_what_is_said(served, tmp_path, document):
-    commands = commands_of(document)
+    commands = commands_of(document, "curl", "ask ")
     assert any("curl" in command for command, _ in commands)
     script = "".join(f"echo '{MARK}'\n{command}\n" for command, _ in commands)
     environment = {

@@ -12,11 +12,16 @@ from pathlib import Path
 MARK = "-- end of the command --"
 
 
-def commands_of(document: Path) -> list[tuple[str, str]]:
-    """Commands and what they print, of every block; `…` stands for anything."""
+def commands_of(document: Path, *said: str) -> list[tuple[str, str]]:
+    """Commands and what they print; `…` stands for anything.
+
+    Args:
+        said: Of the blocks that say any of these; of every block if there are none.
+    """
     blocks = re.findall(r"^```console\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE)
+    wanted = (block for block in blocks if not said or any(word in block for word in said))
     found: list[list[list[str]]] = []
-    for line in "".join(blocks).splitlines():
+    for line in "".join(wanted).splitlines():
         if line.startswith("$ "):
             found.append([[line[2:]], []])
         elif line.startswith("> "):
