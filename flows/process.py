@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -151,6 +152,15 @@ class FlowProcess:
     def release_lease(self) -> None:
         """Let a standby take over at once."""
         self._lease.release()
+
+    def give_up_lease(self) -> None:
+        """Let a standby, or a command that wants no flow running, go on after a failure.
+
+        Tried once: what the flow failed for may be that Postgres is not there.
+        """
+        self._stop.set()
+        with suppress(WaitInterrupted):
+            self._lease.release()
 
     # -- topics --
 

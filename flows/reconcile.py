@@ -97,13 +97,19 @@ def main(
     process.watch_progress(showing=index == 0)
     log.info("flow.started", processes=len(addresses or [""]), index=index)
     flow = build_flow(process)
-    if addresses:
-        run = cast("Callable[..., None]", cluster_main)  # Bytewax does not type these
-        run(flow, addresses, index, epoch_interval=EPOCH)
-    else:
-        # Alone, the one worker runs in this thread: no other has to be woken for signals.
-        cast("Callable[..., None]", run_main)(flow, epoch_interval=EPOCH)
-    process.drain()
+    try:
+        if addresses:
+            run = cast("Callable[..., None]", cluster_main)  # Bytewax does not type these
+            run(flow, addresses, index, epoch_interval=EPOCH)
+        else:
+            # Alone, the one worker runs in this thread: no other has to be woken for signals.
+            cast("Callable[..., None]", run_main)(flow, epoch_interval=EPOCH)
+        process.drain()
+    except BaseException:
+        # Of a cluster others still run, and it is the supervisor that holds their lease.
+        if not addresses:
+            process.give_up_lease()
+        raise
     if index == 0:
         process.release_lease()
     log.info("flow.stopped")

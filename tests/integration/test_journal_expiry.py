@@ -12,12 +12,13 @@ import pytest
 from connectors.postgres.connections import connect
 from connectors.postgres.retention import expire_journals, list_reconciliations
 from connectors.postgres.snapshots import save_snapshot
+from connectors.postgres.store import PostgresStore
 from connectors.postgres.streams import claim_stream
 from deploy.replaying import replay
 from deploy.verification.run import verify
 from domain.replay import AsOf, PastNotKept, show_state
 from domain.snapshots import FORMAT, snapshot
-from flows.surroundings import rebuild
+from flows.surroundings import Surroundings, rebuild
 from projections import checkpoints
 from projections.catalog import READ_MODELS
 from projections.feed import Feed
@@ -171,7 +172,8 @@ def test_a_flow_takes_hold_of_a_stream_whose_journals_are_gone(flow, operator, o
     expire(operator, owner, past.days[2])
     held = claim_stream(flow, "acme/orders", "acme", "orders", create=False)
     assert held.snapshot_version == past.days[2]
-    state, folded = rebuild(held)
+    around = Surroundings(PostgresStore(lambda: flow), lambda: True, lambda: 0, lambda: 0.0)
+    state, folded = rebuild(held, around)
     assert state is not None
     assert folded > 0
     assert show_state(state) == show_state(past.state)
