@@ -1,7 +1,7 @@
 """Decoding messages and gathering them by reconciliation."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -108,12 +108,17 @@ def _unpacked(data: bytes) -> Arrivals:
 
 
 def clock_us() -> int:
-    """The clock, microseconds since the epoch."""
+    """This machine's clock, microseconds since the epoch; a flow goes by the database's."""
     return time.time_ns() // 1000
 
 
-def key_by_tenant_reconciliation(records: Records) -> list[tuple[str, Arrivals]]:
+def key_by_tenant_reconciliation(
+    records: Records, clock_us: Callable[[], int] = clock_us
+) -> list[tuple[str, Arrivals]]:
     """Decode a partition's records and gather them by reconciliation.
+
+    Args:
+        clock_us: The time, microseconds since the epoch: no event lies a day ahead of it.
 
     Returns:
         (stream id, its records); under `UNKEYED` what names no reconciliation.
@@ -149,12 +154,16 @@ def _key(scope: tuple[str | None, str | None]) -> str:
     return stream_id(tenant_id, reconciliation_id)
 
 
-def decode_redriven(letters: Iterable[StoredDeadLetter]) -> list[tuple[str, Arrivals]]:
-    """Read dead letters again, each by itself; what still cannot be used keeps its letter."""
+def decode_redriven(letters: Iterable[StoredDeadLetter], now_us: int) -> list[tuple[str, Arrivals]]:
+    """Read dead letters again, each by itself; what still cannot be used keeps its letter.
+
+    Args:
+        now_us: The time, microseconds since the epoch.
+    """
     decoded = []
     for letter in letters:
         # The letter's own place, so that a second rejection is known for the same record.
-        one = decode_transaction(letter.raw, letter.side, clock_us(), letter.offset)
+        one = decode_transaction(letter.raw, letter.side, now_us, letter.offset)
         accepted = isinstance(one, Transaction)
         arrivals = Arrivals(
             _key((one.tenant_id, one.reconciliation_id)) if accepted else UNKEYED,

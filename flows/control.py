@@ -15,7 +15,7 @@ from typing_extensions import override
 from connectors.postgres.dead_letters import StoredDeadLetter
 from connectors.postgres.inbox import Command
 from domain.identity import stream_id
-from flows.arrivals import Arrivals, clock_us, decode_redriven
+from flows.arrivals import Arrivals, decode_redriven
 from flows.windows import TickItem
 
 _POLL = timedelta(milliseconds=100)
@@ -60,16 +60,23 @@ class _OnTheWay:
 
 
 class ControlPart(StatefulSourcePartition[ControlItem, None]):
-    """The one partition of the control input."""
+    """The one partition of the control input.
+
+    Args:
+        clock_us: The time, microseconds since the epoch.
+        clock: Seconds, monotonic.
+    """
 
     def __init__(
         self,
         store: ControlStore,
         stopping: Callable[[], bool],
+        clock_us: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._stopping = stopping
+        self._clock_us = clock_us
         self._commands = _OnTheWay(_AGAIN_SECONDS, clock)
         self._letters = _OnTheWay(_AGAIN_SECONDS, clock)
         self._ticks = _OnTheWay(_TICK_AGAIN_SECONDS, clock)
@@ -87,8 +94,8 @@ class ControlPart(StatefulSourcePartition[ControlItem, None]):
         letters = self._store.read_redrivable(_LETTERS_MAX, self._letters.ids())
         for letter in letters:
             self._letters.add(letter.dead_letter_id)
-        items += decode_redriven(letters)
-        now_us = clock_us()
+        now_us = self._clock_us()
+        items += decode_redriven(letters, now_us)
         waiting = set(self._ticks.ids())
         for due in self._store.read_due(now_us, _STREAMS_MAX):
             if due not in waiting:

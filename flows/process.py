@@ -16,9 +16,9 @@ from connectors.kafka_losses import check_nothing_is_gone
 from connectors.postgres.checkpoints import SourceCheckpoint
 from connectors.postgres.connections import WaitInterrupted, connect, url_of
 from connectors.postgres.store import PostgresStore
-from connectors.postgres.streams import due_streams
+from connectors.postgres.streams import database_time_us, due_streams
 from connectors.settings import Settings
-from flows.arrivals import clock_us
+from flows.clock import DatabaseClock, WatchForStepsBack
 from flows.control import ControlPart
 from flows.lease import Lease
 from flows.membership import Membership
@@ -44,15 +44,23 @@ class FlowStore(PostgresStore):
             lambda conn: [one for one, _ in due_streams(conn, until_us, limit)],
         )
 
+    def time_us(self) -> int:
+        """The database's clock, microseconds since the epoch."""
+        return self._run("read the time", database_time_us)
+
 
 class FlowProcess:
     """One process of the flow; everything is made at first need, on the process that needs it.
 
     Args:
         clustered: Other processes read and write beside this one.
+
+    Attributes:
+        clock: The time by which everything is decided; told before any record is read.
     """
 
     def __init__(self, settings: Settings, *, clustered: bool) -> None:
+        self.clock = DatabaseClock()
         self._settings = settings
         self._clustered = clustered
         self._stop = threading.Event()
@@ -175,6 +183,7 @@ class FlowProcess:
 
     def _read_topics(self) -> None:
         """Find both topics and where to read on; a loss is told of both at once."""
+        self.clock.tell(self.store().time_us())
         config = self._settings.kafka_config()
         topics = {
             topic: describe_topic(config, topic, self._stop.wait)
@@ -240,6 +249,7 @@ class FlowProcess:
             self._group = GroupOffsets(config, self._settings.consumer_group())
             self._progress.told = self._group.tell
         ProgressThreads(self._progress, self._stop).start()
+        WatchForStepsBack(self._die).start(self._stop)
 
     def _places(self) -> list[tuple[str, int]]:
         return [
@@ -249,6 +259,7 @@ class FlowProcess:
         ]
 
     def _committed(self, store: FlowStore) -> dict[tuple[str, int], int]:
+        self.clock.tell(store.time_us())
         return {
             (topic, partition): offset
             for topic in map(self._topic, range(len(SIDES)))
@@ -290,7 +301,7 @@ class FlowProcess:
             around = self._local.around = Surroundings(
                 self.store(),
                 self.caught_up,
-                clock_us,
+                self.clock.now_us,
                 time.monotonic,
                 self._behind_us,
                 self._settings.hot_transactions,
@@ -299,4 +310,4 @@ class FlowProcess:
 
     def control_part(self) -> ControlPart:
         """The reader of commands, ticks and redrives."""
-        return ControlPart(self.store(), self.stopping)
+        return ControlPart(self.store(), self.stopping, self.clock.now_us)

@@ -34,6 +34,7 @@ from connectors.postgres.publishing import PublishingStore, connect_migrated
 from connectors.postgres.records import Batch
 from connectors.settings import Settings
 from connectors.telemetry import configure_logging, configure_tracing, start_metrics_server
+from flows.clock import WatchForStepsBack
 from flows.lease import Lease
 from flows.publications import event_messages, letter_messages
 
@@ -85,6 +86,7 @@ class Publisher:
         except WaitInterrupted:
             return False
         threading.Thread(target=self._watch_lag, name="lag", daemon=True).start()
+        WatchForStepsBack(self.die).start(self.stop)
         log.info("publish.started")
         return True
 

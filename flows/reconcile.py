@@ -12,6 +12,7 @@ lease, signals and metrics around it.
 import gc
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 import bytewax.operators as op
@@ -57,7 +58,11 @@ def build_flow(process: FlowProcess) -> Dataflow:
     )
     control = op.input("control", flow, ControlSource(process.control_part))
     records = op.merge("sides", source, target)
-    keyed = op.flat_map("key_by_tenant_reconciliation", records, key_by_tenant_reconciliation)
+    keyed = op.flat_map(
+        "key_by_tenant_reconciliation",
+        records,
+        partial(key_by_tenant_reconciliation, clock_us=process.clock.now_us),
+    )
     decided = op.stateful_batch(
         "match_window",
         op.merge("inputs", keyed, control),

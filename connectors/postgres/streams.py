@@ -61,6 +61,13 @@ def claim_stream(
     )
 
 
+def database_time_us(conn: Connection[Any]) -> int:
+    """Return the database's clock, microseconds since the epoch."""
+    row = conn.execute(_SQL["database_time"]).fetchone()
+    assert row is not None, "a query without FROM gives one row"
+    return int(row[0])
+
+
 def due_streams(conn: Connection[Any], until_us: int, limit: int) -> list[tuple[str, datetime]]:
     """List streams that asked to be woken by then, earliest first.
 

@@ -4,9 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from connectors.kafka import TopicPart
 from connectors.postgres import lease, store_writer, writing
 from connectors.postgres.store_memory import MemoryStore
 from flows import windows
+from flows.arrivals import clock_us
+from flows.clock import DatabaseClock, WatchForStepsBack
 from flows.progress import Progress
 from flows.storing import Writer
 
@@ -83,6 +86,26 @@ def no_hold_while_behind(patch: pytest.MonkeyPatch) -> None:
     """The flow believes that it has caught up."""
     patch.setattr(Progress, "caught_up", lambda _: True)
     patch.setattr(Progress, "behind_us", lambda _: 0)
+
+
+def the_machine_s_own_clock(patch: pytest.MonkeyPatch) -> None:
+    """A flow decides by the clock of the machine it runs on."""
+    patch.setattr(DatabaseClock, "now_us", lambda _: clock_us())
+
+
+def no_watch_for_steps_back(patch: pytest.MonkeyPatch) -> None:
+    """A flow goes on when its machine's clock goes back."""
+    patch.setattr(WatchForStepsBack, "look", lambda _: False)
+
+
+def offsets_told_at_close(patch: pytest.MonkeyPatch) -> None:
+    """A part that is closed says how far it has read, also where the dataflow breaks down."""
+
+    def close(part):
+        part._tell(part._next_offset)
+        part._consumer.close()
+
+    patch.setattr(TopicPart, "close", close)
 
 
 def snapshots_all_the_time(patch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from connectors.postgres.writing import prepare_flush
 from connectors.settings import Settings
 from domain.events import RecordMatched, RecordUnmatched, TransactionsAccepted, decode_events
 from flows.arrivals import key_by_tenant_reconciliation
+from flows.clock import DatabaseClock
 from flows.lease import Lease
 from flows.progress import Progress
 from flows.storing import Writer
@@ -160,6 +161,8 @@ class Rig:
     def __init__(self) -> None:
         self.now_us = NOON_US
         self.seconds = 0.0
+        self.clock = DatabaseClock(lambda: self.seconds)
+        self.clock.tell(self.now_us)
         self.fault: Callable[[str], None] = lambda _point: None
         self.store = MemoryStore(lambda: self.now_us, self._fault)
         self.broker = MemoryBroker(dict.fromkeys(TOPICS, 1))
@@ -179,7 +182,7 @@ class Rig:
             Surroundings(
                 self.store,
                 self.progress.caught_up,
-                lambda: self.now_us,
+                self.clock.now_us,
                 lambda: self.seconds,
                 self.progress.behind_us,
             )
@@ -205,13 +208,13 @@ class Rig:
         """Read what a topic has, decide, and let the epoch end behind it."""
         part = self.parts[side]
         for records in part.next_batch():
-            self.feed(key_by_tenant_reconciliation(records))
+            self.feed(key_by_tenant_reconciliation(records, self.clock.now_us))
         part.snapshot()
         part.next_batch()  # the snapshot has gone through: its offset is told
 
     def tick(self) -> None:
         """Tell the window the time."""
-        self.feed([(STREAM[0], TickItem(STREAM[0], self.now_us))])
+        self.feed([(STREAM[0], TickItem(STREAM[0], self.clock.now_us()))])
 
     def feed(self, items: list[tuple[str, object]]) -> None:
         """Decide and hand over to the writer."""
@@ -252,7 +255,7 @@ def a_record_read_again_counts_once(rig: Rig) -> None:
     rig.send(0, "s-1")
     rig.send(1, "t-1")
     for records in rig.parts[0].next_batch():
-        rig.feed(key_by_tenant_reconciliation(records))
+        rig.feed(key_by_tenant_reconciliation(records, rig.clock.now_us))
     rig.writer.drain()
     rig.restart()
     for side in (0, 1):
@@ -294,18 +297,20 @@ def nothing_expires_by_the_clock_while_behind(rig: Rig) -> None:
     rig.send(0, "s-1")
     rig.send(1, "t-1")
     rig.read(0)
-    _pass_days(rig, 10)
+    pass_days(rig, 10)
     rig.tick()
-    _nothing_opened(rig)
+    nothing_opened(rig)
     rig.read(1)
     rig.writer.drain()
-    _pass_days(rig, 1)
+    pass_days(rig, 1)
     rig.tick()
-    _matched_after_all(rig)
+    matched_after_all(rig)
 
 
 def nothing_expires_by_later_records_while_behind(rig: Rig) -> None:
     """One topic is read far ahead of the other, whose older records are still to come."""
+    rig.now_us += 9 * DAY_US
+    rig.clock.tell(rig.now_us)
     rig.progress.note()
     rig.send(1, "t-9", 9.0)
     rig.read(1)
@@ -316,32 +321,34 @@ def nothing_expires_by_later_records_while_behind(rig: Rig) -> None:
     rig.seconds += 2 * HOLD_SECONDS
     rig.progress.note()
     rig.read(0)
-    _nothing_opened(rig)
+    nothing_opened(rig)
     rig.read(1)
     rig.writer.drain()
-    _pass_days(rig, 20)
+    pass_days(rig, 20)
     rig.tick()
-    _matched_after_all(rig)
+    matched_after_all(rig)
 
 
-def _pass_days(rig: Rig, days: int) -> None:
+def pass_days(rig: Rig, days: int) -> None:
     """Let time pass; progress is noted all the while."""
     rig.now_us += days * DAY_US
     rig.seconds += days * 86_400
+    rig.clock.tell(rig.now_us)
     rig.progress.note()
     # Idle is counted from the first tick on that finds nothing new.
     rig.tick()
     rig.now_us += 60 * SECOND_US
     rig.seconds += 60
+    rig.clock.tell(rig.now_us)
     rig.progress.note()
 
 
-def _nothing_opened(rig: Rig) -> None:
+def nothing_opened(rig: Rig) -> None:
     if any(isinstance(event, RecordUnmatched) for event in rig.events()):
         raise GuardMissing("a transaction expired whose counterpart was there, unread")
 
 
-def _matched_after_all(rig: Rig) -> None:
+def matched_after_all(rig: Rig) -> None:
     events = rig.events()
     assert any(isinstance(event, RecordMatched) for event in events), "in the end they match"
     assert not any(isinstance(event, RecordUnmatched) for event in events), "nothing ever expired"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.chaos import guards, scenarios
+from tests.chaos import guards, scenarios, wrong_clocks
 from tests.chaos.scenarios import GuardMissing, Rig
 from tests.simulation import test_flow_in_any_weather as simulation
 
@@ -44,6 +44,21 @@ GUARDED = {
         scenarios.nothing_expires_by_later_records_while_behind,
         ("rig",),
         guards.no_hold_while_behind,
+    ),
+    "database's clock": (
+        wrong_clocks.nothing_expires_by_a_clock_set_forward,
+        ("rig",),
+        guards.the_machine_s_own_clock,
+    ),
+    "database's clock, for what lies ahead": (
+        wrong_clocks.nothing_is_refused_by_a_clock_set_back,
+        ("rig",),
+        guards.the_machine_s_own_clock,
+    ),
+    "end when the clock goes back": (
+        wrong_clocks.a_flow_ends_when_the_clock_goes_back,
+        (),
+        guards.no_watch_for_steps_back,
     ),
 }
 

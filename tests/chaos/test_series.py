@@ -105,7 +105,7 @@ def test_the_figures_say_what_held_and_what_did_not(runs, tmp_path):
     assert (figures["records"], figures["sent_again"]) == (12_100, 100)
     assert figures["injections"]["kill"] == 6
     assert figures["injections"]["cut"] == 0
-    assert figures["ends"] == {"killed": 6, "fenced": 2, "other": 0}
+    assert figures["ends"] == {"killed": 6, "fenced": 2, "broken": 0, "other": 0}
     assert figures["recovery_seconds"] == {"median": 2.5, "max": 3.0}
     page = report.document(figures)
     assert "Everything held." in page

@@ -15,6 +15,9 @@ SELECT version, format, state FROM snapshots
 WHERE stream_id = %(stream_id)s AND version <= %(version)s AND format = ANY (%(formats)s::smallint[])
 ORDER BY version DESC LIMIT 1;
 
+-- database_time --
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+
 -- due_streams --
 SELECT stream_id, wake_at FROM streams
 WHERE wake_at <= timestamptz 'epoch' + %(until_us)s * interval '1 microsecond'

@@ -14,7 +14,7 @@ from psycopg import sql
 from connectors.postgres.connections import connect_as_owner
 from connectors.postgres.queries import parse_queries
 from deploy.bench.chaos.load import ChaosLoad
-from deploy.bench.chaos.plan import FLOWS, Injection
+from deploy.bench.chaos.plan import CLOCK, FLOWS, Injection
 from deploy.bench.chaos.processes import KeptProcess
 from deploy.bench.chaos.system import ChaosSystem
 
@@ -77,6 +77,8 @@ class Injector:
             "duplicates": self._load_differently,
             "reorder": self._load_differently,
             "rewind": self._rewind,
+            "clock": self._clock,
+            "breakdown": self._breakdown,
         }
         assert injection.kind in ways, f"unknown kind of injection {injection.kind}"
         return lambda: ways[injection.kind](injection)
@@ -199,6 +201,22 @@ class Injector:
             with connect_as_owner(self._system.url) as connection:
                 connection.execute(_SQL["rewind"], {"share": injection.amount})
         self.done[injection.kind] += 1
+
+    def _clock(self, injection: Injection) -> None:
+        told = self._process(injection.target.removesuffix(CLOCK)).disturbance
+        told.set_clock(injection.amount)
+        self.done[injection.kind] += 1
+        self._at(_end_of(injection), lambda: told.set_clock(0.0))
+
+    def _breakdown(self, injection: Injection) -> None:
+        told = self._process(injection.target).disturbance
+        told.break_down()
+
+        def look() -> None:
+            # Taken back where nobody has come by: a standby, or a flow that nothing came to.
+            self.done[injection.kind] += not told.take_breakdown()
+
+        self._at(_end_of(injection), look)
 
     def _as_owner(self, query: bytes, table: sql.Identifier) -> None:
         with connect_as_owner(self._system.url) as connection:

@@ -1,5 +1,6 @@
 """What is broken when: drawn from a seed alone, so that a seed gives the same injections again."""
 
+import math
 import random
 from collections.abc import Mapping
 
@@ -8,6 +9,8 @@ import msgspec
 FLOWS = ("flow-a", "flow-b")
 ROLES = (*FLOWS, "projections", "publish")
 KAFKA_LINK = "kafka"
+CLOCK = "/clock"
+"""What the name of a process's clock ends with."""
 LINKS = (*(f"{role}/postgres" for role in ROLES), KAFKA_LINK)
 
 # The load's event time runs on while a broker cannot be reached, so what comes afterwards is late
@@ -15,6 +18,10 @@ LINKS = (*(f"{role}/postgres" for role in ROLES), KAFKA_LINK)
 OUTAGE_SECONDS_MAX = 1.5
 _QUIET_START_SECONDS = 1.0
 _GAP_SECONDS = (0.2, 1.4)
+_CLOCK_OFF_SECONDS = (1.0, 6 * 3600.0)
+_CLOCK_WRONG_SECONDS = (0.5, 6.0)
+# How long a breakdown waits for its flow to decide something: a standby never does.
+_BREAKDOWN_WAITS_SECONDS = 2.0
 # How long a broker that was ended is left alone; on a busy machine it may take longer to come back.
 _BROKER_STARTS_SECONDS = 5.0
 
@@ -33,6 +40,8 @@ WEIGHTS: Mapping[str, int] = {
     "duplicates": 3,
     "reorder": 2,
     "rewind": 2,
+    "clock": 3,
+    "breakdown": 3,
 }
 #: The same where the broker keeps its data.
 WEIGHTS_WITH_KAFKA: Mapping[str, int] = {**WEIGHTS, "broker_kill": 2, "broker_restart": 1}
@@ -55,6 +64,10 @@ MEANINGS: Mapping[str, str] = {
     "duplicates": "records that were sent before sent again",
     "reorder": "records of two stretches of event time sent mixed, in order within a key",
     "rewind": "the flows killed and the saved offsets of the topics set back",
+    "clock": "the clock of a flow, the projector or the publisher set forward or back by a second "
+    "to six hours, and right again up to 6 s later; a process that starts meanwhile starts with it",
+    "breakdown": "a flow (of a cluster one process) ends by an exception of its own in the middle "
+    "of an epoch, which closes its sources; it starts again",
 }
 
 
@@ -64,10 +77,11 @@ class Injection(msgspec.Struct, frozen=True):
     Attributes:
         at_seconds: When it begins, from the load's first message.
         kind: One of `WEIGHTS`.
-        target: A process, a link, a service, a table, or `flows` and `load`.
+        target: A process, its clock, a link, a service, a table, or `flows` and `load`.
         seconds: How long it lasts at most; 0 for what is done at once.
-        amount: Seconds of delay for `slow`, records for `duplicates`, a share for `rewind`; for
-            `kill` it picks one process of a cluster, 1 stands for all.
+        amount: Seconds of delay for `slow`, records for `duplicates`, a share for `rewind`,
+            seconds ahead for `clock`; for `kill` it picks one process of a cluster, 1 stands for
+            all.
     """
 
     at_seconds: float
@@ -100,6 +114,9 @@ def make_plan(
         at += chance.uniform(*_GAP_SECONDS)
         kind = chance.choices(kinds, shares)[0]
         injection = _draw(chance, kind, round(at, 3))
+        if kind == "clock" and at < seconds:
+            lasts = min(injection.seconds, round(seconds - injection.at_seconds, 3))
+            injection = msgspec.structs.replace(injection, seconds=lasts)
         held = _held(injection)
         until = at + max(injection.seconds, 0.5)
         if until > seconds:
@@ -111,6 +128,8 @@ def make_plan(
 
 
 def _draw(chance: random.Random, kind: str, at: float) -> Injection:
+    if kind in ("clock", "breakdown"):
+        return _draw_within(chance, kind, at)
     lasts = round(chance.uniform(0.2, OUTAGE_SECONDS_MAX), 3)
     if kind == "kill":
         return Injection(at, kind, chance.choice(ROLES), amount=chance.choice((0.0, 0.4, 0.8, 1.0)))
@@ -121,8 +140,6 @@ def _draw(chance: random.Random, kind: str, at: float) -> Injection:
     if kind == "slow":
         delay = round(chance.uniform(0.005, 0.1), 3)
         return Injection(at, kind, chance.choice(LINKS), lasts, delay)
-    if kind in ("postgres_restart", "postgres_crash"):
-        return Injection(at, kind, "postgres")
     if kind == "broker_freeze":
         return Injection(at, kind, "broker", lasts)
     if kind in ("broker_kill", "broker_restart"):
@@ -131,12 +148,22 @@ def _draw(chance: random.Random, kind: str, at: float) -> Injection:
         return Injection(at, kind, chance.choice(("event_store", "matches")), lasts)
     if kind == "duplicates":
         return Injection(at, kind, "load", amount=chance.randint(1, 200))
-    if kind == "reorder":
-        return Injection(at, kind, "load")
     if kind == "zombie":
         return Injection(at, kind, "flows", 4.0)
-    assert kind == "rewind", f"unknown kind of injection {kind}"
-    return Injection(at, kind, "flows", amount=round(chance.random(), 3))
+    if kind == "rewind":
+        return Injection(at, kind, "flows", amount=round(chance.random(), 3))
+    at_once = {"postgres_restart": "postgres", "postgres_crash": "postgres", "reorder": "load"}
+    return Injection(at, kind, at_once[kind])
+
+
+def _draw_within(chance: random.Random, kind: str, at: float) -> Injection:
+    """What is done within a process."""
+    if kind == "breakdown":
+        return Injection(at, kind, chance.choice(FLOWS), _BREAKDOWN_WAITS_SECONDS)
+    off = round(math.exp(chance.uniform(*map(math.log, _CLOCK_OFF_SECONDS))), 3)
+    wrong = round(chance.uniform(*_CLOCK_WRONG_SECONDS), 3)
+    target = f"{chance.choice(ROLES)}{CLOCK}"
+    return Injection(at, kind, target, wrong, off * chance.choice((-1, 1)))
 
 
 def _held(injection: Injection) -> tuple[str, ...]:

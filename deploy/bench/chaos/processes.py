@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from connectors.settings import PREFIX
+from deploy.bench.chaos.disturbed import Disturbance, disturbed
 from deploy.children import ChildProcesses
 
 AGAIN_SECONDS = 0.2
@@ -27,11 +28,12 @@ class KeptProcess:
 
     Args:
         name: What it is called here, such as `flow-a`.
-        command: Program and arguments.
+        command: `PYTHON -m MODULE` and arguments.
         environment: The SETTLER_* variables it gets, and no others.
         folder: Where its log goes.
 
     Attributes:
+        disturbance: Sets its clock wrong and has it break down.
         ends: How its processes ended by themselves or by us: exit code (negative: the signal) →
             how often.
     """
@@ -45,8 +47,11 @@ class KeptProcess:
         folder: Path,
     ) -> None:
         self.name = name
+        told = folder / f"{name}.disturbed"
+        told.mkdir(exist_ok=True)
+        self.disturbance = Disturbance(told)
         self.ends: Counter[int] = Counter()
-        self._command = list(command)
+        self._command = disturbed(command, told)
         plain = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         self._environment = plain | dict(environment)
         self._children = children

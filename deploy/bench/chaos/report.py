@@ -36,7 +36,7 @@ def summarize(results: Sequence[RunResult]) -> dict[str, Any]:
         "events": sum(one.events for one in results),
         **{name: sum(getattr(one.verdict, name) for one in results) for name in FIGURES},
         "injections": {name: injections[name] for name in MEANINGS if name in kinds},
-        "ends": {name: ends[name] for name in ("killed", "fenced", "other")},
+        "ends": {name: ends[name] for name in ("killed", "fenced", "broken", "other")},
         "recovery_seconds": {
             "median": round(median(recoveries), 1) if recoveries else 0.0,
             "max": max(recoveries, default=0.0),
@@ -148,12 +148,16 @@ published.
 A seed draws the same load and the same injections at the same seconds again. What the operating
 system makes of them is its own: a seed that failed once may need a few runs to fail again.
 
-Not among the injections: jumps of the clock, which a process cannot be given without either root or
-a setting that nobody should have in production; and a file system that is really full, instead of
-which Postgres answers as if it were (a full disk under the write-ahead log is a crash, and crashes
-are injected). The embedded broker keeps everything in memory, so it is frozen and cut off, but not
-killed; a real Kafka is that too. While it starts again nothing is sent after the first 1.5 s, which
-is as long an outage as the definitions' lateness allows for.
+A role's clock is moved, and a flow made to break down, by a module that the driver starts the role
+through: no role has a setting for it. What is moved is the clock of one role at a time, never that
+of Postgres, by which everything is decided. Bytewax asks the system itself; it is played what a
+clock that goes back does to it: it asks its sources no more until the clock is where it was again.
+
+Not among the injections: a file system that is really full, instead of which Postgres answers as if
+it were (a full disk under the write-ahead log is a crash, and crashes are injected). The embedded
+broker keeps everything in memory, so it is frozen and cut off, but not killed; a real Kafka is that
+too. While it starts again nothing is sent after the first 1.5 s, which is as long an outage as the
+definitions' lateness allows for.
 """
 
 
@@ -165,7 +169,11 @@ def _figures(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("events committed", f"{figures['events']:,}"),
         ("injections", f"{sum(figures['injections'].values()):,}"),
         ("processes killed", f"{ends['killed']:,}"),
-        ("processes that ended themselves, having lost lease or stream", f"{ends['fenced']:,}"),
+        (
+            "processes that ended themselves: lease or stream lost, or their clock went back",
+            f"{ends['fenced']:,}",
+        ),
+        ("flows that ended by an exception of their own", f"{ends['broken']:,}"),
         ("processes that ended otherwise", f"{ends['other']:,}"),
         ("facts lost", f"{figures['lost']:,}"),
         ("facts doubled", f"{figures['doubled']:,}"),

@@ -33,6 +33,7 @@ SETTLE_SECONDS = 240.0
 _SHOWN_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
 _FENCED_EXIT = 3
+_BROKEN_EXIT = 1
 _KILLED = -9
 # Told to end while it finds out that another has its lease, or before it could listen to that.
 _IN_ORDER = (0, None, _FENCED_EXIT, -15)
@@ -61,7 +62,8 @@ class RunResult(msgspec.Struct):
             what the topics held in the end.
         injections: Kind → how often it took effect.
         ends: How processes ended while it ran: `killed`, `fenced` (by themselves, having lost the
-            lease or a stream), `other`.
+            lease or a stream, or because their clock went back), `broken` (by an exception),
+            `other`.
         recovery_seconds: From the last record and the last injection to the truth.
         seconds: Of the whole run, with starting and judging.
         stopped_in_order: Whether every role ended as it should, and in time, when told to; no part
@@ -204,7 +206,7 @@ def _settle(system: ChaosSystem, truth: Facts, deadline: float) -> None:
 
 def _ends(processes: Sequence[KeptProcess]) -> dict[str, int]:
     ends: Counter[str] = Counter()
-    names = {_KILLED: "killed", _FENCED_EXIT: "fenced"}
+    names = {_KILLED: "killed", _FENCED_EXIT: "fenced", _BROKEN_EXIT: "broken"}
     for one in processes:
         for code, count in one.ends.items():
             ends[names.get(code, "other")] += count
