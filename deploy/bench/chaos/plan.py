@@ -18,7 +18,7 @@ LINKS = (*(f"{role}/postgres" for role in ROLES), KAFKA_LINK)
 OUTAGE_SECONDS_MAX = 1.5
 _QUIET_START_SECONDS = 1.0
 _GAP_SECONDS = (0.2, 1.4)
-_CLOCK_OFF_SECONDS = (1.0, 6 * 3600.0)
+_CLOCK_OFF_SECONDS = (1.0, 60 * 86_400.0)
 _CLOCK_WRONG_SECONDS = (0.5, 6.0)
 # How long a breakdown waits for its flow to decide something: a standby never does.
 _BREAKDOWN_WAITS_SECONDS = 2.0
@@ -65,7 +65,7 @@ MEANINGS: Mapping[str, str] = {
     "reorder": "records of two stretches of event time sent mixed, in order within a key",
     "rewind": "the flows killed and the saved offsets of the topics set back",
     "clock": "the clock of a flow, the projector or the publisher set forward or back by a second "
-    "to six hours, and right again up to 6 s later; a process that starts meanwhile starts with it",
+    "to sixty days, and right up to 6 s later; a process that starts meanwhile starts with it",
     "breakdown": "a flow (of a cluster one process) ends by an exception of its own in the middle "
     "of an epoch, which closes its sources; it starts again",
 }
