@@ -133,6 +133,12 @@ def events_behind(conn: "Connection[Any]") -> int:
     return int(row[0]) if row is not None else 0
 
 
+def records_read(conn: "Connection[Any]") -> int:
+    """How many records of the topics the flow is committed behind; both count from offset 0."""
+    row = conn.execute(_SQL["read"]).fetchone()
+    return int(row[0]) if row is not None else 0
+
+
 def landed(config: dict[str, str], prefix: str) -> Counter[tuple[int, bytes]]:
     """Count what the topics of transactions hold, by (side, value)."""
     return Counter(

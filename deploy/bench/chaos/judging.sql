@@ -21,6 +21,9 @@ WHERE first_position <> before + 1 OR base_version <> version_before;
 -- versions --
 SELECT stream_id, max(base_version + event_count) FROM event_store GROUP BY stream_id;
 
+-- read --
+SELECT coalesce(sum(next_offset), 0) FROM source_checkpoints;
+
 -- behind --
 -- Publishing has its checkpoint beside those of the read models.
 SELECT (SELECT position FROM log_head)

@@ -12,7 +12,13 @@ import msgspec
 from connectors.postgres.reading import read_head
 from connectors.synthetic.facts import Facts
 from deploy.bench.chaos.injecting import Injector, plain
-from deploy.bench.chaos.judging import Verdict, events_behind, judge, landed
+from deploy.bench.chaos.judging import (
+    Verdict,
+    events_behind,
+    judge,
+    landed,
+    records_read,
+)
 from deploy.bench.chaos.load import ChaosLoad
 from deploy.bench.chaos.plan import (
     FLOWS,
@@ -178,9 +184,10 @@ class _End(NamedTuple):
 def _end(system: ChaosSystem, load: ChaosLoad, settle_seconds: float) -> _End:
     """Let all waits run out, wait for the truth, end the roles in order, and judge."""
     healed = time.monotonic()
-    system.define(load.definitions(after=True))
     topics = landed(system.kafka_config, system.topic_prefix)
     truth = load.expected(topics)
+    _await_read(system, topics.total(), healed + settle_seconds)
+    system.define(load.definitions(after=True))
     _settle(system, truth, healed + settle_seconds)
     recovered = time.monotonic() - healed
     ends = _ends(list(system.keeper.processes.values()))
@@ -193,6 +200,17 @@ def _end(system: ChaosSystem, load: ChaosLoad, settle_seconds: float) -> _End:
         head = read_head(conn)
     in_order = all(code in _IN_ORDER for code in codes)
     return _End(topics.total(), head, ends, recovered, in_order, verdict)
+
+
+def _await_read(system: ChaosSystem, records: int, deadline: float) -> None:
+    """Wait until the flow has read everything, or the time is up.
+
+    Values that were used up under former rules are new again under others: a second record of one
+    that is read behind the change of definitions is no duplicate, and the truth says it is.
+    """
+    with system.operator() as conn:
+        while records_read(conn) < records and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
 
 
 def _settle(system: ChaosSystem, truth: Facts, deadline: float) -> None:
