@@ -1,6 +1,7 @@
 """The time a flow decides by, and a machine's clock that goes back."""
 
 from flows.clock import BACK_SECONDS_MAX, DatabaseClock, WatchForStepsBack
+from flows.process import FlowProcess
 
 NOON_US = 1_767_614_400_000_000
 
@@ -15,6 +16,13 @@ def test_the_database_s_time_goes_on_between_two_tellings():
     # The machine stood still for an hour, and its monotonic clock with it.
     clock.tell(NOON_US + 3_600_000_000)
     assert clock.now_us() == NOON_US + 3_600_000_000
+
+
+def test_what_a_flow_decides_goes_by_the_database_s_clock(make_settings):
+    process = FlowProcess(make_settings(), clustered=False)
+    process.clock.tell(NOON_US)
+    told = [process.surroundings().clock_us(), process.control_part()._clock_us()]
+    assert all(0 <= one - NOON_US < 60_000_000 for one in told)
 
 
 def test_a_clock_that_goes_back_is_told_once_and_by_how_much():
