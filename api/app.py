@@ -44,6 +44,7 @@ from api import (
     signing_in,
     stream,
     tenant,
+    transaction_stories,
     transactions,
     usage,
     users,
@@ -91,6 +92,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *exceptions.OPERATIONS,
     *explanations.OPERATIONS,
     *transactions.OPERATIONS,
+    # After /transactions/{transaction_id}/explanation, for an id takes the rest of the path.
+    *transaction_stories.OPERATIONS,
     *working.OPERATIONS,
     *dead_letters.OPERATIONS,
     *usage.OPERATIONS,

@@ -68,6 +68,9 @@ class DeadLettersQuery(PageQuery):
     reconciliation_id: ReconciliationFilter = None
     code: Annotated[str | None, Field(pattern=r"^[a-z_]{1,64}$", description="Error code.")] = None
     side: Side | None = None
+    transaction_id: Annotated[
+        str | None, Field(min_length=1, max_length=128, description="Its whole transaction id.")
+    ] = None
     redriven: Annotated[bool | None, Field(description="Whether it was fed in again already.")] = (
         None
     )
@@ -107,7 +110,8 @@ class RedriveQuery(BaseModel):
     )
 
 
-def _to_dead_letter(row: dict[str, Any]) -> dict[str, Any]:
+def to_dead_letter(row: dict[str, Any]) -> dict[str, Any]:
+    """Give a row of `dead_letter_queue` its outward form."""
     shown = {**row, "side": SIDE_NAMES[row["side"]]}
     outcome = shown.pop("redrive_outcome")
     if row["redriven_at"] is not None:
@@ -117,7 +121,8 @@ def _to_dead_letter(row: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _cursor_start(cursor: str | None) -> dict[str, Any]:
+def cursor_start(cursor: str | None) -> dict[str, Any]:
+    """Give where a page begins, as parameters of `list_dead_letters`."""
     if cursor is None:
         return {"received_at": _NEWEST, "dead_letter_id": _HIGHEST_ID}
     received_at, dead_letter_id = decode_cursor(cursor, [str, str])
@@ -138,8 +143,8 @@ async def list_dead_letters(call: Call) -> DeadLetters:
         rows = await session.rows(
             "list_dead_letters",
             {
-                **filters(query, "reconciliation_id", "code", "redriven"),
-                **_cursor_start(query.cursor),
+                **filters(query, "reconciliation_id", "code", "redriven", "transaction_id"),
+                **cursor_start(query.cursor),
                 "side": None if query.side is None else SIDE_NAMES.index(query.side),
                 "tenant_id": call.tenant_id,
                 "limit": query.limit + 1,
@@ -151,7 +156,7 @@ async def list_dead_letters(call: Call) -> DeadLetters:
         lambda row: [row["received_at"].isoformat(), str(row["dead_letter_id"])],
     )
     return DeadLetters(
-        items=[DeadLetter(**_to_dead_letter(row)) for row in page], next_cursor=next_cursor
+        items=[DeadLetter(**to_dead_letter(row)) for row in page], next_cursor=next_cursor
     )
 
 
@@ -164,7 +169,7 @@ async def read_dead_letter(call: Call) -> DeadLetterDetail:
         )
     if row is None:
         raise not_found("dead letter", str(dead_letter_id))
-    shown = _to_dead_letter(row)
+    shown = to_dead_letter(row)
     raw = bytes(shown.pop("raw"))
     try:
         return DeadLetterDetail(**shown, raw=raw.decode(), raw_encoding="utf-8")
@@ -188,7 +193,7 @@ async def redrive_dead_letter(call: Call) -> Answer:
         async with call.services.database.tenant(call.tenant_id, snapshot=True) as session:
             row = await session.row("read_dead_letter", key) or row
     row.pop("raw")
-    return Answer(DeadLetter(**_to_dead_letter(row)), status=202)
+    return Answer(DeadLetter(**to_dead_letter(row)), status=202)
 
 
 async def redrive_dead_letters(call: Call) -> Answer:

@@ -11,6 +11,7 @@ from api.errors import ApiError, not_found
 from api.operations import Call, Operation
 from api.parameters import Side, parse_id
 from domain.explaining import shown
+from domain.record_json import TRANSACTION_ID_LENGTH_MAX
 from domain.transactions import SIDE_NAMES
 from projections.explaining import (
     QUERIES,
@@ -26,8 +27,6 @@ from projections.explaining import (
 
 #: Of the log, as it is stored, read for one answer: a million transactions, in half a second.
 REACH_BYTES_MAX: Final = 64 * 2**20
-
-_TRANSACTION_ID_LENGTH_MAX = 128
 
 Found = TypeVar("Found")
 
@@ -86,6 +85,15 @@ async def _explain(
     return found
 
 
+def beyond_reach(transaction_id: str) -> ApiError:
+    """Say that a transaction was not found where one request looks, which is not everywhere."""
+    return ApiError(
+        "not_found",
+        f"Transaction '{transaction_id}' is not in the newest part of the log, which is as far "
+        "as one request looks; `settler explain` reads all of it.",
+    )
+
+
 async def explain_match(call: Call) -> ExplainedMatch:
     """Say why a match or suggestion is one, who decided, and what became of it."""
     return ExplainedMatch(await _explain(call, "match", match_explanation))
@@ -100,7 +108,7 @@ async def explain_transaction(call: Call) -> ExplainedTransaction:
     """Say where a transaction stands and why, and tell its story."""
     query = call.query(TransactionQuery)
     transaction_id = call.path("transaction_id")
-    if len(transaction_id) > _TRANSACTION_ID_LENGTH_MAX:
+    if len(transaction_id) > TRANSACTION_ID_LENGTH_MAX:
         raise not_found("transaction", transaction_id)
     reach = Reach(REACH_BYTES_MAX)
     stream = Stream(call.tenant_id, query.reconciliation_id, reach)
@@ -108,11 +116,7 @@ async def explain_transaction(call: Call) -> ExplainedTransaction:
     async with call.services.database.tenant(call.tenant_id, snapshot=True) as session:
         found = await follow(session, steps)
     if found is None and reach.is_exhausted:
-        raise ApiError(
-            "not_found",
-            f"Transaction '{transaction_id}' is not in the newest part of the log, which is as far "
-            "as one request looks; `settler explain` reads all of it.",
-        )
+        raise beyond_reach(transaction_id)
     if found is None:
         raise not_found("transaction", transaction_id)
     return ExplainedTransaction(found)

@@ -12,9 +12,9 @@ from api.operations import Call, Operation
 from api.pagination import Page, PageQuery, decode_cursor, encode_cursor
 from api.parameters import Side
 from domain.explaining.members import show_transaction
-from domain.transactions import SIDE_NAMES
+from domain.transactions import SIDE_NAMES, Transaction
 from projections.explaining import Reach, Stream
-from projections.finding import Find, Place, Wanted, find_transactions
+from projections.finding import Place, Wanted, find_transactions
 
 _TEXT_MAX = 512
 
@@ -63,10 +63,11 @@ class TransactionsQuery(PageQuery):
         return self
 
 
-def _outward(find: Find) -> dict[str, Any]:
-    shown = show_transaction(find.transaction)
+def to_accepted(accepted_at: str, transaction: Transaction) -> dict[str, Any]:
+    """Give a transaction its outward form."""
+    shown = show_transaction(transaction)
     names = AcceptedTransaction.model_fields.keys() - {"accepted_at"}
-    return {name: getattr(shown, name) for name in names} | {"accepted_at": find.accepted_at}
+    return {name: getattr(shown, name) for name in names} | {"accepted_at": accepted_at}
 
 
 def _place(cursor: str | None) -> Place:
@@ -87,7 +88,7 @@ async def list_transactions(call: Call) -> AcceptedTransactions:
     steps = find_transactions(stream, wanted, _place(query.cursor), query.limit)
     async with call.services.database.tenant(call.tenant_id, snapshot=True) as session:
         page = await follow(session, steps)
-    items = [AcceptedTransaction(**_outward(find)) for find in page.finds]
+    items = [AcceptedTransaction(**to_accepted(*find)) for find in page.finds]
     end = page.next_place
     return AcceptedTransactions(
         items=items, next_cursor=None if end is None else encode_cursor(end)
@@ -104,8 +105,8 @@ OPERATIONS = (
         description=(
             "As they were accepted, newest first; corrections stand beside what they correct. The "
             "log is looked through as far as one request may, so a page may be short or empty "
-            "though `next_cursor` says that there is more to look through. Where one stands, why, "
-            "and its whole story: `/transactions/{transaction_id}/explanation`."
+            "though `next_cursor` says that there is more to look through. Where one stands and "
+            "its story: `/transactions/{transaction_id}`."
         ),
         query=TransactionsQuery,
         answer=AcceptedTransactions,

@@ -34,7 +34,7 @@ from domain.explaining.shown import (
     TransactionExplanation,
 )
 from domain.explaining.standing import Standing, concerns
-from domain.explaining.transactions import Outlook, explain_transaction
+from domain.explaining.transactions import Accepted, Outlook, explain_transaction
 from domain.identity import casework_stream_id, exception_id, stream_id
 from domain.instants import instant_text
 from domain.transactions import SIDE_NAMES, Transaction, unpack_transaction
@@ -71,6 +71,7 @@ class Reach:
     """How much of the log may still be read.
 
     Attributes:
+        spent: Bytes read so far.
         is_exhausted: Something was left unread for it.
 
     Args:
@@ -78,14 +79,14 @@ class Reach:
     """
 
     def __init__(self, bytes_max: int | None) -> None:
-        self._left = bytes_max
+        self._bytes_max = bytes_max
+        self.spent = 0
         self.is_exhausted = False
 
     def spend(self, rows: list[Row]) -> None:
         """Count what was read."""
-        if self._left is not None:
-            self._left -= sum(row["read_bytes"] for row in rows)
-            self.is_exhausted = self._left < 0
+        self.spent += sum(row["read_bytes"] for row in rows)
+        self.is_exhausted = self._bytes_max is not None and self.spent > self._bytes_max
 
 
 class Stream(NamedTuple):
@@ -108,6 +109,23 @@ class Stream(NamedTuple):
     def unpack(self, packed: bytes) -> Transaction:
         """A transaction of this reconciliation."""
         return unpack_transaction(packed, self.tenant_id, self.reconciliation_id)
+
+
+class FoundStory(NamedTuple):
+    """What the log tells of one transaction.
+
+    Attributes:
+        standing: With every event of `story` folded.
+        accepted: What was accepted under its id and stood, oldest first; the last is what stands.
+            Empty where journals have expired or lie beyond reach.
+        story: The events that concern it, oldest first.
+        is_whole: It was followed to its first acceptance, or else to the beginning of the log.
+    """
+
+    standing: Standing
+    accepted: Sequence[Accepted]
+    story: Sequence[Told]
+    is_whole: bool
 
 
 def match_explanation(
@@ -232,16 +250,11 @@ def transaction_explanation(
     stream: Stream, side: int, transaction_id: str
 ) -> Steps[TransactionExplanation | None]:
     """Explain where a transaction stands; None where none is found within reach."""
-    place = (side, transaction_id)
-    search = yield from _search_story(stream, place)
-    if not search.accepted:
+    (found,) = yield from find_stories(stream, transaction_id, (side,))
+    if not found.accepted:
         return None
-    standing = Standing(place, stream.tenant_id, stream.reconciliation_id)
-    named = _exception_id(stream, place)
-    casework = yield from _casework(stream, named, _EVERYTHING)
-    story = sorted([*search.story, *casework], key=lambda told: told.position)
-    for told in story:
-        standing.fold(told)
+    standing, accepted, story, _ = found
+    named = _exception_id(stream, standing.place)
     match = exception = None
     if standing.match is not None:
         match = yield from _explain_match(stream, *standing.match, None)
@@ -252,8 +265,7 @@ def transaction_explanation(
         isinstance(told.event, RecordUnmatched) for told in story
     ):
         exception = yield from _explain_exception(stream, named, story)
-    outlook = yield from _outlook(stream)
-    accepted = search.accepted[::-1]
+    outlook = yield from read_outlook(stream)
     return explain_transaction(standing, accepted, story, outlook, match, suggestions, exception)
 
 
@@ -262,10 +274,38 @@ def _exception_id(stream: Stream, place: Place) -> str:
     return exception_id(stream.tenant_id, stream.reconciliation_id, side, place[1])
 
 
-def _search_story(stream: Stream, place: Place) -> Steps[StorySearch]:
-    search = StorySearch(place, stream.unpack)
+def find_stories(
+    stream: Stream, transaction_id: str, sides: Collection[int]
+) -> Steps[list[FoundStory]]:
+    """Find what the log tells of the transactions of an id, going through it once for all sides.
+
+    Returns:
+        A story for each of the sides, in their order; without events and records where it tells of
+        none.
+    """
+    searches = [StorySearch((side, transaction_id), stream.unpack) for side in sides]
+    is_read_up = yield from _search_stories(stream, searches)
+    found = []
+    for search in searches:
+        standing = Standing(search.place, stream.tenant_id, stream.reconciliation_id)
+        named = _exception_id(stream, search.place)
+        casework = yield from _casework(stream, named, _EVERYTHING)
+        story = sorted([*search.story, *casework], key=lambda told: told.position)
+        for told in story:
+            standing.fold(told)
+        accepted = search.accepted[::-1]
+        found.append(FoundStory(standing, accepted, story, is_read_up or search.is_complete))
+    return found
+
+
+def _search_stories(stream: Stream, searches: Sequence[StorySearch]) -> Steps[bool]:
+    """Look for transactions of one id; says whether the log was read up to its beginning."""
+    place = searches[0].place
     asked = stream.parameters | {"quoted_id": _quoted(place), "before_version": _EVERYTHING}
-    while not search.is_complete and not stream.reach.is_exhausted:
+    while asked["before_version"] > 0:
+        sought = [search for search in searches if not search.is_complete]
+        if not sought or stream.reach.is_exhausted:
+            return False
         rows = yield "story_before", asked
         if not rows:
             break
@@ -278,9 +318,10 @@ def _search_story(stream: Stream, place: Place) -> Steps[StorySearch]:
                 # Where it was accepted is told by the events, which name no transaction there.
                 whole = yield "batch_at", stream.parameters | {"position": batch.first_position}
                 batch = _read_batch(whole[0])
-            search.read(batch)
+            for search in sought:
+                search.read(batch)
         asked["before_version"] = rows[-1]["base_version"]
-    return search
+    return True
 
 
 def _contents(stream: Stream, places: Collection[Place], position: int) -> Steps[Contents]:
@@ -308,7 +349,8 @@ def _scene(stream: Stream, position: int) -> Steps[tuple[Scene | None, int]]:
     return Scene(definition), rows[0]["version"]
 
 
-def _outlook(stream: Stream) -> Steps[Outlook]:
+def read_outlook(stream: Stream) -> Steps[Outlook]:
+    """What the reconciliation is at."""
     scene, _ = yield from _scene(stream, _EVERYTHING)
     rows = yield "outlook", stream.parameters
     if not rows:

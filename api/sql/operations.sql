@@ -7,6 +7,7 @@ WHERE tenant_id = %(tenant_id)s
   AND (%(reconciliation_id)s::text IS NULL OR reconciliation_id = %(reconciliation_id)s)
   AND (%(code)s::text IS NULL OR code = %(code)s)
   AND (%(side)s::smallint IS NULL OR side = %(side)s)
+  AND (%(transaction_id)s::text IS NULL OR transaction_id = %(transaction_id)s)
   AND (%(redriven)s::boolean IS NULL OR (redriven_at IS NOT NULL) = %(redriven)s)
 ORDER BY received_at DESC, dead_letter_id DESC
 LIMIT %(limit)s;

@@ -11,6 +11,14 @@ WHERE tenant_id = %(tenant_id)s
 ORDER BY reconciliation_id
 LIMIT %(limit)s;
 
+-- list_reconciliation_ids --
+-- Those with the fewest transactions first.
+SELECT reconciliation_id
+FROM reconciliation_summary
+WHERE tenant_id = %(tenant_id)s
+ORDER BY accepted_source + accepted_target, reconciliation_id
+LIMIT %(limit)s;
+
 -- read_reconciliation --
 SELECT tenant_id, reconciliation_id, name, definition_version, status,
        accepted_source, accepted_target, pending, transactions_matched, transactions_suggested,

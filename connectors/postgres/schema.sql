@@ -438,6 +438,9 @@ CREATE TABLE dead_letter_queue (
     CONSTRAINT dead_letter_queue_id_key UNIQUE (dead_letter_id)
 );
 CREATE INDEX dead_letter_queue_tenant_idx ON dead_letter_queue (tenant_id, received_at, dead_letter_id);
+CREATE INDEX dead_letter_queue_transaction_idx
+    ON dead_letter_queue (tenant_id, transaction_id, received_at, dead_letter_id)
+    WHERE transaction_id IS NOT NULL;
 CREATE INDEX dead_letter_queue_redrivable_idx ON dead_letter_queue (received_at, dead_letter_id)
     WHERE redriven_at IS NULL AND (redrive_requested_at IS NOT NULL OR code = 'unknown_reconciliation');
 CREATE INDEX dead_letter_queue_unpublished_idx ON dead_letter_queue (received_at, dead_letter_id)

@@ -1,5 +1,6 @@
 """Where a transaction stands, folded from the events that speak of it, and its story."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
@@ -113,6 +114,24 @@ class Standing:
 
     def _identity(self, event: RecordMatched | MatchConfirmed | MatchSuggested) -> str:
         return match_id_of(self.tenant_id, self.reconciliation_id, event)
+
+
+def ended_matches(standing: Standing, story: Sequence[Told]) -> list[str]:
+    """Ids of the matches and suggestions that it was in and is in no more, oldest first.
+
+    Args:
+        standing: With every event of `story` folded.
+        story: The events that concern it, oldest first.
+    """
+    named: dict[str, None] = {}
+    for told in story:
+        match told.event:
+            case RecordMatched() | MatchConfirmed() | MatchSuggested() as event:
+                named[match_id_of(standing.tenant_id, standing.reconciliation_id, event)] = None
+            case MatchSuperseded() | MatchRejected() | MatchReversed() as event:
+                named[event.match_id] = None
+    now = {*standing.suggestions, *([] if standing.match is None else standing.match[:1])}
+    return [one for one in named if one not in now]
 
 
 def story_line(told: Told, place: Place) -> StoryLine:

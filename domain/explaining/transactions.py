@@ -48,6 +48,34 @@ class Outlook(NamedTuple):
     is_paused: bool
 
 
+def story_lines(
+    standing: Standing, accepted: Sequence[Accepted], story: Sequence[Told]
+) -> list[StoryLine]:
+    """Tell a transaction's story, oldest first.
+
+    Args:
+        standing: With every event of `story` folded.
+        accepted: What was accepted under its id.
+        story: The events that concern it.
+    """
+    lines = [story_line(told, standing.place) for told in story if not is_casework(told.event)]
+    lines += [
+        StoryLine(one.position, one.at, one.event_type, one.sentence) for one in standing.case.work
+    ]
+    lines += [accepted_line(*each) for each in accepted]
+    # Of one position, what was accepted comes first.
+    return sorted(
+        lines, key=lambda line: (line.position, line.event_type != "TransactionsAccepted")
+    )
+
+
+def wait_end(one: Transaction, outlook: Outlook) -> str | None:
+    """Event time at which a pending transaction's wait ends; None without a definition."""
+    if outlook.scene is None:
+        return None
+    return instant_text(outlook.scene.event_time(one) + outlook.scene.definition.window.wait_us)
+
+
 def explain_transaction(
     standing: Standing,
     accepted: Sequence[Accepted],
@@ -66,22 +94,11 @@ def explain_transaction(
         match, suggestions, exception: What it stands in, explained.
     """
     one = accepted[-1].transaction
-    lines = [story_line(told, standing.place) for told in story if not is_casework(told.event)]
-    lines += [
-        StoryLine(one.position, one.at, one.event_type, one.sentence) for one in standing.case.work
-    ]
-    lines += [accepted_line(*each) for each in accepted]
-    # Of one position, what was accepted comes first.
-    lines.sort(key=lambda line: (line.position, line.event_type != "TransactionsAccepted"))
-    waits_until = None
-    if standing.disposition == "pending" and outlook.scene is not None:
-        window = outlook.scene.definition.window
-        waits_until = instant_text(outlook.scene.event_time(one) + window.wait_us)
     event_time = outlook.event_time_us
     explanation = TransactionExplanation(
         transaction=show_transaction(one),
         standing=standing.disposition,
-        waits_until=waits_until,
+        waits_until=wait_end(one, outlook) if standing.disposition == "pending" else None,
         event_time=None if event_time is None else instant_text(event_time),
         duplicate_of=None
         if standing.duplicate is None
@@ -90,7 +107,7 @@ def explain_transaction(
         match=match,
         suggestions=list(suggestions),
         exception=exception,
-        story=lines,
+        story=story_lines(standing, accepted, story),
         sentences=[],
     )
     explanation.sentences.extend(_sentences(explanation, standing, one, outlook))

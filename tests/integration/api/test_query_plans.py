@@ -15,6 +15,7 @@ NO_FILTERS = {
     "position": POSITION_END, "limit": 51, "code": None, "redriven": None,
     "received_at": "9999-12-31T00:00:00Z", "dead_letter_id": "ffffffff-ffff-ffff-ffff-ffffffffffff",
     "stream_id": None, "correlation_id": None, "assignee": None, "assigned": None,
+    "transaction_id": None,
     "commented": None, "from_time": None, "to_time": None, "overdue": None,
 }  # fmt: skip
 
@@ -49,8 +50,9 @@ def full(served):
         )
         connection.execute(
             'INSERT INTO dead_letter_queue (topic, partition, "offset", tenant_id, side, raw,'
-            " code, message, received_at) SELECT 't', 9, n, 'full', 0, '', 'x', '',"
-            " now() - n * interval '1 s' FROM generate_series(1, %s) AS n",
+            " code, message, received_at, transaction_id) SELECT 't', 9, n, 'full', 0, '', 'x', '',"
+            " now() - n * interval '1 s', CASE n %% 2 WHEN 0 THEN 's' || n %% 5000 END"
+            " FROM generate_series(1, %s) AS n",
             (ROWS,),
         )
         connection.execute(
@@ -92,6 +94,9 @@ def rows_touched(plan) -> float:
         ("list_exceptions_oldest", {"position": ROWS // 2}, 60),
         ("read_newest_exceptions", {"limit": 6}, 40),
         ("list_dead_letters", {}, 60),
+        ("list_dead_letters", {"transaction_id": "s4998"}, 10),
+        ("list_dead_letters", {"transaction_id": "s4998", "reconciliation_id": "odd"}, 10),
+        ("list_reconciliation_ids", {}, 10),
         ("list_batches", {"position": 1_010_000}, 200),
         ("list_batches", {"position": 1_010_000, "stream_id": "full/even"}, 200),
         ("list_batches", {"position": 0, "correlation_id": "777"}, 20),
