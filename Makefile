@@ -69,10 +69,11 @@ test: $(STAMP)
 	@$(BIN)/python -m pytest -m "not browser and not apache_kafka" -n $(TEST_PROCESSES) --dist loadscope $(ARGS)
 
 # Every process of the tests is measured, flows and servers among them; it takes about twice as long.
+# A test that fails makes this fail, too, but what was measured is shown all the same.
 coverage: $(STAMP)
-	@mkdir -p .coverage && $(BIN)/coverage erase && \
-	$(BIN)/coverage run -m pytest -m "not browser and not apache_kafka" -n $(TEST_PROCESSES) --dist loadscope $(ARGS) && \
-	$(BIN)/coverage combine --quiet && $(BIN)/python -m tests.layers
+	@mkdir -p .coverage && $(BIN)/coverage erase && { \
+	$(BIN)/coverage run -m pytest -m "not browser and not apache_kafka" -n $(TEST_PROCESSES) --dist loadscope $(ARGS); \
+	tests=$$?; $(BIN)/coverage combine --quiet && $(BIN)/python -m tests.layers && exit $$tests; }
 
 reference: $(STAMP)
 	@$(BIN)/python -m tests.unit.domain.comparison --cases $(CASES) --seed $(SEED)

@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.amounts import Amount, CurrencyFilter, amount_text
 from api.database import Session
 from api.errors import not_found
 from api.events import StoredEvent, to_stored_events
+from api.instants import Instant
 from api.matches import Match, to_match
 from api.operations import Answer, Call, Operation
 from api.pagination import Order, Page, PageQuery, cut_page, decode_cursor
@@ -120,10 +121,10 @@ class ExceptionFilters(BaseModel):
     ] = None
     assigned: Annotated[bool | None, Field(description="Whether anybody works on it.")] = None
     commented: Annotated[bool | None, Field(description="Whether it has comments.")] = None
-    from_time: Annotated[
-        AwareDatetime | None, Field(description="When it opened at the earliest.")
-    ] = None
-    to_time: Annotated[AwareDatetime | None, Field(description="It opened before this.")] = None
+    from_time: Annotated[Instant | None, Field(description="When it opened at the earliest.")] = (
+        None
+    )
+    to_time: Annotated[Instant | None, Field(description="It opened before this.")] = None
     overdue: Annotated[bool | None, Field(description="Whether it is open though it was due.")] = (
         None
     )

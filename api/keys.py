@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.database import Session
 from api.errors import ApiError, not_found
+from api.instants import Instant
 from api.operations import PREFIX, Answer, Call, Operation
 from api.pagination import Page, PageQuery, cut_page, decode_cursor
 from api.signing_in import Scopes
@@ -53,7 +54,7 @@ class KeyRequest(BaseModel):
     name: str = Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")
     role: Role | None = Field(None, description="Default: developer, or one's own if that is less.")
     scopes: Scopes = []
-    expires_at: AwareDatetime | None = Field(None, description="Default: never.")
+    expires_at: Instant | None = Field(None, description="Default: never.")
     requests_per_minute: int | None = Field(
         None, ge=1, le=2**31 - 1, description="Default, and at most, the limit every key has."
     )

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from api.instants import Instant
 from api.operations import Call, Operation
 from api.pagination import Page, PageQuery, cut_page, decode_cursor
 from api.parameters import POSITION_END, filters
@@ -82,8 +83,8 @@ class AuditQuery(PageQuery):
 
     actor: Annotated[str | None, Field(max_length=128, description="Only this one's.")] = None
     action: Annotated[str | None, Field(max_length=64, description="Only this action.")] = None
-    from_time: Annotated[AwareDatetime | None, Field(description="Included.")] = None
-    to_time: Annotated[AwareDatetime | None, Field(description="Not included.")] = None
+    from_time: Annotated[Instant | None, Field(description="Included.")] = None
+    to_time: Annotated[Instant | None, Field(description="Not included.")] = None
 
 
 def _to_tenant(row: dict[str, Any] | None) -> Tenant:

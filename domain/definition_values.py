@@ -165,17 +165,12 @@ class Section:
             return None
         return text
 
-    def choice(
-        self, name: str, supported: Sequence[str], default: str, later: Sequence[str] = ()
-    ) -> str:
-        """Give one of the supported words; `later` are the ones refused by name as not built."""
+    def choice(self, name: str, supported: Sequence[str], default: str) -> str:
+        """Give one of the supported words."""
         value = self.values.get(name, default)
         if value in supported:
             return str(value)
-        if value in later:
-            self.refuse(name, f"{value} is not supported yet; supported: {', '.join(supported)}")
-        else:
-            self.refuse(name, f"is {kind(value)}, must be one of {', '.join(supported)}")
+        self.refuse(name, f"is {kind(value)}, must be one of {', '.join(supported)}")
         return default
 
     def flag(self, name: str, default: bool) -> bool:

@@ -2,7 +2,7 @@
 
     python -m tests.layers        after `coverage combine`; exit 1 when a layer falls short
 
-A layer that falls short is shown with its files, the ones that lack most first.
+A layer that falls short is shown with its files, the ones that lack most first, and their lines.
 """
 
 import json
@@ -23,15 +23,17 @@ REQUIRED: Mapping[str, float] = {
     "deploy": 70,
 }
 _FILES_SHOWN = 12
+_STRETCHES_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A file's or a layer's statements, and how many of them no test ran."""
+    """A file's or a layer's statements, and how many of them no test ran; of a file, which."""
 
     name: str
     statements: int
     missing: int
+    lines: tuple[int, ...] = ()
 
     @property
     def percent(self) -> float:
@@ -52,6 +54,19 @@ def total(name: str, files: Sequence[Counted]) -> Counted:
     return Counted(name, sum(file.statements for file in files), sum(f.missing for f in files))
 
 
+def stretches(lines: Sequence[int]) -> str:
+    """Write lines, ascending, as stretches of neighbours: 3, 7-9; only the first when many."""
+    found: list[list[int]] = []
+    for line in lines:
+        if found and line == found[-1][-1] + 1:
+            found[-1].append(line)
+        else:
+            found.append([line])
+    shown = [f"{one[0]}-{one[-1]}" if len(one) > 1 else f"{one[0]}" for one in found]
+    more = ["…"] if len(shown) > _STRETCHES_SHOWN else []
+    return ", ".join(shown[:_STRETCHES_SHOWN] + more)
+
+
 def report(files: Sequence[Counted], required: Mapping[str, float] = REQUIRED) -> tuple[str, bool]:
     """Say how each layer stands; and whether all of them reach what they have to."""
     head = f"{'layer':<14}{'statements':>11}{'missing':>9}{'percent':>9}{'at least':>10}"
@@ -68,7 +83,11 @@ def report(files: Sequence[Counted], required: Mapping[str, float] = REQUIRED) -
         if reaches:
             continue
         worst = sorted(own, key=lambda file: -file.missing)[:_FILES_SHOWN]
-        lines += [f"    {one.missing:>4} missing in {one.name}" for one in worst if one.missing]
+        lines += [
+            f"    {one.missing:>4} missing in {one.name}: {stretches(one.lines)}"
+            for one in worst
+            if one.missing
+        ]
     return "\n".join(lines), holds
 
 
@@ -77,7 +96,12 @@ def read(measured: Mapping[str, object]) -> list[Counted]:
     files = measured["files"]
     assert isinstance(files, dict)
     return [
-        Counted(name, found["summary"]["num_statements"], found["summary"]["missing_lines"])
+        Counted(
+            name,
+            found["summary"]["num_statements"],
+            found["summary"]["missing_lines"],
+            tuple(found["missing_lines"]),
+        )
         for name, found in files.items()
     ]
 

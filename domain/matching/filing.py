@@ -72,7 +72,7 @@ class Filing:
             if one_id in known or one_id in met or instant < self._forgotten_before:
                 return place
             met.add(one_id)
-        return len(ids)
+        raise AssertionError("one of them is known, doubled or forgotten")
 
     def _file(self, records: TransactionColumns, begin: int, end: int) -> None:
         book, side = self._book, records.side

@@ -76,6 +76,16 @@ def test_what_is_counted_can_be_chosen_and_listed(aged, client):
     assert [one["transaction_id"] for one in listed] == ["week"]
 
 
+def test_an_instant_may_have_any_offset(aged, client):
+    for field, text, status in (
+        ("from_time", "0071-09-18T08:06:06-18:44", 200),
+        ("to_time", "2026-01-05T12:00:00+23:59", 200),
+        ("to_time", "9999-12-31T23:00:00-02:00", 400),
+    ):
+        answer = client.get("/api/v1/exceptions", params={field: text})
+        assert answer.status_code == status, answer.text
+
+
 @pytest.mark.parametrize("query", [{"currency": "eur"}, {"days": 3}, {"assignee": ""}])
 def test_what_cannot_be_meant_is_refused(client, query):
     answer = client.get(PATH, params=query)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from domain.backtesting.backtest import Backtest
+from domain.backtesting.backtest import Backtest, HistoryExpired
 from domain.backtesting.report import report
 from domain.definition_parsing import parse_definition
 from domain.events import ReconciliationDefined, RecordMatched
@@ -211,3 +211,36 @@ def test_a_range_leaves_out_what_it_cuts_through():
     # t1 matched beyond the range: that it has no counterpart within is no finding.
     assert found["exceptions"]["gained"]["count"] == 0
     assert found["exceptions"]["lost"]["count"] == 2
+
+
+def test_a_range_leaves_out_suggestions_it_cuts_through_and_what_was_of_them():
+    rule = BY_REFERENCE | {"outcome": "suggest", "date": {"min_days": -9, "max_days": 9}}
+    log = log_of(
+        shop(rule),
+        [record(0, "s1", 3), record(1, "t1", 6), record(1, "t3", 3, reference="r-1")],
+        [record(0, "s2", 3, reference="R2"), record(1, "t2", 4, reference="R2")],
+        [record(0, "s9", 28, reference="X"), record(1, "t9", 28, reference="Y")],
+    )
+    day = 86_400_000_000
+    begin = 20_454 * day  # 2026-01-01
+    # The candidate would ask about s1 and t3, both within; but s1 was asked about beyond it.
+    looser = rule | {"conditions": [{"field": "reference", "operator": "alphanumeric"}]}
+    run = backtest(log, shop(looser), from_us=begin, to_us=begin + 4 * day)
+    assert run.straddling == 1
+    assert run.beyond == {(0, "s1")}
+    for outcome in (run.recorded, run.candidate):
+        assert [one.source_ids for one in outcome.suggestions.values()] == [("s2",)]
+
+
+def test_a_history_whose_journals_are_gone_cannot_be_run_again():
+    log = log_of(shop(BY_REFERENCE), [record(0, "s1", 1)])
+    run = Backtest(shop(BY_REFERENCE))
+    run.read(log.rows[0].events, log.rows[0].journal)
+    with pytest.raises(HistoryExpired, match="journals of this reconciliation have expired"):
+        run.read(log.rows[1].events, [])
+
+
+def test_of_no_transactions_no_accuracy_is_told():
+    found = report(backtest(log_of(shop(BY_REFERENCE)), shop(BY_REFERENCE)), 10)
+    assert found["transactions"] == 0
+    assert set(found["accuracy"].values()) == {None}

@@ -387,6 +387,8 @@ def test_preferences_are_kept_in_their_order():
         ({"date": {"max_days": 1, "time_zone": "Mars/Base"}}, "date.time_zone", "IANA"),
         ({"date": {"holidays": ["2026-01-19"], "max_days": 1}}, "date.holidays", "business"),
         ({"date": {"business": True, "max_seconds": 1}}, "date.business", "min_days or max_days"),
+        ({"date": {"business": True, "max_days": 1, "holidays": ["2026-01-19"] * 2001}},
+         "date.holidays", "at most 2000 are allowed"),
         ({"date": {"business": True, "max_days": 1, "holidays": ["19.1.2026"]}},
          "date.holidays[0]", "such as 2026-01-19"),
         ({"date": {"business": True, "max_days": 1, "holidays": ["2026-02-30"]}},
