@@ -31,11 +31,17 @@ def eventually(seconds: float, what: str, holds: Callable[[], object]) -> None:
         _PAUSE.wait(0.02)
 
 
+def surroundings() -> dict[str, str]:
+    """What a process needs besides its settings; under `make coverage` it is measured, too."""
+    names = [one for one in os.environ if one == "PATH" or one.startswith("COVERAGE_")]
+    return {name: os.environ[name] for name in names}
+
+
 class Role:
     """One `settler run …`, in a process group of its own."""
 
     def __init__(self, environment: dict[str, str], log: Path, *arguments: str) -> None:
-        self._environment = {**environment, "PATH": os.environ["PATH"]}
+        self._environment = {**environment, **surroundings()}
         self._log = log
         self._arguments = arguments
         self.process: subprocess.Popen[bytes] | None = None
@@ -88,7 +94,7 @@ def verify(environment: dict[str, str], *options: str) -> dict[str, object]:
     """Run `settler verify` as an operator would; its report, with the exit code."""
     done = subprocess.run(
         [sys.executable, "-m", "deploy.cli.main", "verify", "--json", *options],
-        env={**environment, "PATH": os.environ["PATH"]},
+        env={**environment, **surroundings()},
         capture_output=True,
         text=True,
         timeout=60,
