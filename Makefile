@@ -16,7 +16,7 @@ SEED ?= 0
 help:
 	@echo "make install        the virtual environment .venv with the settler command"
 	@echo "make demo           the whole product on generated data; ARGS=\"--headless\" ends by itself"
-	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it, TEST_PROCESSES=4 is for four cores"
+	@echo "make test           every test but the browser's; ARGS=\"-k name\" narrows it, TEST_PROCESSES=6 is for four cores"
 	@echo "make coverage       the same tests, measured by layer; fails where a layer lacks too much"
 	@echo "make reference      the engine against the slow, obvious one; CASES=20000 SEED=0"
 	@echo "make browser-test   the tests of the live page in headless Chromium"
@@ -62,8 +62,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/settler demo $(ARGS)
 
-# Each process of tests has a Postgres, a broker and a Valkey of its own and takes whole modules.
-TEST_PROCESSES ?= 2
+# Each process of tests has a Postgres, a broker and a Valkey of its own and takes whole modules. Three
+# for two cores, because many of the tests wait for processes they have started or killed.
+TEST_PROCESSES ?= 3
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -m "not browser and not apache_kafka" -n $(TEST_PROCESSES) --dist loadscope $(ARGS)

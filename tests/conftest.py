@@ -202,7 +202,8 @@ def repository() -> Path:
 
 def _fresh(server: PostgresServer, template: str) -> Iterator[Database]:
     name = f"test_{os.getpid()}_{next(NUMBERS)}"
-    _administer(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
+    # Copying the files takes an eighth of what writing every page to the log first takes.
+    _administer(server, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
     yield Database(name, server)
     _administer(server, "DROP DATABASE {} WITH (FORCE)", name)
 

@@ -59,7 +59,7 @@ class KafkaService(Service):
             return
         for name, future in admin.create_topics(missing).items():
             try:
-                future.result(timeout=10)
+                future.result(timeout=30)
             except KafkaException as exc:
                 raise EmbeddedError(f"The broker refused to create topic {name}: {exc}") from exc
 

@@ -49,7 +49,7 @@ def test_a_system_without_its_offset_filter_is_found_out():
         print,
         plan=[Injection(2.0, "rewind", "flows", amount=0.2)],
         commands=commands() | {"flow": changed("no_offset_filter")},
-        settle_seconds=5.0,
+        settle_seconds=10.0,
     )
     assert result.injections == {"rewind": 1}
     assert not result.verdict.holds, "records read again were counted again"
