@@ -24,6 +24,7 @@ from deploy.embedded import EmbeddedStack, Valkey
 from deploy.embedded_postgres_server import PostgresServer
 from deploy.kafka.distribution import Distribution, distribution
 from deploy.kafka.service import KafkaService
+from tests.measuring import measuring
 
 TEST_BROKER = os.environ.get("TEST_BROKER", "embedded")
 TEMPLATE = "settler_template"
@@ -177,13 +178,18 @@ def environment(database, broker, topic_prefix, redis_url) -> dict[str, str]:
         "SETTLER_METRICS_PORT": "0",
         "SETTLER_API_PORT": "0",
         "SETTLER_LOG_FORMAT": "console",
+        **measuring(),
     }
 
 
 @pytest.fixture
 def settings(make_settings, environment) -> Settings:
     """The same as `environment`, for code in this process."""
-    fields = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}
+    fields = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX)
+    }
     return make_settings(**fields)
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from connectors.settings import METRICS_PORTS, Settings, variable
 from deploy.supervisor import DRAIN_SECONDS, ROLES
+from tests.measuring import measuring
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERSIONS = ("1.28", "1.37")
@@ -42,7 +43,7 @@ def help_of(*command: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        env={"COLUMNS": "200", "PATH": ""},
+        env={"COLUMNS": "200", "PATH": "", **measuring()},
     )
     return done.stdout
 

@@ -23,6 +23,7 @@ from projections import checkpoints
 from projections.catalog import READ_MODELS
 from projections.feed import Feed
 from tests.integration.pasts import TOPIC, store_past
+from tests.measuring import measuring
 
 SEEDS = range(4)
 BEGAN = datetime(2026, 1, 5, tzinfo=UTC)
@@ -289,7 +290,11 @@ def test_an_operator_can_take_journals_away_and_nothing_else_of_the_log(flow, op
 
 def test_the_command_needs_to_know_how_long(database, flow, owner, operator):
     past = store(flow, owner, 0)
-    environment = {"SETTLER_DATABASE_URL": database.url, "PATH": "/usr/bin:/bin"}
+    environment = {
+        "SETTLER_DATABASE_URL": database.url,
+        "PATH": "/usr/bin:/bin",
+        **measuring(),
+    }
 
     def run(*options: str, **more: str) -> subprocess.CompletedProcess:
         return subprocess.run(

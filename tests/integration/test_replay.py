@@ -13,6 +13,7 @@ from connectors.postgres.replaying import NothingThen, StillToCome
 from deploy.replaying import ReplayDiffers, replay
 from domain.replay import AsOf, AsOfInvalid, parse_as_of
 from tests.integration.pasts import store_past
+from tests.measuring import measuring
 
 SEEDS = range(3)
 # As the state was live; what else `replay` gives is told by the events.
@@ -115,7 +116,11 @@ def test_a_snapshot_that_lost_a_transaction_is_told(database, flow, operator):
 
 def test_the_command_prints_the_same_bytes_twice(database, flow, operator):
     past = store_past(flow, 4)
-    environment = {"SETTLER_DATABASE_URL": database.url, "PATH": "/usr/bin:/bin"}
+    environment = {
+        "SETTLER_DATABASE_URL": database.url,
+        "PATH": "/usr/bin:/bin",
+        **measuring(),
+    }
 
     def run(*options: str) -> subprocess.CompletedProcess:
         return subprocess.run(

@@ -27,6 +27,7 @@ from flows.surroundings import Surroundings
 from flows.windows import MatchWindow
 from tests.collector import Collector
 from tests.integration.api.rows import DEFINITION
+from tests.measuring import measuring
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -253,7 +254,11 @@ trace.get_tracer("tests").start_span("one").end()
 
 def leave(endpoint: str) -> None:
     """Make a span in a process that then ends."""
-    environment = {"PATH": os.environ["PATH"], "SETTLER_OTLP_ENDPOINT": endpoint}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SETTLER_OTLP_ENDPOINT": endpoint,
+        **measuring(),
+    }
     subprocess.run([sys.executable, "-c", ONE_SPAN], env=environment, check=True, timeout=60)
 
 

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from deploy.embedded import EmbeddedStack
 from deploy.proxy import TcpProxy
 from tests.integration.api.serving import serving
+from tests.measuring import measuring
 
 SUMMARY = "/api/v1/reconciliations/orders/summary"
 
@@ -156,7 +157,7 @@ def test_the_process_stops_on_sigterm_with_a_stream_open(served, repository, tmp
     environment = {
         "PATH": os.environ["PATH"], "PYTHONPATH": str(repository),
         "SETTLER_DATABASE_URL": served.database_url, "SETTLER_API_PORT": str(port),
-        "SETTLER_API_KEY_PEPPER": "a pepper of the tests",
+        "SETTLER_API_KEY_PEPPER": "a pepper of the tests", **measuring(),
     }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM], env=environment, cwd=tmp_path, stderr=subprocess.PIPE

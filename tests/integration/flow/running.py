@@ -19,6 +19,7 @@ from connectors.synthetic import broken
 from connectors.synthetic.facts import Facts
 from connectors.synthetic.topics import LoadProducer
 from connectors.synthetic.workload import Rates, Workload, ending_before
+from tests.measuring import measuring
 
 _PAUSE = threading.Event()
 
@@ -33,8 +34,7 @@ def eventually(seconds: float, what: str, holds: Callable[[], object]) -> None:
 
 def surroundings() -> dict[str, str]:
     """What a process needs besides its settings; under `make coverage` it is measured, too."""
-    names = [one for one in os.environ if one == "PATH" or one.startswith("COVERAGE_")]
-    return {name: os.environ[name] for name in names}
+    return {"PATH": os.environ["PATH"], **measuring()}
 
 
 class Role:

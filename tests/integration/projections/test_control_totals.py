@@ -20,6 +20,7 @@ from domain.statements import (
     write_html,
 )
 from projections.runner import count_differences
+from tests.measuring import measuring
 from tests.unit.projections.histories import Row, history
 
 STATEMENTS = (
@@ -248,7 +249,11 @@ def test_the_command_prints_the_text_that_was_hashed_and_tells_a_broken_chain(wo
     def run(*options: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, "-m", "deploy.cli.main", "statement", tenant, name, *options],
-            env={"SETTLER_DATABASE_URL": world.settings.database_url, "PATH": "/usr/bin:/bin"},
+            env={
+                "SETTLER_DATABASE_URL": world.settings.database_url,
+                "PATH": "/usr/bin:/bin",
+                **measuring(),
+            },
             capture_output=True,
             text=True,
             check=False,

@@ -14,6 +14,7 @@ from domain.events import (
     RecordUnmatched,
 )
 from domain.explaining.casework import CaseStory
+from domain.explaining.dates import show_dates
 from domain.explaining.evidence import Scene
 from domain.explaining.exceptions import BOUND_WORDS, ExceptionTold, explain_exception
 from domain.explaining.matches import MatchTold, explain_match
@@ -400,3 +401,38 @@ def test_a_match_has_the_id_that_its_members_give(monkeypatch):
     newest_ms = event.event.newest_ms
     named = match_id("acme", "orders", "pairs", ["s1"], ["t1"], newest_ms)
     assert standing.match == (named, event)
+
+
+def test_groups_that_have_to_lie_about_one_source_name_it():
+    window = {"min_days": -1, "max_days": 1, "anchor": "source_member"}
+    rule = {"name": "sums", "match_type": "many_to_one", "conditions": [REFERENCE], "date": window}
+    days = {f"s{day}": f"2026-01-0{day}T12:00:00Z" for day in (4, 5)}
+    records = [record(name, "5.00", occurred_at=at) for name, at in days.items()]
+    told = Told(rule).take(*records, record("t1", occurred_at="2026-01-06T12:00:00Z")).finish()
+    (date,) = told.match().evidence.dates
+    assert (date.anchors, date.holds, date.over) == (["s5"], True, None)
+    assert date.sentence.endswith(
+        "the rule asks for one source in whose window of -1 to 1 days all others lie: s5."
+    )
+
+
+def test_sides_that_lie_about_no_source_are_said_to():
+    window = {"min_days": -1, "max_days": 1, "anchor": "source_member"}
+    rule = {"name": "sums", "match_type": "many_to_one", "conditions": [REFERENCE], "date": window}
+    days = {f"s{day}": f"2026-01-0{day}T12:00:00Z" for day in (3, 7)}
+    records = [*(record(name, "5.00", occurred_at=at) for name, at in days.items()), record("t1")]
+    told = Told(rule).take(*records)
+    legs = [leg for leg in told.state.open_legs() if leg.side == 0], told.state.open_legs()[-1:]
+    (date,) = show_dates(told.state.book.rules[0], records[:2], records[2:], legs)
+    assert (date.anchors, date.holds) == ([], False)
+    assert date.sentence.endswith("all others lie, and there is none.")
+
+
+def test_a_wait_that_has_ended_is_decided_with_the_next_look():
+    told = Told({"name": "pairs", "conditions": [REFERENCE]}, window={"wait": "P1D"})
+    told.take(record("s1"))
+    told.state.watermark_us = record("s2", occurred_at="2026-01-08T12:00:00Z").occurred_at
+    assert (
+        "Its wait of 1 day ended at 2026-01-06T12:00:00Z; event time is 2026-01-08T12:00:00Z, and "
+        "it is decided with the next look."
+    ) in told.transaction("s1").sentences

@@ -13,6 +13,7 @@ from domain.instants import (
     InstantInvalid,
     check_not_ahead,
     date_us,
+    fine_tail_us,
     instant_text,
     parse_occurred_at,
 )
@@ -130,3 +131,9 @@ def test_what_lies_outside_the_years_is_written_as_their_ends():
     assert instant_text(0) == "1970-01-01T00:00:00Z"
     assert instant_text(-(1 << 62)) == "0001-01-01T00:00:00Z"
     assert instant_text(1 << 62) == "9999-12-31T23:59:59.999999Z"
+
+
+@pytest.mark.parametrize("tail", ["21.12345xZ", "2١.123456Z", "21.123456+", "60.000000Z"])
+def test_only_the_common_form_of_a_fine_clock_is_read_by_the_short_way(tail):
+    assert fine_tail_us("21.123456Z") == 21_123_456
+    assert fine_tail_us(tail) is None

@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 
 from domain.definition_parsing import parse_definition
+from domain.errors import DefinitionInvalid
 from domain.linting.findings import Sample
-from domain.linting.lint import lint_definition
+from domain.linting.lint import invalid_findings, lint_definition
 from domain.linting.patterns import takes_nothing
 from domain.transactions import Transaction, build_transaction
 
@@ -226,3 +227,44 @@ def test_samples_tell_of_absent_fields_recurring_values_and_nothing_in_common():
     assert "basis_lacking" in found(
         {"conditions": [REFERENCE], "amount": {"basis": "fx"}}, sample=Sample(([], other))
     )
+
+
+def test_what_refuses_a_definition_is_a_finding_of_its_path():
+    raw = {"tenant_id": "acme", "reconciliation_id": "shop", "rules": []}
+    with pytest.raises(DefinitionInvalid) as refused:
+        parse_definition(raw)
+    (finding,) = invalid_findings(refused.value)
+    assert (finding.path, finding.rule, finding.severity) == ("rules", None, "error")
+    assert finding.code == "invalid"
+    assert finding.message.startswith("Refused: rules")
+
+
+def test_a_pattern_whose_matches_have_no_known_range_is_not_called_useless():
+    assert not takes_nothing(r"(?s)^\C*(a)")
+
+
+def test_a_sample_tells_where_a_pattern_takes_nothing():
+    pattern = {
+        "source_field": "reference",
+        "target_field": "description",
+        "operator": "regex_extract",
+        "pattern": r"(?i)(ord-\d+)",
+    }
+    given = [record(0, 1, reference="ORD-1")], [record(1, 1, description="thank you")]
+    (finding,) = lint_definition(defined({"conditions": [pattern]}), Sample(given))
+    assert finding.code == "no_value_in_sample"
+    assert "has anything in description that the pattern takes" in finding.message
+
+
+@pytest.mark.parametrize(("combine", "wide"), [("larger", {"wide_tolerance"}), ("smaller", set())])
+def test_a_tolerance_in_percent_is_judged_with_what_it_is_combined_with(combine, wide):
+    tolerance = {"absolute": "0.50", "percent": "20", "combine": combine}
+    rule = {"conditions": [REFERENCE], "amount": {"tolerance": tolerance}}
+    assert set(found(rule, sample=Sample(typical_amount=Decimal(100)))) == wide
+
+
+def test_a_later_rule_that_searches_larger_groups_repeats_nothing():
+    rule = {"match_type": "one_to_many", "conditions": [REFERENCE], "date": WINDOW}
+    smaller, larger = ({**rule, "group": {"max_size": most}} for most in (3, 6))
+    assert lint_definition(defined(smaller, larger)) == []
+    assert {one.code for one in lint_definition(defined(larger, larger))} == {"repeated_rule"}

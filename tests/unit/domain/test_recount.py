@@ -235,3 +235,16 @@ def test_a_record_far_ahead_of_the_clock_counts_as_what_the_log_says():
     world.take_in(ahead)
     world.send(ahead)
     assert world.problems() == []
+
+
+def test_messages_of_chunks_whose_journals_have_expired_are_counted_and_not_judged():
+    world = World()
+    world.stream.pass_over(TransactionsAccepted([], {PLACE: (0, 1)}, 0, 0))
+    world.stream.know([world._read(message(2)).packed])
+    world.stream.seal({PLACE: 3})
+    recount = Recount({STREAM: world.stream}, {}, {}, every=True)
+    for offset, number in enumerate([1, 2, 3]):
+        recount.read(PARTITION, 0, offset, message(number))
+    assert recount.outcomes == {"accepted": 1, "redelivered": 0, "dead_letter": 0, "expired": 1}
+    (lost,) = recount.differences()
+    assert "offset 2 (source transaction t3) is committed, yet neither" in lost.problem
