@@ -108,6 +108,8 @@ class Play:
         return {(topic, part): offset for topic, part, offset in self.conn.execute(query)}
 
     def has_read_all(self) -> bool:
+        """Whether the flow has committed everything that was sent."""
+        self.load.arrive()
         ends = self.ends(OffsetSpec.latest())
         return all(self.saved().get(place, 0) >= end for place, end in ends.items())
 

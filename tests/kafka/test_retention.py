@@ -25,8 +25,7 @@ def test_what_expired_unread_stops_the_flow_until_somebody_accepts_the_loss(play
     assert play.flow.stop() == 0
     saved = play.saved()
     play.load.send(2_000)
-    play.load._producer.wait(0)
-    assert play.load._producer._producer.flush(30) == 0
+    play.load.arrive()
     expire(play)
     first = play.ends(OffsetSpec.earliest())
     lost = {place: (saved[place], first[place]) for place in saved if first[place] > saved[place]}

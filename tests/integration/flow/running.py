@@ -176,9 +176,13 @@ class Load:
                 break
         return sent
 
+    def arrive(self) -> None:
+        """Wait until the broker has taken everything that was sent."""
+        self._producer.finish()
+
     def finish(self) -> None:
         self.send()
-        self._producer.finish()
+        self.arrive()
 
 
 @contextmanager
