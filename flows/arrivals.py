@@ -1,7 +1,6 @@
 """Decoding messages and gathering them by reconciliation."""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -107,24 +106,17 @@ def _unpacked(data: bytes) -> Arrivals:
     )
 
 
-def clock_us() -> int:
-    """This machine's clock, microseconds since the epoch; a flow goes by the database's."""
-    return time.time_ns() // 1000
-
-
-def key_by_tenant_reconciliation(
-    records: Records, clock_us: Callable[[], int] = clock_us
-) -> list[tuple[str, Arrivals]]:
+def key_by_tenant_reconciliation(records: Records, now_us: int) -> list[tuple[str, Arrivals]]:
     """Decode a partition's records and gather them by reconciliation.
 
     Args:
-        clock_us: The time, microseconds since the epoch: no event lies a day ahead of it.
+        now_us: The time, microseconds since the epoch: no event lies a day ahead of it.
 
     Returns:
         (stream id, its records); under `UNKEYED` what names no reconciliation.
     """
     decoded = []
-    for scope in read_transactions(records.values, records.offsets, records.side, clock_us()):
+    for scope in read_transactions(records.values, records.offsets, records.side, now_us):
         first_offset, next_offset = scope.span
         arrivals = Arrivals(
             _key((scope.tenant_id, scope.reconciliation_id)),

@@ -12,7 +12,6 @@ lease, signals and metrics around it.
 import gc
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any, cast
 
 import bytewax.operators as op
@@ -61,7 +60,7 @@ def build_flow(process: FlowProcess) -> Dataflow:
     keyed = op.flat_map(
         "key_by_tenant_reconciliation",
         records,
-        partial(key_by_tenant_reconciliation, clock_us=process.clock.now_us),
+        lambda records: key_by_tenant_reconciliation(records, process.clock.now_us()),
     )
     decided = op.stateful_batch(
         "match_window",

@@ -22,7 +22,7 @@ from connectors.postgres.store import PostgresStore
 from deploy.bench.measured import BenchFailed
 from deploy.bench.records import TENANTS, Pairs, definitions
 from deploy.embedded import EmbeddedStack
-from flows.arrivals import clock_us, key_by_tenant_reconciliation
+from flows.arrivals import key_by_tenant_reconciliation
 from flows.storing import Writer
 from flows.surroundings import Surroundings
 from flows.windows import MatchWindow
@@ -31,6 +31,10 @@ _TOPICS = ("bench.source", "bench.target")
 _CHUNK = 4_000
 _FLUSH_ROWS = 50_000
 _MIB = 1 << 20
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 class Plan(NamedTuple):
@@ -151,7 +155,7 @@ class ColdBench:
         around = Surroundings(
             self._store,
             lambda: False,
-            clock_us,
+            _now_us,
             time.monotonic,
             hot_transactions=self._plan.hot_transactions,
         )
@@ -194,7 +198,7 @@ class ColdBench:
         offsets = list(range(first, first + len(messages)))
         records = Records(_TOPICS[side], 0, side, messages, offsets, {})
         making = _Spent.so_far().less(began)
-        for _, arrivals in key_by_tenant_reconciliation(records):
+        for _, arrivals in key_by_tenant_reconciliation(records, _now_us()):
             self._put(self._window.on_batch([arrivals])[0])
         return making
 

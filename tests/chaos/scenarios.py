@@ -208,7 +208,7 @@ class Rig:
         """Read what a topic has, decide, and let the epoch end behind it."""
         part = self.parts[side]
         for records in part.next_batch():
-            self.feed(key_by_tenant_reconciliation(records, self.clock.now_us))
+            self.feed(key_by_tenant_reconciliation(records, self.clock.now_us()))
         part.snapshot()
         part.next_batch()  # the snapshot has gone through: its offset is told
 
@@ -255,7 +255,7 @@ def a_record_read_again_counts_once(rig: Rig) -> None:
     rig.send(0, "s-1")
     rig.send(1, "t-1")
     for records in rig.parts[0].next_batch():
-        rig.feed(key_by_tenant_reconciliation(records, rig.clock.now_us))
+        rig.feed(key_by_tenant_reconciliation(records, rig.clock.now_us()))
     rig.writer.drain()
     rig.restart()
     for side in (0, 1):
@@ -285,10 +285,7 @@ def no_offset_is_saved_before_its_commit(rig: Rig) -> None:
     rig.restart()
     for side in (0, 1):
         rig.read(side)
-    accepted = [event for event in rig.events() if isinstance(event, TransactionsAccepted)]
-    taken_in = sum(entry[2] for event in accepted for entry in event.counts)
-    if taken_in != rig.sent:
-        raise GuardMissing(f"{rig.sent} records were sent and {taken_in} accepted")
+    all_accepted(rig)
 
 
 def nothing_expires_by_the_clock_while_behind(rig: Rig) -> None:
@@ -341,6 +338,13 @@ def pass_days(rig: Rig, days: int) -> None:
     rig.seconds += 60
     rig.clock.tell(rig.now_us)
     rig.progress.note()
+
+
+def all_accepted(rig: Rig) -> None:
+    accepted = [event for event in rig.events() if isinstance(event, TransactionsAccepted)]
+    taken_in = sum(entry[2] for event in accepted for entry in event.counts)
+    if taken_in != rig.sent:
+        raise GuardMissing(f"{rig.sent} records were sent and {taken_in} accepted")
 
 
 def nothing_opened(rig: Rig) -> None:

@@ -66,9 +66,7 @@ class Play:
         """Start both, and define what the load speaks of."""
         self.projections.start()
         self.flow.start()
-        for definition in self.load.workload.definitions(idle_seconds=1):
-            # What waits for one broker while another takes records may come late by all there is.
-            definition["window"]["lateness"] = f"P{PERIOD_DAYS + 1}D"
+        for definition in self.load.patient_definitions(idle_seconds=1):
             define(self.conn, definition)
         wait_until_defined(self.conn)
 

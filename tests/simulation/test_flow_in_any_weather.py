@@ -87,7 +87,7 @@ class Flow:
     def poll(self, place):
         batches = self.parts[place].next_batch()
         for records in batches:
-            for key, arrivals in key_by_tenant_reconciliation(records):
+            for key, arrivals in key_by_tenant_reconciliation(records, self.world.now_us):
                 self.feed(key, arrivals)
         return batches
 

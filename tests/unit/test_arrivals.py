@@ -7,6 +7,8 @@ import pickletools
 from connectors.kafka import Records
 from flows.arrivals import UNKEYED, key_by_tenant_reconciliation
 
+# After all the records here.
+NOW_US = 1_772_366_400_000_000
 FIRST = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SECOND = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -24,7 +26,7 @@ def test_a_trace_goes_to_the_reconciliation_of_its_message_and_no_other():
     ]  # fmt: skip
     records = Records("source", 0, 0, values, [7, 8, 9, 10, 11], {8: SECOND, 9: FIRST, 10: FIRST})
 
-    arrived = dict(key_by_tenant_reconciliation(records))
+    arrived = dict(key_by_tenant_reconciliation(records, NOW_US))
 
     assert {key: one.traceparent for key, one in arrived.items()} == {
         "acme/orders": FIRST,
@@ -51,7 +53,7 @@ def test_what_crosses_to_another_process_is_one_packed_text_a_chunk():
     ]
     records.append(b"{}")
     offsets = list(range(7, 7 + len(records)))
-    keyed = key_by_tenant_reconciliation(Records("in.source", 3, 0, records, offsets, {}))
+    keyed = key_by_tenant_reconciliation(Records("in.source", 3, 0, records, offsets, {}), NOW_US)
     (arrivals,) = [one for key, one in keyed if key == "acme/orders"]
     crossing = pickle.dumps(arrivals, protocol=5)
     told = [(opcode.name, argument) for opcode, argument, _ in pickletools.genops(crossing)]

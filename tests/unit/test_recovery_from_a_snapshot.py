@@ -49,7 +49,8 @@ def chunk(number):
     ]
     offsets = [2 * number, 2 * number + 1]
     raws = [json.dumps(one).encode() for one in values]
-    ((_, arrivals),) = key_by_tenant_reconciliation(Records("in.source", 0, 0, raws, offsets, {}))
+    records = Records("in.source", 0, 0, raws, offsets, {})
+    ((_, arrivals),) = key_by_tenant_reconciliation(records, NOW_US)
     return arrivals
 
 

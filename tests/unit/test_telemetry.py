@@ -290,7 +290,7 @@ def test_the_span_of_the_matching_begins_with_it(monkeypatch):
         "amount": "12.50", "currency": "EUR", "occurred_at": "2026-02-28",
     }  # fmt: skip
     records = Records("source", 0, 0, [json.dumps(record).encode()], [7], {7: PARENT})
-    ((_key, arrivals),) = key_by_tenant_reconciliation(records)
+    ((_key, arrivals),) = key_by_tenant_reconciliation(records, now_us)
     out, _discard = window.on_batch([define, arrivals])
     (span,) = exported.get_finished_spans()
     assert span.start_time == now_us * 1000

@@ -165,6 +165,17 @@ class Load:
         self._blocks = self.workload.blocks(self.facts)
         self._producer = LoadProducer(config, prefix)
 
+    def patient_definitions(self, idle_seconds: int) -> list[dict[str, object]]:
+        """Definitions under which all there is may come late.
+
+        What waits for a broker that is away, or for one while another takes records, does: a second
+        of a load is hours of event time.
+        """
+        documents = self.workload.definitions(idle_seconds=idle_seconds)
+        for document in documents:
+            document["window"]["lateness"] = f"P{self.workload.period_days + 1}D"
+        return documents
+
     def send(self, messages: int | None = None) -> int:
         """Send about that many more messages, or all the rest; returns how many."""
         sent = 0

@@ -22,7 +22,6 @@ from tests.integration.flow.running import (
 
 # OUTAGE_SECONDS=20 is the long form of the same test.
 SECONDS = float(os.environ.get("OUTAGE_SECONDS", "4"))
-PERIOD_DAYS = 2
 
 
 def opened(conn) -> int:
@@ -57,9 +56,7 @@ def test_outages_lose_nothing_and_expire_nothing(own_stack, environment, make_se
         through = url.replace(f":{parts.port}/", f":{proxy.port}/")
         flow = Role(environment | {"SETTLER_DATABASE_URL": through}, tmp_path / "flow.log", "flow")
         projections = Role(environment, tmp_path / "projections.log", "projections")
-        load = Load(
-            4_000, 13, settings.kafka_config(), settings.topic_prefix, period_days=PERIOD_DAYS
-        )
+        load = Load(4_000, 13, settings.kafka_config(), settings.topic_prefix, period_days=2)
         proxy.cut()
         own_stack.broker.pause()
         with flow.running(), projections.running():
@@ -67,10 +64,7 @@ def test_outages_lose_nothing_and_expire_nothing(own_stack, environment, make_se
             proxy.restore()
             pause.wait(SECONDS / 4)
             own_stack.broker.resume()
-            for definition in load.workload.definitions(idle_seconds=2):
-                # What waits for a broker that is away may come late by all there is: a second of
-                # this load is hours of event time.
-                definition["window"]["lateness"] = f"P{PERIOD_DAYS + 1}D"
+            for definition in load.patient_definitions(idle_seconds=2):
                 define(conn, definition)
             wait_until_defined(conn)
             load.send(2_000)
