@@ -1,14 +1,15 @@
 """The state of a reconciliation as bytes, so that recovery need not fold the whole stream.
 
-Format 2 is a MessagePack array in the order of `_Snapshot`. Open legs and the members of matches
+Format 4 is a MessagePack array in the order of `_Snapshot`. Open legs and the members of matches
 are their packed transactions and what matching has made of them; everything that follows from
-these is built again. Format 1 kept too little of what was closed to undo it; such a snapshot is
-passed over, and the stream folded from its start. Format 3 is format 2 of a state part of which is
-frozen: it names the blocks that are to be read beside it.
+these is built again. Formats 2 and 3 have no pairs apart from other matches; format 2 is of a state
+nothing of which is frozen. Format 1 kept too little of what was closed to undo it; such a snapshot
+is passed over, and the stream folded from its start.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import repeat
+from typing import Any, cast
 
 import msgspec
 
@@ -16,6 +17,7 @@ from domain.definition_parsing import parse_definition
 from domain.events import Compared
 from domain.freezing.frozen import Block
 from domain.matching.book import Book
+from domain.matching.closed import Pairs
 from domain.matching.legs import Leg, Settled, Suggestion, Superseded
 from domain.matching.pools import UniquePool
 from domain.matching.recalling import STRETCH, file_all, legs_of, plan_looks
@@ -24,16 +26,24 @@ from domain.reconciliation import Reconciliation
 from domain.runs import Run
 from domain.transaction_columns import unpack_columns
 
-#: Written of a state that is all in memory, and of one that is not: a release that knows of no
-#: blocks must not take the one for the other.
-FORMAT = 2
-FORMAT_FROZEN = 3
+#: What `snapshot` writes.
+FORMAT = 4
 #: What `restore` reads; it says so of any other.
-READABLE = (FORMAT, FORMAT_FROZEN)
+READABLE = (2, 3, FORMAT)
 
 # A closed transaction: the place of its match in `_Snapshot.matches`; its packed content when it
 # is a duplicate; who corrected it and what had come under its id.
 _Reference = int | bytes | tuple[str, list[bytes]]
+
+
+class _Pairs(msgspec.Struct, array_like=True, frozen=True):
+    """`Closed.pairs`: most of what is closed, so it is written as fast as it can be read."""
+
+    keys: list[Any]
+    ids: tuple[list[str], list[str]]
+    newest_ms: list[int]
+    sources: list[bytes]
+    targets: list[bytes]
 
 
 class _Closed(msgspec.Struct, array_like=True):
@@ -43,6 +53,8 @@ class _Closed(msgspec.Struct, array_like=True):
     ids: list[list[str]]
     references: list[list[_Reference]]
     spent: list[tuple[int, list[Any], list[str]]]
+    # snapshots of format 3 end here
+    pairs: _Pairs | None = None
 
 
 class _Snapshot(msgspec.Struct, array_like=True):
@@ -84,11 +96,6 @@ _decoder = msgspec.msgpack.Decoder(_Snapshot)
 _head_decoder = msgspec.msgpack.Decoder(_Head)
 
 
-def format_of(state: Reconciliation) -> int:
-    """The format that `snapshot` writes a state in."""
-    return FORMAT_FROZEN if state.frozen.blocks else FORMAT
-
-
 def snapshot(state: Reconciliation) -> bytes:
     """Write the state down; costs time in proportion to what of it is in memory."""
     book = state.book
@@ -96,7 +103,7 @@ def snapshot(state: Reconciliation) -> bytes:
     matches, closed = _write_closed(state)
     return _encoder.encode(
         _Snapshot(
-            format_of(state),
+            FORMAT,
             state.definition.raw,
             state.definition_version,
             state.version,
@@ -155,13 +162,13 @@ def _duplicates(state: Reconciliation) -> Iterator[tuple[int, int, str]]:
 
 
 def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
-    """What is closed, by day, and the matches it speaks of."""
+    """What is closed, by day, and the matches it speaks of that are not among the pairs."""
     book = state.book
-    matches: list[Settled] = []
-    places: dict[int, int] = {}
+    places: dict[Settled, int] = {}
     days = []
-    book.closed.spread(book.pools[0])
+    _spread_listed(book)
     for day, one in sorted(book.closed.days.items()):
+        pairs = one.pairs
         ids: list[list[str]] = [[], []]
         references: list[list[_Reference]] = [[], []]
         for side in (0, 1):
@@ -173,10 +180,7 @@ def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
                     continue
                 ids[side].append(known_id)
                 if isinstance(entry, Settled):
-                    place = places.setdefault(id(entry), len(matches))
-                    if place == len(matches):
-                        matches.append(entry)
-                    references[side].append(place)
+                    references[side].append(places.setdefault(entry, len(places)))
                 elif isinstance(entry, Superseded):
                     references[side].append((entry.by, list(entry.contents)))
                 else:
@@ -188,8 +192,32 @@ def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
                 used = [(key, pool.spent_by(place % 2, key)) for key in dict.fromkeys(keys)]
                 held = [(key, holder) for key, holder in used if holder is not None]
                 spent.append((place, [key for key, _ in held], [holder for _, holder in held]))
-        days.append(_Closed(day, ids, references, spent))
-    return matches, days
+        settled = pairs.settled
+        columns = _Pairs(
+            pairs.keys,
+            pairs.ids,
+            [match.newest_ms for match in settled],
+            [cast(bytes, match.sources) for match in settled],
+            [cast(bytes, match.targets) for match in settled],
+        )
+        days.append(_Closed(day, ids, references, spent, columns))
+    return list(places), days
+
+
+def _spread_listed(book: Book) -> None:
+    """Let no match stand both among the pairs and under an id by itself: it is written once.
+
+    One of a pair stands by itself too if it was closed on another day before, and corrected since.
+    """
+    listed = {
+        entry
+        for closed in book.closed.days.values()
+        for known, ids in zip(book.known, closed.ids, strict=True)
+        for entry in map(known.get, ids)
+        if type(entry) is Settled
+    }
+    book.closed.spread_reopened()
+    book.closed.spread_some(listed)
 
 
 def restore(data: bytes) -> Reconciliation:
@@ -203,7 +231,7 @@ def restore(data: bytes) -> Reconciliation:
     written = _head_decoder.decode(data).format
     if written not in READABLE:
         raise ValueError(
-            f"snapshot has format {written}, this release reads {FORMAT} and {FORMAT_FROZEN}; "
+            f"snapshot has format {written}, this release reads {READABLE}; "
             "delete it to fold the stream from its start, or run the release that wrote it"
         )
     stored = _decoder.decode(data)
@@ -280,6 +308,7 @@ def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
             assert isinstance(pool, UniquePool)
             pool.sides[place % 2].update(zip(keys, holders, strict=True))
             one.spent[place].extend(keys)
+        _restore_pairs(book, one.pairs, of_day.pairs)
     for index, side, duplicate in stored.duplicates:
         packed, pool = book.known[side][duplicate], book.pools[index]
         assert isinstance(packed, bytes)
@@ -292,6 +321,19 @@ def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
         leg = book.leg_of(book.unpack(packed))
         leg.rule = index
         book.put_back_rival(leg)
+
+
+def _restore_pairs(book: Book, pairs: Pairs, stored: _Pairs | None) -> None:
+    if stored is None or not stored.keys:
+        return
+    pool, rule = book.pools[0], book.rules[0].name
+    assert isinstance(pool, UniquePool), "only a unique rule pairs off"
+    columns = (repeat(rule), stored.newest_ms, stored.sources, stored.targets)
+    settled = list(map(Settled, *columns))
+    for side, ids in enumerate(stored.ids):
+        book.known[side].update(zip(ids, settled, strict=True))
+        pool.sides[side].update(zip(stored.keys, ids, strict=True))
+    pairs.put(Pairs(stored.keys, stored.ids, settled))
 
 
 def _alone(members: list[bytes]) -> bytes | tuple[bytes, ...]:

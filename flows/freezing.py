@@ -1,7 +1,7 @@
 """State bigger than memory: blocks go to the store, and come back before an input needs them.
 
-Everything here happens between two steps of a window, on its own store. A block is stored before
-memory lets go of it; only a snapshot that names it makes others depend on it.
+Everything here happens between two steps of a window. Memory may let go of a block before it is
+stored: only a snapshot that names it makes others depend on it, and that waits until it is.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from connectors.postgres.errors import BlocksMissing
-from connectors.postgres.store import Store
 from domain.freezing.freezing import freeze, thaw
 from domain.freezing.frozen import Entries, Touched, pages_of
 from domain.freezing.touching import beside
 from domain.reconciliation import Reconciliation
+from flows.blocks import Blocks
 
 Input = TypeVar("Input")
 
@@ -58,6 +58,8 @@ class HotLimit:
     def excess(self, stream_id: str, size: int) -> int:
         """How many transactions a window is to freeze, now that it holds so many; 0 for none.
 
+        More than it holds too much, if it does: freezing costs little more for many than for few.
+
         A window that holds less than its equal share freezes nothing: others hold too much.
         """
         self._total += size - self._sizes.get(stream_id, 0)
@@ -72,19 +74,19 @@ class HotLimit:
     def froze(self, stream_id: str, asked: int, size: int) -> None:
         """Note what size a window has after it was to freeze so many.
 
-        One that cannot freeze half of that is asked again once it has grown by an eighth: to look
-        through all it holds at every chunk would cost more than it holds.
+        One that cannot freeze half of that, nor what is too much, is asked again once it has grown
+        by an eighth: to look through all it holds at every chunk would cost more than it holds.
         """
         freed = self._sizes[stream_id] - size
         self._total -= freed
         self._sizes[stream_id] = size
-        if 2 * freed < asked:
+        if 2 * freed < asked and self._total > self.limit:
             self._stuck[stream_id] = size + max(self.limit, size) // _SHARE
         else:
             self._stuck.pop(stream_id, None)
 
 
-def load_index(state: Reconciliation, store: Store) -> None:
+def load_index(state: Reconciliation, store: Blocks) -> None:
     """Read the fingerprints of what a restored state has frozen.
 
     Raises:
@@ -105,7 +107,7 @@ def thaw_before(
     state: Reconciliation,
     touches: Callable[[Reconciliation, Input], Touched],
     given: Input,
-    store: Store,
+    store: Blocks,
 ) -> None:
     """Put back in memory what an input may touch; nothing has to be asked where nothing is frozen.
 
@@ -116,7 +118,7 @@ def thaw_before(
         thaw_for(state, touches(state, given), store)
 
 
-def thaw_for(state: Reconciliation, touched: Touched, store: Store) -> None:
+def thaw_for(state: Reconciliation, touched: Touched, store: Blocks) -> None:
     """Put back in memory what an input may touch.
 
     Raises:
@@ -127,7 +129,7 @@ def thaw_for(state: Reconciliation, touched: Touched, store: Store) -> None:
         _thaw(state, state.frozen.found(beside(state, touched.named)), store)
 
 
-def _thaw(state: Reconciliation, entries: Entries, store: Store) -> None:
+def _thaw(state: Reconciliation, entries: Entries, store: Blocks) -> None:
     some: Entries = {}
     pages = 0
     for slot, numbers in entries.items():
@@ -140,7 +142,7 @@ def _thaw(state: Reconciliation, entries: Entries, store: Store) -> None:
         _put_back(state, some, store)
 
 
-def _put_back(state: Reconciliation, entries: Entries, store: Store) -> None:
+def _put_back(state: Reconciliation, entries: Entries, store: Blocks) -> None:
     places = pages_of(state.frozen, entries)
     pages = store.read_pages(state.stream_id, places)
     if len(pages) < len(places):
@@ -150,7 +152,7 @@ def _put_back(state: Reconciliation, entries: Entries, store: Store) -> None:
     THAWED.inc(sum(map(len, entries.values())))
 
 
-def freeze_excess(state: Reconciliation, fence: int, limit: HotLimit, store: Store) -> None:
+def freeze_excess(state: Reconciliation, fence: int, limit: HotLimit, store: Blocks) -> None:
     """Put in the store what a window holds too much of."""
     size = sum(map(len, state.book.known))
     count = limit.excess(state.stream_id, size)

@@ -114,9 +114,9 @@ class FlowProcess:
             if self._writer is None:
                 # Its waits are not cut short by a stop: draining means waiting for Postgres.
                 url = url_of(self._settings, "flow")
-                store = PostgresStore(lambda: connect(url, "flow", "settler-flow-writer"))
                 self._writer = Writer(
-                    store,
+                    PostgresStore(lambda: connect(url, "flow", "settler-flow-writer")),
+                    PostgresStore(lambda: connect(url, "flow", "settler-flow-snapshots")),
                     self._settings.flush_rows,
                     synchronous=self._clustered,
                     failed=self._die,
@@ -305,6 +305,7 @@ class FlowProcess:
                 time.monotonic,
                 self._behind_us,
                 self._settings.hot_transactions,
+                self._new_store("blocks"),
             )
         return around
 

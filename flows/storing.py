@@ -1,7 +1,8 @@
 """The sink: what was decided goes to the store, many streams in one transaction.
 
 A thread of its own writes, so that deciding goes on while Postgres commits. The queue between them
-is short: a slow or absent Postgres makes the flow slow, never large.
+is short: a slow or absent Postgres makes the flow slow, never large. Snapshots, which are large and
+which nobody waits for, are saved from another thread: no commit waits for one.
 """
 
 import queue
@@ -56,10 +57,11 @@ class WriterStopped(RuntimeError):
 
 
 class Writer:
-    """Writes what is queued, in order, from one thread.
+    """Writes what is queued, in order, from one thread; a snapshot after what it speaks of.
 
     Args:
         store: The writer's own store.
+        snapshot_store: Another, for snapshots.
         flush_rows: Events and letters of one transaction, at most (one batch may exceed it).
         synchronous: `put` returns only once what it was given is committed. Needed where another
             process may save offsets on the strength of it.
@@ -69,6 +71,7 @@ class Writer:
     def __init__(
         self,
         store: Store,
+        snapshot_store: Store,
         flush_rows: int,
         *,
         synchronous: bool,
@@ -82,6 +85,7 @@ class Writer:
         self._queue: queue.Queue[list[Outgoing] | SourceCheckpoint | _Barrier | None] = queue.Queue(
             _QUEUE_BATCHES_MAX
         )
+        self._saver = _SnapshotSaver(snapshot_store, self._fail)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -107,6 +111,12 @@ class Writer:
             self._check()
         self._check()
 
+    def close(self) -> None:
+        """Wait until everything queued so far is committed and no snapshot is being saved."""
+        self.drain()
+        while not self._saver.is_idle(_DONE_TIMEOUT_SECONDS):
+            self._check()
+
     def _check(self) -> None:
         if self._error is not None:
             raise WriterStopped(f"the store's writer has ended: {self._error}") from self._error
@@ -126,9 +136,12 @@ class Writer:
             while True:
                 self._write(self._gather())
         except BaseException as exc:  # noqa: BLE001 - told to whoever waits, then the process ends
-            self._error = exc
-            log.error("writer.ended", problem=str(exc), kind=type(exc).__name__)
-            self._failed(exc)
+            self._fail(exc)
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = error
+        log.error("writer.ended", problem=str(error), kind=type(error).__name__)
+        self._failed(error)
 
     def _gather(self) -> list[list[Outgoing] | SourceCheckpoint | _Barrier]:
         """Wait for something to write, then take what else is there, up to a flush's size."""
@@ -172,17 +185,50 @@ class Writer:
         if offsets:
             self._store.save_offsets(offsets)
         for snapshot in snapshots:
-            self._store.save_snapshot(
-                snapshot.stream_id,
-                snapshot.version,
-                snapshot.format,
-                snapshot.state,
-                snapshot.fence,
-                snapshot.blocks,
-                snapshot.newest_block,
-            )
+            self._saver.save(snapshot)
         for barrier in barriers:
             barrier.reached.set()
+
+
+class _SnapshotSaver:
+    """Saves snapshots from a thread of its own, one at a time."""
+
+    def __init__(self, store: Store, fail: Callable[[BaseException], None]) -> None:
+        self._store = store
+        self._fail = fail
+        # One that waits: whoever brings another while it does waits too, so few are in memory.
+        self._queue: queue.Queue[Snapshot] = queue.Queue(1)
+        threading.Thread(target=self._run, name="snapshots", daemon=True).start()
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Save a snapshot whose version is committed."""
+        self._queue.put(snapshot)
+
+    def is_idle(self, timeout_seconds: float) -> bool:
+        """Whether all are saved, now or within a time."""
+        done = self._queue.all_tasks_done
+        with done:
+            return done.wait_for(lambda: not self._queue.unfinished_tasks, timeout_seconds)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._save_next()
+                self._queue.task_done()
+        except BaseException as exc:  # noqa: BLE001 - told to whoever waits, then the process ends
+            self._fail(exc)
+
+    def _save_next(self) -> None:
+        one = self._queue.get()
+        self._store.save_snapshot(
+            one.stream_id,
+            one.version,
+            one.format,
+            one.state,
+            one.fence,
+            one.blocks,
+            one.newest_block,
+        )
 
 
 def _rows(item: list[Outgoing] | SourceCheckpoint | _Barrier) -> int:
@@ -204,7 +250,7 @@ class _StorePart(StatelessSinkPartition[tuple[str, Outgoing]]):
 
     @override
     def close(self) -> None:
-        self._writer.drain()
+        self._writer.close()
 
 
 class StoreSink(DynamicSink[tuple[str, Outgoing]]):

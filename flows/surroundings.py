@@ -12,7 +12,9 @@ from domain.events import Event, ReconciliationDefined, TransactionsAccepted, de
 from domain.freezing.touching import by_batch
 from domain.reconciliation import Reconciliation
 from domain.snapshots import restore
+from flows.blocks import Blocks
 from flows.freezing import HotLimit, freeze_excess, load_index, thaw_for
+from flows.snapshotting import SnapshotPace
 
 #: Transactions a worker's windows hold in memory unless told: about 800 MiB of them.
 HOT_TRANSACTIONS = 1_000_000
@@ -31,6 +33,8 @@ class Surroundings:
         clock: Seconds, monotonic.
         behind_us: How long ago the moment is that the flow is known to have caught up with.
         hot_transactions: How many transactions the windows hold in memory together.
+        block_store: For a thread that writes what is frozen, while the windows go on; without one
+            they wait for it.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Surroundings:
         clock: Callable[[], float],
         behind_us: Callable[[], int] = lambda: 0,
         hot_transactions: int = HOT_TRANSACTIONS,
+        block_store: Store | None = None,
     ) -> None:
         self.store = store
         self.caught_up = caught_up
@@ -48,6 +53,8 @@ class Surroundings:
         self._clock = clock
         self.behind_us = behind_us
         self.hot = HotLimit(hot_transactions)
+        self.blocks = Blocks(store, block_store)
+        self.snapshot_pace = SnapshotPace(clock)
         self._unknown: dict[str, float] = {}
 
     def is_unknown(self, stream: str) -> bool:
@@ -90,7 +97,7 @@ def _rebuild(claim: Claim, around: Surroundings) -> tuple[Reconciliation | None,
     if claim.snapshot is not None:
         state = restore(claim.snapshot)
         state.frozen.index = SortedIndex()
-        load_index(state, around.store)
+        load_index(state, around.blocks)
     for batch in claim.batches:
         events = decode_events(batch.events, batch.format)
         journal = [] if batch.journal is None else decode_journal(batch.journal)
@@ -105,9 +112,9 @@ def _rebuild(claim: Claim, around: Surroundings) -> tuple[Reconciliation | None,
             events = events[len(known) :]
             journal = journal[_accepted_by(known) :]
         if state.frozen.blocks:
-            thaw_for(state, by_batch(state, events, journal), around.store)
+            thaw_for(state, by_batch(state, events, journal), around.blocks)
         state.evolve_all(events, journal)
-        freeze_excess(state, claim.fence, around.hot, around.store)
+        freeze_excess(state, claim.fence, around.hot, around.blocks)
         folded += len(journal)
     assert state is None or state.version == claim.version, "the fold ends at the stream's version"
     return state, folded

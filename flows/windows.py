@@ -25,7 +25,6 @@ from domain.errors import DefinitionInvalid
 from domain.freezing.touching import by_chunk, by_definition, by_tick
 from domain.identity import stream_id
 from domain.reconciliation import Chunk, Decision, Reconciliation, Tick
-from domain.snapshots import format_of, snapshot
 from domain.transactions import Rejection
 from flows.arrivals import UNKEYED, Arrivals, from_offset
 from flows.commanding import (
@@ -37,18 +36,12 @@ from flows.commanding import (
     unknown_reconciliation,
 )
 from flows.freezing import freeze_excess, thaw_before
-from flows.storing import Outgoing, Snapshot
+from flows.snapshotting import WindowSnapshots
+from flows.storing import Outgoing
 from flows.surroundings import Surroundings, rebuild
 
 log = structlog.get_logger(__name__)
 tracer = trace.get_tracer("settler.flow")
-
-# A snapshot costs time in proportion to what it holds. Taking one only after as many transactions
-# as the one before held keeps that below a tenth of the flow's time; a restart folds no more.
-_SNAPSHOT_AFTER_MIN = 200_000
-_SNAPSHOT_AFTER_SIZES = 1
-# Postgres takes values of 1 GiB; what is larger is folded from the snapshot before.
-_SNAPSHOT_BYTES_MAX = 768 << 20
 
 RECORDS = Counter("settler_flow_records_total", "Records taken in, by outcome", ["outcome"])
 EVENT_TIME_DELAY = Gauge(
@@ -79,8 +72,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         self._state: Reconciliation | None = None
         self._fence = 0
         self._next_offset: dict[str, int] = {}
-        self._since_snapshot = 0
-        self._snapshot_size = 0
+        self._snapshots = WindowSnapshots(surroundings.snapshot_pace)
 
     @override
     def on_batch(self, values: list[Any]) -> tuple[Iterable[Outgoing], bool]:
@@ -119,17 +111,17 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             return None
         self._fence = claim.fence
         self._next_offset = dict(claim.next_offset)
-        self._state, self._since_snapshot = rebuild(claim, self._around)
+        self._state, folded = rebuild(claim, self._around)
         if self._state is not None:
             self._around.note_known(self._stream_id)
-            self._snapshot_size = max(0, self._state.known_count - self._since_snapshot)
+            self._snapshots.found(self._state, folded)
             log.info(
                 "window.opened",
                 stream_id=self._stream_id,
                 version=claim.version,
                 fence=claim.fence,
                 batches_folded=len(claim.batches),
-                transactions_folded=self._since_snapshot,
+                transactions_folded=folded,
             )
         return self._state
 
@@ -167,7 +159,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             now_us,
             caught_up,
         )
-        thaw_before(state, by_chunk, chunk, self._around.store)
+        thaw_before(state, by_chunk, chunk, self._around.blocks)
         base = state.version
         decision = state.advance(chunk)
         if not arrivals.redriven:
@@ -184,9 +176,12 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         RECORDS.labels("accepted").inc(len(decision.journal))
         RECORDS.labels("rejected").inc(len(commit.rejections))
         self._observe(state, now_us)
-        self._since_snapshot += len(decision.journal)
-        freeze_excess(state, self._fence, self._around.hot, self._around.store)
-        self._maybe_snapshot(state, out)
+        self._snapshots.pending += len(decision.journal)
+        freeze_excess(state, self._fence, self._around.hot, self._around.blocks)
+        taken = self._snapshots.take(state, self._fence)
+        if taken is not None:
+            self._around.blocks.wait_until_written()
+            out.append(taken)
 
     def _unknown_reconciliation(self, arrivals: Arrivals) -> list[Outgoing]:
         if arrivals.redriven:
@@ -227,7 +222,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             return
         if command.command_id in state.commands:
             return  # decided before, and its outcome with it
-        thaw_before(state, touched_by, command, self._around.store)
+        thaw_before(state, touched_by, command, self._around.blocks)
         base = state.version
         decision, outcome = decide_command(state, command)
         out.append(self._commanded(state, base, decision, command, outcome))
@@ -245,7 +240,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             state = self._state = Reconciliation(definition)
             state.frozen.index = SortedIndex()
             self._around.note_known(self._stream_id)
-        thaw_before(state, by_definition, definition, self._around.store)
+        thaw_before(state, by_definition, definition, self._around.blocks)
         base = state.version
         decision = state.define(definition, command.command_id)
         outcome = CommandOutcome(
@@ -298,7 +293,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         # Silence and the clock count only up to the moment we know to have caught up with: a
         # broker that cannot be asked may hold what ends the silence.
         passed = Tick(tick.now_us - self._around.behind_us(), caught_up)
-        thaw_before(state, by_tick, passed, self._around.store)
+        thaw_before(state, by_tick, passed, self._around.blocks)
         base = state.version
         decision = state.tick(passed)
         self._observe(state, tick.now_us)
@@ -352,28 +347,6 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         if state.watermark_us is not None:
             EVENT_TIME_DELAY.labels(*labels).set((now_us - state.watermark_us) / 1e6)
         OPEN.labels(*labels).set(state.known_count)
-
-    def _maybe_snapshot(self, state: Reconciliation, out: list[Outgoing]) -> None:
-        after = max(_SNAPSHOT_AFTER_MIN, _SNAPSHOT_AFTER_SIZES * self._snapshot_size)
-        if self._since_snapshot < after:
-            return
-        self._since_snapshot, self._snapshot_size = 0, state.known_count
-        data = snapshot(state)
-        if len(data) > _SNAPSHOT_BYTES_MAX:
-            log.warning("window.snapshot_too_large", stream_id=self._stream_id, bytes=len(data))
-            return
-        frozen = state.frozen
-        out.append(
-            Snapshot(
-                self._stream_id,
-                state.version,
-                format_of(state),
-                data,
-                self._fence,
-                frozen.numbers,
-                frozen.number(self._fence),
-            )
-        )
 
 
 def _no_stream() -> StreamCommit:

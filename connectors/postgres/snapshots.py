@@ -30,7 +30,7 @@ def save_snapshot(
         conn: A connection of role settler_flow, no transaction open.
         stream_id: The stream.
         version: The version whose state it is.
-        snapshot_format: See `domain.snapshots.format_of`.
+        snapshot_format: See `domain.snapshots.FORMAT`.
         state: What `domain.snapshots.snapshot` wrote.
         fence: What this process holds the stream by.
         blocks: Numbers of the blocks the state has frozen.

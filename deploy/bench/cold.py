@@ -151,7 +151,7 @@ class ColdBench:
             return PostgresStore(lambda: connect(self._url, "flow"))
 
         self._store = store()
-        self._writer = Writer(store(), _FLUSH_ROWS, synchronous=False, failed=_fail)
+        self._writer = Writer(store(), store(), _FLUSH_ROWS, synchronous=False, failed=_fail)
         around = Surroundings(
             self._store,
             lambda: False,

@@ -25,6 +25,8 @@ from domain.matching.pools import UniquePool
 # Matched transactions frozen at once, as a multiple of what has to go: each block more is one more
 # to ask, and to look through what is closed costs the same for many as for few.
 _MATCHED = 4
+# Pairs need no looking through: a block at once, so that nobody waits for long.
+_PAIRED_MAX = 2 * BLOCK_ENTRIES
 
 if TYPE_CHECKING:
     from domain.reconciliation import Reconciliation
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
 def freeze(state: "Reconciliation", fence: int, count: int) -> list[NewBlock]:
     """Take about so many transactions out of memory, the oldest open ones last.
 
-    Of matched ones, which hardly ever come back, several times as many go if there are so many.
-    Fewer where fewer may go; nothing while a step has left something to be looked at.
+    Of matched ones, which hardly ever come back, several times as many go if there are so many;
+    of pairs that were closed together a block, to be asked again soon. Fewer where fewer may go;
+    nothing while a step has left something to be looked at.
 
     Args:
         fence: What this process holds the stream by; it numbers the blocks.
@@ -55,10 +58,12 @@ def freeze(state: "Reconciliation", fence: int, count: int) -> list[NewBlock]:
 
     for day in sorted(book.closed.days):
         closed = book.closed.days[day]
-        wanted = _MATCHED * count - gone()
-        if closed.pairs and day >= book.kept_from and not is_held(day, held) and wanted > 0:
+        wanted = min(_MATCHED * count, _PAIRED_MAX) - gone()
+        if closed.pairs.keys and day >= book.kept_from and not is_held(day, held) and wanted > 0:
             pairs = take_pairs(book, day, closed, (wanted + 1) // 2)
             blocks += _write(state, fence, pairs, of_legs=False)
+    if gone() >= _PAIRED_MAX:
+        return blocks
     wanted = _MATCHED * count - gone()
     if wanted > 0 and any(one.ids[0] for one in book.closed.days.values()):
         matches = Matches(book, held).take((wanted + 1) // 2)

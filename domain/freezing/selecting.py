@@ -7,12 +7,12 @@ by its own id or by its own key, or changes nothing about it. Everything else, w
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from domain.freezing.fingerprints import of_ids, of_keys
 from domain.matching.book import Book
-from domain.matching.closed import DAY_US, Closed
+from domain.matching.closed import DAY_US, Closed, Pairs
 from domain.matching.due import FIRST_LOOK, SECOND_US
 from domain.matching.legs import EXCEPTION, OPEN, PENDING, Leg, Settled
 from domain.matching.pools import UniquePool
@@ -78,15 +78,13 @@ def take_pairs(book: Book, day: int, closed: Closed, count: int) -> Chosen:
     """
     pool, known = book.pools[0], book.known
     assert isinstance(pool, UniquePool), "only a unique rule pairs off"
-    sources, targets = pool.sides
-    looked_at = closed.pairs[:count]
-    keys, left = _that_stand_alone(book, pool, looked_at)
-    closed.pairs[: len(looked_at)] = left
-    source_ids: list[Any] = [sources.pop(key) for key in keys]
-    target_ids: list[Any] = [targets.pop(key) for key in keys]
-    settled: list[Any] = [known[0].pop(one) for one in source_ids]
-    for one in target_ids:
-        del known[1][one]
+    pairs = _that_stand_alone(book, pool, closed, count)
+    for side in (0, 1):
+        values, here = pool.sides[side], known[side]
+        for key in pairs.keys:
+            del values[key]
+        for one in pairs.ids[side]:
+            del here[one]
     entries = [
         (
             one.rule,
@@ -94,43 +92,35 @@ def take_pairs(book: Book, day: int, closed: Closed, count: int) -> Chosen:
             one.compared,
             ((one.sources, day, spent), (one.targets, day, spent)),
         )
-        for one, spent in zip(settled, [((0, key),) for key in keys], strict=True)
+        for one, spent in zip(pairs.settled, [((0, key),) for key in pairs.keys], strict=True)
     ]
-    rows = zip(of_ids(0, source_ids), of_ids(1, target_ids), of_keys(0, keys), strict=True)
+    rows = zip(
+        of_ids(0, pairs.ids[0]), of_ids(1, pairs.ids[1]), of_keys(0, pairs.keys), strict=True
+    )
     return Chosen(entries, list(rows), (day, day), [])
 
 
-def _that_stand_alone(book: Book, pool: UniquePool, keys: list[Any]) -> tuple[list[Any], list[Any]]:
-    """The values of pairs that may be frozen, and those of the others."""
+def _that_stand_alone(book: Book, pool: UniquePool, closed: Closed, count: int) -> Pairs:
+    """Take out the first pairs, and put those that have to stay back, behind the others."""
     pinned = pinned_ids(book)
-    source_ids: list[Any] = list(map(pool.sides[0].get, keys))
-    target_ids: list[Any] = list(map(pool.sides[1].get, keys))
-    if set(map(type, source_ids)) == set(map(type, target_ids)) == {str}:
-        settled: list[Any] = list(map(book.known[0].get, source_ids))
-        if (
-            set(map(type, settled)) == {Settled}
-            and all(map(is_, settled, map(book.known[1].get, target_ids)))
-            and not any(map(_rivals_of, settled))
-            and pinned[0].isdisjoint(source_ids)
-            and pinned[1].isdisjoint(target_ids)
-            and not pool.contests
-        ):
-            return keys, []
-    alone, left = [], []
-    for key, source_id, target_id in zip(keys, source_ids, target_ids, strict=True):
-        stands = type(source_id) is type(target_id) is str and not pool.is_contested(key)
-        one = book.known[0].get(source_id) if stands else None
-        if (
-            type(one) is Settled
-            and not one.rivals
-            and book.known[1].get(target_id) is one
-            and source_id not in pinned[0]
-            and target_id not in pinned[1]
-        ):
-            alone.append(key)
-        else:
-            left.append(key)
-    return alone, left
+    book.closed.spread_reopened()
+    pairs = closed.pairs.take(0, count)
+    if (
+        not any(map(_rivals_of, pairs.settled))
+        and pinned[0].isdisjoint(pairs.ids[0])
+        and pinned[1].isdisjoint(pairs.ids[1])
+        and not pool.contests
+    ):
+        return pairs
+    stay = {
+        one
+        for key, source_id, target_id, one in zip(
+            pairs.keys, *pairs.ids, pairs.settled, strict=True
+        )
+        if one.rivals or source_id in pinned[0] or target_id in pinned[1] or pool.is_contested(key)
+    }
+    closed.pairs.put(pairs.take_some(stay))
+    return pairs
 
 
 # -- other matches --

@@ -68,7 +68,7 @@ class Book(Terms):
         Rivals and spent values belonged to the rules before and are dropped.
         """
         if self.pools:
-            self.closed.spread(self.pools[0])
+            self.closed.spread()
         super().use(definition)
         self.refusals.tell(self.rules)
         self.closed.use(len(self.rules))
@@ -169,7 +169,7 @@ class Book(Terms):
         pool.sides[side].update(zip(keys, ids, strict=True))
         self.known[1 - side].update(zip(other_ids, settled, strict=True))
         pool.sides[1 - side].update(zip(keys, other_ids, strict=True))
-        self.closed.close_pairs(side, ids, instants, keys, others)
+        self.closed.close_pairs(side, ids, instants, keys, others, other_ids, settled)
         planned = 0
         for other in others:
             if other.due:
@@ -256,8 +256,7 @@ class Book(Terms):
             if self.closed.drop_rival(rival):
                 for pool in self._rival_pools(rival):
                     pool.discard(rival)
-        # Pairs find their ids by the values they used up, which are about to be free again.
-        self.closed.spread(self.pools[0])
+        self.closed.reopened.add(settled)
         sides = []
         for side in (0, 1):
             legs = [self.leg_of(self.unpack(packed)) for packed in settled.packed(side)]
@@ -355,7 +354,7 @@ class Book(Terms):
             return
         self.kept_from = last_day
         for closed in self.closed.take_before(last_day):
-            closed.spread(self.pools[0])
+            closed.spread()
             for side, ids in enumerate(closed.ids):
                 known, replaced = self.known[side], self.replaced[side]
                 for transaction_id in ids:

@@ -2,34 +2,77 @@
 
 from typing import Any, NamedTuple
 
-from domain.matching.legs import Leg
-from domain.matching.pools import Pool, UniquePool
+from domain.matching.legs import Leg, Settled
 
 DAY_US = 86_400_000_000
+
+
+class Pairs(NamedTuple):
+    """Matches of one transaction a side by a unique first rule, by the column.
+
+    Attributes:
+        keys: The value that both of a pair used up.
+        ids: Of the members, by side.
+        settled: What both ids are known as.
+    """
+
+    keys: list[Any]
+    ids: tuple[list[str], list[str]]
+    settled: list[Settled]
+
+    def take(self, begin: int, end: int) -> "Pairs":
+        """Take some out, by their places."""
+        taken = Pairs(
+            self.keys[begin:end],
+            (self.ids[0][begin:end], self.ids[1][begin:end]),
+            self.settled[begin:end],
+        )
+        for column in (self.keys, *self.ids, self.settled):
+            del column[begin:end]
+        return taken
+
+    def put(self, others: "Pairs") -> None:
+        """Append others."""
+        self.keys.extend(others.keys)
+        self.ids[0].extend(others.ids[0])
+        self.ids[1].extend(others.ids[1])
+        self.settled.extend(others.settled)
+
+    def take_some(self, some: set[Settled]) -> "Pairs":
+        """Take out the pairs that are among some matches."""
+        rows = list(zip(self.keys, *self.ids, self.settled, strict=True))
+        for column in (self.keys, *self.ids, self.settled):
+            column.clear()
+        taken = Pairs([], ([], []), [])
+        for key, source_id, target_id, settled in rows:
+            goes_to = taken if settled in some else self
+            goes_to.keys.append(key)
+            goes_to.ids[0].append(source_id)
+            goes_to.ids[1].append(target_id)
+            goes_to.settled.append(settled)
+        return taken
 
 
 class Closed(NamedTuple):
     """What has to be forgotten of a day's closed transactions when ids of its age are.
 
-    `pairs` has the values of matches by a unique first rule whose members are both of that day;
-    the rule's pool knows whose they were.
+    What is in `pairs`, both of whose members are of that day, is not among the others.
     """
 
     ids: tuple[list[str], list[str]]
     spent: list[list[Any]]  # at 2 x rule + side: values used up
     rivals: dict[Leg, None]
-    pairs: list[Any]
+    pairs: Pairs
 
-    def spread(self, pool: Pool) -> None:
-        """Turn pairs, made in the first rule's pool, into ids and spent values."""
-        if not self.pairs:
-            return
-        assert isinstance(pool, UniquePool), "only a unique rule pairs off"
+    def list_singly(self, pairs: Pairs) -> None:
+        """Note pairs as ids and spent values."""
         for side in (0, 1):
-            holders = map(pool.sides[side].get, self.pairs)
-            self.ids[side].extend([one for one in holders if isinstance(one, str)])
-            self.spent[side].extend(self.pairs)
-        self.pairs.clear()
+            self.ids[side].extend(pairs.ids[side])
+            self.spent[side].extend(pairs.keys)
+
+    def spread(self) -> None:
+        """Turn all pairs into ids and spent values."""
+        self.list_singly(self.pairs.take(0, len(self.pairs.keys)))
 
 
 class ClosedDays:
@@ -37,6 +80,9 @@ class ClosedDays:
 
     def __init__(self) -> None:
         self.days: dict[int, Closed] = {}
+        #: Matches that were reopened and may still stand among the pairs: before those are read,
+        #: `spread_reopened` takes them out.
+        self.reopened: set[Settled] = set()
         self._rules = 0
         #: The day last asked for, and its bounds: most of what closes together is of one day.
         self.last = self.new(0)
@@ -44,7 +90,7 @@ class ClosedDays:
 
     def new(self, rules: int) -> Closed:
         """A day of so many rules without anything closed."""
-        return Closed(([], []), [[] for _ in range(2 * rules)], {}, [])
+        return Closed(([], []), [[] for _ in range(2 * rules)], {}, Pairs([], ([], []), []))
 
     def use(self, rules: int) -> None:
         """Go on under other rules: rivals and spent values belonged to the ones before."""
@@ -53,10 +99,22 @@ class ClosedDays:
             closed.spent[:] = self.new(rules).spent
             closed.rivals.clear()
 
-    def spread(self, pool: Pool) -> None:
+    def spread(self) -> None:
         """Turn every day's pairs into ids and spent values."""
         for closed in self.days.values():
-            closed.spread(pool)
+            closed.spread()
+        self.reopened.clear()
+
+    def spread_some(self, some: set[Settled]) -> None:
+        """Turn those pairs into ids and spent values that are among some matches."""
+        for closed in self.days.values() if some else ():
+            if not some.isdisjoint(closed.pairs.settled):
+                closed.list_singly(closed.pairs.take_some(some))
+
+    def spread_reopened(self) -> None:
+        """See `reopened`."""
+        self.spread_some(self.reopened)
+        self.reopened.clear()
 
     def on(self, occurred_at: int) -> Closed:
         """What is kept of the day of an event time."""
@@ -77,23 +135,33 @@ class ClosedDays:
         return closed
 
     def close_pairs(
-        self, side: int, ids: list[str], instants: list[int], keys: list[Any], others: list[Leg]
+        self,
+        side: int,
+        ids: list[str],
+        instants: list[int],
+        keys: list[Any],
+        others: list[Leg],
+        other_ids: list[str],
+        settled: list[Settled],
     ) -> None:
         """Note pairs by the unique first rule on the days of their members, see `Book.pair_off`."""
         other_instants = [other.occurred_at for other in others]
         closed = self.on(instants[0])
         begin, end = self.last_bounds_us
         if begin <= min(*instants, *other_instants) <= max(*instants, *other_instants) < end:
-            closed.pairs.extend(keys)
+            by_side = (other_ids, ids) if side else (ids, other_ids)
+            closed.pairs.put(Pairs(keys, by_side, settled))
             return
-        for one_id, instant, other, key in zip(ids, instants, others, keys, strict=True):
-            closed, other_closed = self.on(instant), self.on(other.occurred_at)
+        rows = zip(ids, instants, other_ids, other_instants, keys, settled, strict=True)
+        for one_id, instant, other_id, other_instant, key, match in rows:
+            closed, other_closed = self.on(instant), self.on(other_instant)
             if closed is other_closed:
-                closed.pairs.append(key)
+                by_side = ([other_id], [one_id]) if side else ([one_id], [other_id])
+                closed.pairs.put(Pairs([key], by_side, [match]))
                 continue
             closed.ids[side].append(one_id)
             closed.spent[side].append(key)
-            other_closed.ids[1 - side].append(other.transaction_id)
+            other_closed.ids[1 - side].append(other_id)
             other_closed.spent[1 - side].append(key)
 
     def drop_rival(self, rival: Leg) -> bool:
@@ -111,4 +179,5 @@ class ClosedDays:
     def take_before(self, day: int) -> list[Closed]:
         """Take out the days before one."""
         self.last_bounds_us = 0, 0
+        self.spread_reopened()
         return [self.days.pop(old) for old in [old for old in self.days if old < day]]

@@ -20,7 +20,7 @@ from domain.verification.totals import (
     SUPERSEDED,
 )
 
-_FORMAT = 2
+_FORMATS = (2, 4)
 # Places of the array.
 _VERSION, _OPEN, _EXCEPTIONS, _SUGGESTIONS, _MATCHES, _CLOSED, _REPLACED = 3, 9, 10, 11, 12, 13, 17
 
@@ -48,8 +48,8 @@ def read_anchor(data: bytes, tenant_id: str, reconciliation_id: str) -> Anchor:
         LookupError, TypeError, msgspec.DecodeError: Damaged.
     """
     stored: list[Any] = msgspec.msgpack.decode(data)
-    if stored[0] != _FORMAT:
-        raise ValueError(f"snapshot has format {stored[0]}, this release verifies {_FORMAT}")
+    if stored[0] not in _FORMATS:
+        raise ValueError(f"snapshot has format {stored[0]}, this release verifies {_FORMATS}")
     known: tuple[Side, Side] = ({}, {})
     contents: list[bytes] = []
 
@@ -105,3 +105,7 @@ def _closed(
                 else:
                     for packed in reference[1]:
                         yield packed, SUPERSEDED
+        # From format 4 on, matches that made pairs stand apart, by the column.
+        for of_side in closed[4][3:] if len(closed) > 4 else ():
+            for packed in of_side:
+                yield packed, MATCHED

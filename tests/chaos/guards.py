@@ -8,7 +8,7 @@ import pytest
 from connectors.kafka import TopicPart
 from connectors.postgres import lease, store_writer, writing
 from connectors.postgres.store_memory import MemoryStore
-from flows import windows
+from flows import snapshotting, windows
 from flows.clock import DatabaseClock, WatchForStepsBack
 from flows.progress import Progress
 from flows.storing import Writer
@@ -110,8 +110,8 @@ def offsets_told_at_close(patch: pytest.MonkeyPatch) -> None:
 
 def snapshots_all_the_time(patch: pytest.MonkeyPatch) -> None:
     """No guard: a flow that recovers from snapshots after a hundred records, not after 200,000."""
-    patch.setattr(windows, "_SNAPSHOT_AFTER_MIN", 100)
-    patch.setattr(windows, "_SNAPSHOT_AFTER_SIZES", 0)
+    patch.setattr(snapshotting, "_AFTER_MIN", 100)
+    patch.setattr(snapshotting, "_AFTER_SIZES", 0)
 
 
 def _without(patch: pytest.MonkeyPatch, condition: bytes) -> None:

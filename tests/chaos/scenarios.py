@@ -177,7 +177,9 @@ class Rig:
         """Begin anew from what is stored."""
         self.died = threading.Event()
         died = self.died
-        self.writer = Writer(self.store, 100, synchronous=False, failed=lambda _error: died.set())
+        self.writer = Writer(
+            self.store, self.store, 100, synchronous=False, failed=lambda _error: died.set()
+        )
         self.window = MatchWindow(
             Surroundings(
                 self.store,

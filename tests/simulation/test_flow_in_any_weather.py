@@ -20,7 +20,7 @@ from connectors.postgres.store_memory import MemoryStore
 from domain.definition_plain import definition_to_plain
 from domain.events import CommandRefused, TransactionsAccepted, decode_events
 from domain.transactions import unpack_transaction
-from flows import windows
+from flows import snapshotting
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.storing import Snapshot
 from flows.surroundings import Surroundings
@@ -271,8 +271,8 @@ def test_any_weather_ends_in_the_same_result(block):
 
 @pytest.mark.parametrize("block", range(10))
 def test_it_does_with_a_snapshot_after_every_other_record(block, monkeypatch):
-    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_MIN", 2)
-    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_SIZES", 0)
+    monkeypatch.setattr(snapshotting, "_AFTER_MIN", 2)
+    monkeypatch.setattr(snapshotting, "_AFTER_SIZES", 0)
     taken = Counter()
     save = MemoryStore.save_snapshot
 
@@ -287,8 +287,8 @@ def test_it_does_with_a_snapshot_after_every_other_record(block, monkeypatch):
 @pytest.mark.parametrize("block", range(10))
 def test_it_does_with_next_to_nothing_in_memory(block, monkeypatch):
     """State goes to the store after every step, and snapshots name what of it lies there."""
-    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_MIN", 2)
-    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_SIZES", 0)
+    monkeypatch.setattr(snapshotting, "_AFTER_MIN", 2)
+    monkeypatch.setattr(snapshotting, "_AFTER_SIZES", 0)
     moved = Counter()
     for method in ("write_blocks", "read_pages", "read_fingerprints"):
         monkeypatch.setattr(MemoryStore, method, counting(moved, method))

@@ -29,8 +29,9 @@ from domain.freezing.touching import by_batch, by_chunk, by_command, by_definiti
 from domain.identity import match_id
 from domain.matching.legs import Settled
 from domain.reconciliation import Chunk, Reconciliation, Tick
-from domain.snapshots import format_of, restore, snapshot
+from domain.snapshots import FORMAT, restore, snapshot
 from domain.transactions import build_transaction
+from flows.blocks import Blocks
 from flows.freezing import HotLimit, freeze_excess, load_index, thaw_for
 from tests.unit.domain.cases import (
     DAY,
@@ -57,7 +58,7 @@ class Freezer:
         """Go on with a state, as another process that takes the stream over does."""
         self.state = state
         self.fence = self.store.claim(state.stream_id, "t", "r", create=True).fence
-        load_index(state, self.store)
+        load_index(state, Blocks(self.store))
 
     def restart(self):
         """As a restart from a snapshot that was just stored."""
@@ -65,22 +66,22 @@ class Freezer:
         stream = store.streams[state.stream_id]
         stream.version += 1
         assert store.save_snapshot(
-            state.stream_id, stream.version, format_of(state), snapshot(state), self.fence,
+            state.stream_id, stream.version, FORMAT, snapshot(state), self.fence,
             state.frozen.numbers, state.frozen.number(self.fence),
         )  # fmt: skip
         claim = store.claim(state.stream_id, "t", "r", create=False)
         self.use(restore(claim.snapshot))
 
     def step(self, touched, decide):
-        thaw_for(self.state, touched(self.state), self.store)
+        thaw_for(self.state, touched(self.state), Blocks(self.store))
         try:
             return decide(self.state)
         finally:
-            freeze_excess(self.state, self.fence, self.limit, self.store)
+            freeze_excess(self.state, self.fence, self.limit, Blocks(self.store))
 
 
 def whole(state, store):
-    thaw_for(state, EVERYTHING, store)
+    thaw_for(state, EVERYTHING, Blocks(store))
     assert not state.frozen.blocks
     return facts(state)
 

@@ -8,8 +8,9 @@ from connectors.kafka import Records
 from connectors.postgres.inbox import Command
 from connectors.postgres.store_memory import MemoryStore
 from domain.snapshots import FORMAT, snapshot
-from flows import windows
+from flows import snapshotting
 from flows.arrivals import key_by_tenant_reconciliation
+from flows.storing import Snapshot
 from flows.surroundings import Surroundings
 from flows.windows import MatchWindow
 
@@ -78,7 +79,7 @@ def test_a_snapshot_within_a_row_of_the_log_is_folded_on_from_where_it_stands(af
 
 
 def test_snapshots_come_as_the_state_grows_and_a_restart_does_not_put_them_off(monkeypatch):
-    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_MIN", 4)
+    monkeypatch.setattr(snapshotting, "_AFTER_MIN", 4)
     store = MemoryStore(lambda: NOW_US)
     window = window_on(store)
     store.write(list(window.on_batch([definition()])[0]), [])
@@ -87,9 +88,9 @@ def test_snapshots_come_as_the_state_grows_and_a_restart_does_not_put_them_off(m
         if number in (11, 30):
             window = window_on(store)
         out = list(window.on_batch([chunk(number)])[0])
-        store.write([one for one in out if not isinstance(one, windows.Snapshot)], [])
+        store.write([one for one in out if not isinstance(one, Snapshot)], [])
         for one in out:
-            if isinstance(one, windows.Snapshot):
+            if isinstance(one, Snapshot):
                 assert store.save_snapshot(
                     one.stream_id, one.version, one.format, one.state, one.fence
                 )
