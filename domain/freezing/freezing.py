@@ -61,20 +61,27 @@ def freeze(state: "Reconciliation", fence: int, count: int) -> list[NewBlock]:
         wanted = min(_MATCHED * count, _PAIRED_MAX) - gone()
         if closed.pairs.keys and day >= book.kept_from and not is_held(day, held) and wanted > 0:
             pairs = take_pairs(book, day, closed, (wanted + 1) // 2)
-            blocks += _write(state, fence, pairs, of_legs=False)
+            blocks += _write(state, fence, pairs, of_pairs=True)
     if gone() >= _PAIRED_MAX:
         return blocks
     wanted = _MATCHED * count - gone()
     if wanted > 0 and any(one.ids[0] for one in book.closed.days.values()):
         matches = Matches(book, held).take((wanted + 1) // 2)
-        blocks += _write(state, fence, matches, of_legs=False)
+        blocks += _write(state, fence, matches)
     if gone() < count:
         legs = take_legs(book, held, count - gone())
         blocks += _write(state, fence, legs, of_legs=True)
     return blocks
 
 
-def _write(state: "Reconciliation", fence: int, chosen: Chosen, *, of_legs: bool) -> list[NewBlock]:
+def _write(
+    state: "Reconciliation",
+    fence: int,
+    chosen: Chosen,
+    *,
+    of_legs: bool = False,
+    of_pairs: bool = False,
+) -> list[NewBlock]:
     written = []
     for begin in range(0, len(chosen.entries), BLOCK_ENTRIES):
         part = chosen.between(begin, begin + BLOCK_ENTRIES)
@@ -92,6 +99,7 @@ def _write(state: "Reconciliation", fence: int, chosen: Chosen, *, of_legs: bool
             True,
             min(dues, default=NEVER),
             *part.days,
+            of_pairs=of_pairs,
         )
         new = NewBlock(number, packed(part.fingerprints), encode_pages(part.entries))
         frozen.add(block, new.fingerprints)

@@ -4,7 +4,7 @@ A block is written once and never changed; an entry that is thawed is dead in it
 on. What memory keeps of a block is this, and its fingerprints in the index.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -53,6 +53,24 @@ class FrozenMatch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     members: list[Member]
 
 
+class _FrozenPair(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A match of one transaction a side by a unique first rule, both of the block's one day.
+
+    Written by itself since most matches are such, and this takes a fifth of the time.
+    """
+
+    rule: str
+    newest_ms: int
+    source: bytes
+    target: bytes
+    key: str
+
+    def as_match(self, day: int) -> FrozenMatch:
+        spent = [(0, self.key)]
+        members = [Member(self.source, day, spent), Member(self.target, day, spent)]
+        return FrozenMatch(self.rule, self.newest_ms, None, members)
+
+
 class Block(msgspec.Struct, array_like=True):
     """What memory keeps of a block.
 
@@ -65,6 +83,7 @@ class Block(msgspec.Struct, array_like=True):
         first_due: The first second a leg of it is due in.
         first_day, last_day: Days of event time of its transactions.
         dead: A bit an entry, least significant first; empty while all are alive.
+        of_pairs: Its matches are written as `_FrozenPair`.
     """
 
     number: int
@@ -77,6 +96,7 @@ class Block(msgspec.Struct, array_like=True):
     last_day: int
     dead: bytearray = bytearray()
     alive: int = -1
+    of_pairs: bool = False
 
     def __post_init__(self) -> None:
         if self.alive < 0:
@@ -251,6 +271,7 @@ _encoder = msgspec.msgpack.Encoder()
 _pages = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _legs = msgspec.msgpack.Decoder(FrozenLeg)
 _matches = msgspec.msgpack.Decoder(FrozenMatch)
+_pairs = msgspec.msgpack.Decoder(_FrozenPair)
 
 
 def encode_pages(entries: list[Any]) -> list[bytes]:
@@ -265,7 +286,14 @@ def decode_entries(
     block: Block, entries: list[int], pages: dict[tuple[int, int], bytes]
 ) -> Iterator[FrozenLeg | FrozenMatch]:
     """Read entries of a block from its pages, by block number and page number."""
-    decode = (_legs if block.of_legs else _matches).decode
+    decode: Callable[[msgspec.Raw], FrozenLeg | FrozenMatch]
+    if block.of_pairs:
+        day = block.first_day
+
+        def decode(entry: msgspec.Raw) -> FrozenMatch:
+            return _pairs.decode(entry).as_match(day)
+    else:
+        decode = (_legs if block.of_legs else _matches).decode
     at, page = -1, list[msgspec.Raw]()
     for entry in entries:
         number, place = divmod(entry, PAGE_ENTRIES)

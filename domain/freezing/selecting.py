@@ -5,6 +5,7 @@ alone under every key it has, in a book whose rules all find by keys. What comes
 by its own id or by its own key, or changes nothing about it. Everything else, which is rare, stays.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -32,7 +33,7 @@ class Chosen(NamedTuple):
     """What was taken out of the book.
 
     Attributes:
-        entries: As `FrozenMatch` or `FrozenLeg` are written.
+        entries: As `FrozenMatch` or `FrozenLeg` are written, of pairs as `frozen` says.
         fingerprints: Of each entry.
         days: First and last day of event time.
         dues: Of legs: the second each is due in, 0 for never.
@@ -80,20 +81,20 @@ def take_pairs(book: Book, day: int, closed: Closed, count: int) -> Chosen:
     assert isinstance(pool, UniquePool), "only a unique rule pairs off"
     pairs = _that_stand_alone(book, pool, closed, count)
     for side in (0, 1):
-        values, here = pool.sides[side], known[side]
-        for key in pairs.keys:
-            del values[key]
-        for one in pairs.ids[side]:
-            del here[one]
-    entries = [
-        (
-            one.rule,
-            one.newest_ms,
-            one.compared,
-            ((one.sources, day, spent), (one.targets, day, spent)),
+        # What they return is let go of at once: a list of it would be as long as the pairs are.
+        deque(map(pool.sides[side].pop, pairs.keys), 0)
+        deque(map(known[side].pop, pairs.ids[side]), 0)
+    settled = pairs.settled
+    entries: list[Any] = list(
+        zip(
+            [one.rule for one in settled],
+            [one.newest_ms for one in settled],
+            [one.sources for one in settled],
+            [one.targets for one in settled],
+            pairs.keys,
+            strict=True,
         )
-        for one, spent in zip(pairs.settled, [((0, key),) for key in pairs.keys], strict=True)
-    ]
+    )
     rows = zip(
         of_ids(0, pairs.ids[0]), of_ids(1, pairs.ids[1]), of_keys(0, pairs.keys), strict=True
     )
