@@ -209,6 +209,7 @@ def _spread_listed(book: Book) -> None:
 
     One of a pair stands by itself too if it was closed on another day before, and corrected since.
     """
+    book.closed.spread_reopened()
     listed = {
         entry
         for closed in book.closed.days.values()
@@ -216,7 +217,6 @@ def _spread_listed(book: Book) -> None:
         for entry in map(known.get, ids)
         if type(entry) is Settled
     }
-    book.closed.spread_reopened()
     book.closed.spread_some(listed)
 
 

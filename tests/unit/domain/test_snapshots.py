@@ -1,0 +1,112 @@
+"""What a snapshot keeps of what was closed, above all of pairs by a unique rule."""
+
+from domain.commands import ReverseMatch
+from domain.freezing.freezing import freeze
+from domain.identity import match_id
+from domain.matching.legs import Leg
+from domain.snapshots import FORMAT, restore, snapshot
+from tests.unit.domain.former_snapshots import without_pairs
+from tests.unit.domain.test_runs import DAY, HOUR, START, World
+
+RULE = {
+    "name": "reference",
+    "match_type": "one_to_one",
+    "conditions": [{"field": "reference", "operator": "exact", "unique": True}],
+}
+
+
+def world_with_pairs(count: int = 5) -> World:
+    """Pairs of two days, one whose legs are of different days, and a duplicate."""
+    world = World(rules=[RULE])
+    for number in range(count):
+        at = START + number % 2 * DAY
+        world.send((f"s{number}", f"R{number}", at), (f"t{number}", f"R{number}", at + HOUR))
+    world.send(("s-late", "L", START), ("t-late", "L", START + DAY))
+    world.send(("s-again", "R1", START + DAY))
+    return world
+
+
+def pairs_of(state):
+    return [
+        (day, key, *ids)
+        for day, closed in sorted(state.book.closed.days.items())
+        for key, *ids in zip(closed.pairs.keys, *closed.pairs.ids, strict=True)
+    ]
+
+
+def known(state):
+    """What is known of every id, and with whom it shares its match."""
+    of_match = {}
+    for side, ids in enumerate(state.book.known):
+        for one, entry in ids.items():
+            of_match.setdefault(id(entry), []).append((side, one))
+    return [
+        {
+            one: (type(entry), getattr(entry, "sources", entry), of_match[id(entry)])
+            for one, entry in ids.items()
+            if not isinstance(entry, Leg)
+        }
+        for ids in state.book.known
+    ]
+
+
+def all_that_follows(state, decide) -> list[str]:
+    """What a state decides next, in words."""
+    return [repr(event) for event in decide(state)]
+
+
+def reversing(state):
+    """Reverse a pair, and let the time run out."""
+    newest_ms = state.book.known[0]["s1"].newest_ms
+    match = match_id("acme", "orders", "reference", ["s1"], ["t1"], newest_ms)
+    events = state.decide(ReverseMatch(match, ["s1"], ["t1"]), "c1").events
+    return [*events, *state.finish().events]
+
+
+def test_pairs_are_pairs_again_and_can_be_reversed():
+    world = world_with_pairs()
+    assert len(pairs_of(world.state)) == 5
+    written = snapshot(world.state)
+    again = restore(written)
+    assert pairs_of(again) == pairs_of(world.state)
+    assert known(again) == known(world.state)
+    assert snapshot(again) == written == snapshot(world.state)
+    assert all_that_follows(again, reversing) == all_that_follows(world.state, reversing)
+
+
+def test_snapshots_of_the_former_format_are_read():
+    world = world_with_pairs()
+    former = restore(without_pairs(snapshot(world.state)))
+    assert pairs_of(former) == []
+    assert known(former) == known(world.state)
+    assert all_that_follows(former, reversing) == all_that_follows(world.state, reversing)
+    assert FORMAT == 4, "another format needs another test of this kind"
+
+
+def test_a_match_that_was_reopened_is_no_pair_any_more():
+    world = world_with_pairs()
+    reversing(world.state)
+    again = restore(snapshot(world.state))
+    assert "R1" not in [key for _, key, *_ in pairs_of(again)]
+    assert known(again) == known(world.state)
+
+
+def test_a_pair_one_of_which_was_closed_on_another_day_before_is_written_once():
+    world = world_with_pairs()
+    world.send(("s3", "N", START + 2 * HOUR), more={"supersedes": "s3"})
+    world.send(("t-new", "N", START + 2 * HOUR))
+    assert "N" in [key for _, key, *_ in pairs_of(world.state)]
+    again = restore(snapshot(world.state))
+    assert again.book.known[0]["s3"] is again.book.known[1]["t-new"]
+    assert known(again) == known(world.state)
+    assert all_that_follows(again, reversing) == all_that_follows(world.state, reversing)
+
+
+def test_pairs_are_frozen_from_the_oldest_day_on():
+    world = world_with_pairs(8)
+    before = pairs_of(world.state)
+    (block,) = freeze(world.state, 1, 1)
+    assert len(block.pages) == 1
+    left = pairs_of(world.state)
+    assert left == before[len(before) - len(left) :]
+    assert 0 < len(left) < len(before)
