@@ -15,7 +15,7 @@ from deploy.bench.stage import Stage
 SAMPLES_PER_SECOND = 50
 #: Left out at the beginning, while processes take up speed; counted from the first sample.
 WARM_UP_SHARE = 0.1
-POLL_SECONDS = 0.004
+POLL_SECONDS = 0.01
 LATE_SECONDS = 60.0
 
 
