@@ -121,11 +121,46 @@ def test_part_of_a_suggestion_ends_it_and_what_is_left_is_looked_at_again():
     assert refused(state, ConfirmMatch(suggestion, ["s1"], [])) == "members_needed"
     assert refused(state, ConfirmMatch(suggestion, ["s1"], ["t9"])) == "not_in_suggestion"
     assert refused(state, ConfirmMatch(suggestion, ["s1", "s2"], ["t1"])) == "not_a_candidate"
+    assert refused(state, ConfirmMatch(suggestion, ["s1"], ["t1", "t2"])) == "not_a_candidate"
     events = state.decide(ConfirmMatch(suggestion, ["s1"], ["t2"]), "c1").events
     assert only(MatchConfirmed, events).suggestion_id == suggestion
     assert only(MatchSuperseded, events).match_id == suggestion
     rest = only(RecordMatched, state.tick(Tick(NOW_US + 5 * DAY_US, caught_up=True)).events)
     assert (rest.source_ids, rest.target_ids) == (["s2"], ["t1"])
+
+
+def test_what_an_earlier_rule_asks_about_all_of_is_asked_by_no_later_one():
+    rules = definition(date={"min_days": -1, "max_days": 1, "time_zone": "UTC"}).raw
+    rules["rules"].append(
+        {
+            "name": "counterparty",
+            "match_type": "one_to_one",
+            "conditions": [{"field": "counterparty", "operator": "exact"}],
+            "outcome": "suggest",
+        }
+    )
+    state = Reconciliation(parse_definition(rules))
+
+    def on(day, side, name, counterparty):
+        at = f"2026-01-0{day}T12:00:00Z"
+        return record(side, name, counterparty=counterparty, occurred_at=at)
+
+    begun = [on(2, 0, "s1", "X"), on(5, 1, "t1", "X")]
+    state.advance(Chunk(begun, now_us=NOW_US))
+    asked = only(MatchSuggested, state.tick(Tick(NOW_US + DAY_US, caught_up=True)).events)
+    assert asked.rule == "counterparty"
+    # With these between them the two are of one set of the first rule, and not a pair of it.
+    events = state.advance(Chunk([on(3, 1, "t2", "Y"), on(4, 0, "s2", "Z")], caught_up=True)).events
+    events += state.tick(Tick(NOW_US + 2 * DAY_US, caught_up=True)).events
+    ended = only(MatchSuperseded, events)
+    assert (ended.match_id, ended.reason) == (
+        identity(asked),
+        "an earlier rule asks about all of them",
+    )
+    again = only(MatchSuggested, events)
+    assert (again.rule, again.source_ids, again.target_ids) == (
+        "reference", ["s1", "s2"], ["t1", "t2"],
+    )  # fmt: skip
 
 
 def test_what_is_rejected_is_not_suggested_again():

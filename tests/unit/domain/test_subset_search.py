@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from domain.matching import subset_search
+from domain.matching import subset_search, subset_sums
 from domain.matching.subset_search import NODES_MAX, SubsetSearch, search
 from domain.matching.subset_sums import Meeting, SumLists, ways
 
@@ -45,11 +45,15 @@ def some_search(rng):
     return amounts, target - rng.choice([0, spread]), target + spread, most
 
 
-@pytest.fixture(params=["either", "lists", "bits"])
+@pytest.fixture(params=["either", "lists", "bits", "both"])
 def way(request, monkeypatch):
     """Both ways a search can go must say the same, whichever it would choose."""
     if request.param == "lists":
         monkeypatch.setattr(subset_search, "BITS_MAX", -1)
+        monkeypatch.setattr(subset_sums, "_SCANS_MAX", 1)
+    if request.param == "both":
+        # Lists that turn out too long on the way are left for bits.
+        monkeypatch.setattr(subset_search, "VECTORS_MAX", 1)
     if request.param == "bits":
         monkeypatch.setattr(Meeting, "cost", staticmethod(lambda *_: NODES_MAX))
     return request.param
