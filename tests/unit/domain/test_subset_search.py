@@ -134,6 +134,14 @@ def test_ten_thousand_twins_are_several_at_once():
     assert one.subsets(1_000) is None
 
 
+def test_subsets_too_many_for_either_way_are_several_and_not_told(monkeypatch):
+    monkeypatch.setattr(subset_search, "VECTORS_MAX", 1)
+    monkeypatch.setattr(subset_search, "BITS_MAX", -1)
+    one = SubsetSearch([1, 2, 3, 4], 5, 5, 4)
+    assert one.found[:3] == ("several", 2, ())
+    assert (one.lowest(), one.subsets(10)) == (None, None)
+
+
 def test_many_different_amounts_hit_the_bound_and_say_where():
     rng = random.Random(3)
     amounts = [rng.randrange(10**16, 10**17) for _ in range(5_000)]
