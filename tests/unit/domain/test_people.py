@@ -121,12 +121,20 @@ def test_part_of_a_suggestion_ends_it_and_what_is_left_is_looked_at_again():
     assert refused(state, ConfirmMatch(suggestion, ["s1"], [])) == "members_needed"
     assert refused(state, ConfirmMatch(suggestion, ["s1"], ["t9"])) == "not_in_suggestion"
     assert refused(state, ConfirmMatch(suggestion, ["s1", "s2"], ["t1"])) == "not_a_candidate"
-    assert refused(state, ConfirmMatch(suggestion, ["s1"], ["t1", "t2"])) == "not_a_candidate"
     events = state.decide(ConfirmMatch(suggestion, ["s1"], ["t2"]), "c1").events
     assert only(MatchConfirmed, events).suggestion_id == suggestion
     assert only(MatchSuperseded, events).match_id == suggestion
     rest = only(RecordMatched, state.tick(Tick(NOW_US + 5 * DAY_US, caught_up=True)).events)
     assert (rest.source_ids, rest.target_ids) == (["s2"], ["t1"])
+
+
+@pytest.mark.parametrize(("sources", "targets"), [(["s1", "s2"], ["t1"]), (["s1"], ["t1", "t2"])])
+def test_members_whose_sums_agree_are_no_match_of_pairs_when_they_are_three(sources, targets):
+    within_all = {"tolerance": {"absolute": "100.00"}}
+    records = [record(side, f"{'st'[side]}{number}") for side in (0, 1) for number in (1, 2)]
+    state, events = at_once(*records, amount=within_all)
+    suggestion = identity(only(MatchSuggested, events))
+    assert refused(state, ConfirmMatch(suggestion, sources, targets)) == "not_a_candidate"
 
 
 def test_what_an_earlier_rule_asks_about_all_of_is_asked_by_no_later_one():

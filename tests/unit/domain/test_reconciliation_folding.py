@@ -218,6 +218,8 @@ def test_what_was_recorded_as_matched_is_matched_whatever_the_rules_say_now(rule
         [RecordMatched(rule, "one_to_one", 1, ["s1"], ["t1"], "EUR", 100, 100, newest_ms)], []
     )
     assert {type(one) for side in folded.book.known for one in side.values()} == {Settled}
+    (pool,) = folded.book.pools
+    assert (pool.spent_by(0, "r-1"), pool.spent_by(1, reference)) == ("s1", "t1")
     again = [record(0, "s2", "r-1"), record(1, "t2", reference)]
     events = folded.advance(Chunk(again, caught_up=True)).events
     found = [

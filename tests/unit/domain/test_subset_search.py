@@ -7,7 +7,7 @@ import pytest
 
 from domain.matching import subset_search, subset_sums
 from domain.matching.subset_search import NODES_MAX, SubsetSearch, search
-from domain.matching.subset_sums import Meeting, SumLists, ways
+from domain.matching.subset_sums import Meeting, Places, SumLists, ways
 
 
 def brute(amounts, low, high, most):
@@ -124,6 +124,17 @@ def test_the_number_of_vectors_is_counted_as_they_are_made():
             vectors = [lists.vector(size, place) for place in range(len(sums))]
             assert len({tuple(sorted(vector)) for vector in vectors}) == len(vectors)
             assert all(sum(count for _, count in vector) == size for vector in vectors)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_sums_stand_where_looking_at_each_finds_them_however_often_one_asks(width):
+    rng = random.Random(5)
+    sums = [rng.randint(-20, 20) for _ in range(200)]
+    places = Places(sums, width)
+    for _ in range(100):
+        low, before = rng.randint(-25, 25), rng.randint(0, 200)
+        expected = [place for place in range(before) if low <= sums[place] < low + width]
+        assert sorted(places.of(low, before)) == expected
 
 
 def test_ten_thousand_twins_are_several_at_once():
