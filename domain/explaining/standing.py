@@ -31,11 +31,16 @@ def concerns(event: Event, place: Place) -> bool:
     """Whether an event speaks of the transaction at a place, not only of it as a candidate."""
     side, transaction_id = place
     match event:
-        case RecordUnmatched() | ExceptionReclassified() | ExceptionResolved():
-            return (event.side, event.transaction_id) == place
-        case ExceptionAssigned() | ExceptionCommented() | ExceptionReopened():
-            return (event.side, event.transaction_id) == place
-        case DuplicateDetected() | TransactionSuperseded():
+        case (
+            RecordUnmatched()
+            | ExceptionReclassified()
+            | ExceptionResolved()
+            | ExceptionAssigned()
+            | ExceptionCommented()
+            | ExceptionReopened()
+            | DuplicateDetected()
+            | TransactionSuperseded()
+        ):
             return (event.side, event.transaction_id) == place
         case (
             RecordMatched()

@@ -109,8 +109,6 @@ class Cases:
 
     def beside(self, leg: Leg) -> list[Leg]:
         """Open exceptions of the other side that share a key with `leg`."""
-        if not self.book.exceptions:
-            return []
         beside: dict[Leg, None] = {}
         for pool in self.book.pools:
             fellows = pool.fellows(leg)
@@ -147,9 +145,7 @@ class Cases:
     def reclassify(self, legs: list[Leg]) -> None:
         """Say anew what is known about open exceptions, where that changed."""
         for leg in legs:
-            noted = self.book.exceptions.get(leg)
-            if noted is None:
-                continue
+            noted = self.book.exceptions[leg]
             what = self._classify(leg)
             if noted != (what.category, what.candidate_ids):
                 self.book.exceptions[leg] = (what.category, what.candidate_ids)

@@ -214,16 +214,13 @@ class CompiledRule:
         value = source.keys[slot]
         return value is not None and bool(value == target.keys[slot])
 
-    def failed_condition(self, source: Leg, target: Leg) -> str | None:
-        """Which condition a pair with equal keys fails, None when it fails none."""
+    def failed_condition(self, source: Leg, target: Leg) -> str:
+        """Which condition a pair with equal keys fails that does not hold in all of them."""
         if not self.rest_agrees(source, target):
             return "another value"
-        for text in self.texts:
-            if not text.holds(source, target):
-                one = text.condition
-                fields = dict.fromkeys((one.source_field, one.target_field))
-                return f"{one.operator} of {' and '.join(fields)}"
-        return None
+        one = next(text.condition for text in self.texts if not text.holds(source, target))
+        fields = dict.fromkeys((one.source_field, one.target_field))
+        return f"{one.operator} of {' and '.join(fields)}"
 
     def texts_agree(self, source: Leg, target: Leg) -> bool:
         """Whether the conditions hold that equality cannot decide."""

@@ -309,9 +309,7 @@ class PairPool(KeyedPool):
         return super().fellows(leg) if self._rule.has_key else ()
 
     def alone(self, legs: list[Leg]) -> list[Leg]:
-        """See `Pool.alone`."""
-        if self._waits:
-            return []
+        """See `Pool.alone`; without a key nobody is, for nobody is filed under one."""
         alone = super().alone(legs)
         return [leg for leg in alone if leg.keys[self._slot] not in self.crowds]
 

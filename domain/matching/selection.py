@@ -334,11 +334,7 @@ def admits_group(rule: CompiledRule, group: Match) -> bool:
 
 def _select_unique(rule: CompiledRule, sources: list[Leg], targets: list[Leg]) -> Selection:
     """The first of each side by event time; what came second is a duplicate, not a candidate."""
-    open_sources = [leg for leg in sources if leg.rule == OPEN]
-    open_targets = [leg for leg in targets if leg.rule == OPEN]
-    if not open_sources or not open_targets:
-        return EMPTY
-    source, target = min(open_sources, key=by_time), min(open_targets, key=by_time)
+    source, target = min(sources, key=by_time), min(targets, key=by_time)
     if not rule.admits(source, target):
         return EMPTY
     match = Match((source,), (target,))
@@ -357,6 +353,10 @@ def select(
         partners: Gives the targets a source is a candidate with, and perhaps others; without it
             every pair is tried.
     """
+    if rule.unique:
+        # What has been matched has used its value up; it is nobody's rival.
+        sources = [leg for leg in sources if leg.rule == OPEN]
+        targets = [leg for leg in targets if leg.rule == OPEN]
     if not sources or not targets:
         return EMPTY
     if rule.unique:

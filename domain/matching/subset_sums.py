@@ -165,11 +165,9 @@ class _Extremes:
         totals = self._totals
         return None if end < number else (totals[number], totals[end] - totals[end - number])
 
-    def above(self, classes: int, number: int) -> tuple[int, int] | None:
-        """Of all but the first so many classes."""
+    def above(self, classes: int, number: int) -> tuple[int, int]:
+        """Of all but the first so many classes, which have no fewer members than that."""
         begin, totals = self._ends[classes], self._totals
-        if len(totals) - 1 - begin < number:
-            return None
         return totals[begin + number] - totals[begin], totals[-1] - totals[-1 - number]
 
 
@@ -248,9 +246,8 @@ class Meeting:
     ) -> None:
         """Find the vectors that take so many of one class, `below` under it, the rest above."""
         number, width = size - taken - below, self._width
+        # Such a rest is known, so that many members are above.
         above = self._extremes.above(index + 1, number)
-        if above is None:
-            return
         rest = self._low - taken * self._values[index]
         sums = self._lower.sums[below][: self._lower.ends[below][index]]
         # What the upper half has to be at least lies between these.

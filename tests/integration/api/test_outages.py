@@ -14,14 +14,14 @@ from prometheus_client import REGISTRY
 from deploy.embedded import EmbeddedStack
 from deploy.proxy import TcpProxy
 from tests.integration.api.serving import serving
-from tests.measuring import measuring
+from tests.measuring import PATIENCE, measuring
 
 SUMMARY = "/api/v1/reconciliations/orders/summary"
 
 
 def eventually(ask, holds, seconds=15):
     """Ask again and again until it holds; gives the last answer."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while True:
         answer = ask()
         if holds(answer):

@@ -19,13 +19,14 @@ from connectors.synthetic import broken
 from connectors.synthetic.facts import Facts
 from connectors.synthetic.topics import LoadProducer
 from connectors.synthetic.workload import Rates, Workload, ending_before
-from tests.measuring import measuring
+from tests.measuring import PATIENCE, measuring
 
 _PAUSE = threading.Event()
 
 
 def eventually(seconds: float, what: str, holds: Callable[[], object]) -> None:
     """Ask again and again until it holds; fail with `what` when it does not in time."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -65,7 +66,7 @@ class Role:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(30 * PATIENCE)
 
     def freeze(self) -> None:
         """SIGSTOP, to it and all it started."""
@@ -97,7 +98,7 @@ def verify(environment: dict[str, str], *options: str) -> dict[str, object]:
         env={**environment, **surroundings()},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * PATIENCE,
         check=False,
     )
     assert done.stdout, done.stderr

@@ -363,6 +363,15 @@ def test_a_range_leaves_out_decisions_that_it_cuts_through():
     assert found["exceptions"]["recorded"] == found["exceptions"]["candidate"] == 1
 
 
+def test_a_range_leaves_out_a_refusal_whose_member_was_matched_beyond_it():
+    records = [*pair(day=2), record(0, "s2", 9, reference="R2")]
+    by_hand = MatchByHand(["s2"], ["t1"])
+    log = history(shop(ASKING), records, LATER, reject, by_hand, MUCH_LATER)
+    week = 20_454 * DAY + 7 * DAY
+    assert "rejected" in found_by(log, CONFIRMING)[1]
+    assert found_by(log, CONFIRMING, to_us=week)[1] == {}
+
+
 def test_a_range_leaves_out_what_was_corrected_beyond_it():
     correction = record(1, "t2", 9, "99.00", supersedes="t1")
     log = history(shop(CONFIRMING), pair(day=2), LATER, [correction], MUCH_LATER)

@@ -13,6 +13,7 @@ from domain.events import (
     RecordMatched,
     RecordUnmatched,
 )
+from domain.explaining.amounts import show_amount
 from domain.explaining.casework import CaseStory
 from domain.explaining.dates import show_dates
 from domain.explaining.evidence import Scene
@@ -401,6 +402,33 @@ def test_a_match_has_the_id_that_its_members_give(monkeypatch):
     newest_ms = event.event.newest_ms
     named = match_id("acme", "orders", "pairs", ["s1"], ["t1"], newest_ms)
     assert standing.match == (named, event)
+
+
+def test_a_side_in_several_currencies_is_not_compared():
+    scene = Scene(Told({"name": "pairs", "conditions": [REFERENCE]}).state.definition)
+    sources = [scene.leg(record(f"s{one}", currency=one)) for one in ("USD", "EUR", "USD")]
+    shown = show_amount(scene.rule("pairs"), sources, [scene.leg(record("t1"))])
+    assert (shown.holds, shown.source, shown.target, shown.difference) == (
+        False, None, "10.00", None,
+    )  # fmt: skip
+    assert shown.sentence == "The amounts cannot be compared: one side is in EUR and USD."
+
+
+def test_a_candidate_that_now_fits_is_told_in_the_words_of_the_decision():
+    nearly = {"field": "description", "operator": "edit_distance", "maximum": 1}
+    told = Told({"name": "nearly", "conditions": [REFERENCE, nearly]})
+    records = record("s1", description="Anna"), record("t1", description="Max")
+    past = told.take(*records).finish().past
+    opened = next(one for one in past.told if isinstance(one.event, RecordUnmatched))
+    scene, contents = Scene(told.state.definition), scene_contents(past, opened)
+    asked = ExceptionTold("e", opened, opened, 1, CaseStory())
+    (candidate,) = explain_exception(asked, scene, scene, contents).candidates
+    assert candidate.failed_condition == 1
+    assert candidate.detail not in candidate.sentence
+    contents = {place: record(place[1], description="Anna") for place in contents}
+    (candidate,) = explain_exception(asked, scene, scene, contents).candidates
+    assert (candidate.failed, candidate.failed_condition) == ("condition", None)
+    assert candidate.sentence.endswith(f"nearest by rule nearly: {candidate.detail}.")
 
 
 def test_groups_that_have_to_lie_about_one_source_name_it():

@@ -1,5 +1,8 @@
 """Money: exact both ways, and refused for what is not an amount."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from domain.money import (
     format_money,
     parse_minor,
     parse_rate,
+    split_decimal,
 )
 
 MINOR = st.integers(min_value=-(10**18) + 1, max_value=10**18 - 1)
@@ -20,6 +24,15 @@ DIGITS = st.integers(min_value=0, max_value=4)
 @given(MINOR, DIGITS)
 def test_what_is_written_is_read_back(minor, digits):
     assert parse_minor(format_minor(minor, digits), digits) == minor
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**30), max_value=10**30))
+@example(Decimal("1.5E+3"))
+@example(Decimal("-0.00"))
+def test_a_decimal_taken_apart_is_itself_put_together(value):
+    number, digits = split_decimal(value)
+    assert digits >= 0
+    assert Fraction(number, 10**digits) == Fraction(value)
 
 
 @given(st.integers(0, 10**12 - 1), st.text("0123456789", max_size=3), st.integers(0, 3))

@@ -16,6 +16,7 @@ from domain.matching.text_indexes import GramIndex, TokenIndex
 from domain.transactions import build_transaction
 from tests.unit.domain.cases import EQUAL, some_amount, some_definition, some_window
 
+ON_REFERENCE = Condition("reference", "reference", "exact", unique=False)
 WORDS = ["invoice", "inv", "payment", "ord", "0012", "0021", "1200", "müller", "gmbh", "a", "of"]
 
 
@@ -174,6 +175,66 @@ def test_few_of_a_crowd_are_tried(condition, amounts, date, amount, monkeypatch)
     for leg in legs[:: CROWD // 100]:
         assert book.pools[0].partners(leg)
     assert tried < 100 * CROWD * 0.03
+
+
+@pytest.mark.parametrize("percent", [99, 100])
+def test_a_tolerance_that_knows_no_bounds_finds_who_is_within_it(percent):
+    amount = replace(EQUAL, kind="tolerance", percent=Decimal(percent), percent_of="larger")
+    amounts = [number % 7 * number - CROWD for number in range(CROWD)]
+    book, legs = crowd_of(None, lambda number: f"{amounts[number]}.00", number_text, None, amount)
+    (pool,) = book.pools
+    for number in range(0, CROWD, CROWD // 4):
+        ours = amounts[number]
+        assert sorted(int(one.transaction_id) for one in pool.partners(legs[number])) == [
+            other
+            for other, theirs in enumerate(amounts)
+            if abs(theirs - ours) * 100 <= percent * max(abs(theirs), abs(ours))
+        ]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"match_type": "one_to_one"},
+        {"match_type": "one_to_one", "conditions": (replace(ON_REFERENCE, unique=True),)},
+        {"match_type": "one_to_many", "whole_key": "reference"},
+        {"match_type": "one_to_many"},
+    ],
+    ids=["pairs", "unique", "whole key", "sums"],
+)
+def test_a_leg_without_a_key_stands_nowhere(fields):
+    definition = some_definition(random.Random(1), lateness_us=0, unique=False)
+    plain = {"whole_key": None, "conditions": (ON_REFERENCE,), "date": None, "amount": EQUAL}
+    rule = replace(definition.rules[0], **plain | fields)
+    book = Book(replace(definition, rules=(rule,)))
+    (pool,) = book.pools
+    with_key, without = (
+        book.leg_of(
+            build_transaction(
+                {
+                    "tenant_id": "acme", "reconciliation_id": "orders", "transaction_id": name,
+                    "amount": "1.00", "currency": "EUR", "occurred_at": "2026-01-05T12:00:00Z",
+                    "reference": reference,
+                },
+                0,
+                None,
+            )
+        )
+        for name, reference in (("s1", "R-1"), ("s2", None))
+    )  # fmt: skip
+    for leg in (with_key, without):
+        pool.add(leg)
+    assert pool.around(with_key) is not None
+    assert (pool.around(without), pool.place(without)) == (None, None)
+    assert [*pool.beside(without), *pool.fellows(without)] == []
+    assert pool.alone([without]) == [without], "who comes with a key does not find it"
+    pool.discard(without)
+    assert pool.around(with_key) is not None
+
+
+def test_under_a_rule_without_a_key_nobody_is_out_of_another_s_sight():
+    book, legs = crowd_of(None, lambda _: "1.00", number_text)
+    assert book.pools[0].alone(legs[:1]) == []
 
 
 def test_an_index_says_what_it_has_before_it_is_taken():

@@ -128,6 +128,49 @@ def test_part_of_a_suggestion_ends_it_and_what_is_left_is_looked_at_again():
     assert (rest.source_ids, rest.target_ids) == (["s2"], ["t1"])
 
 
+@pytest.mark.parametrize(("sources", "targets"), [(["s1", "s2"], ["t1"]), (["s1"], ["t1", "t2"])])
+def test_members_whose_sums_agree_are_no_match_of_pairs_when_they_are_three(sources, targets):
+    within_all = {"tolerance": {"absolute": "100.00"}}
+    records = [record(side, f"{'st'[side]}{number}") for side in (0, 1) for number in (1, 2)]
+    state, events = at_once(*records, amount=within_all)
+    suggestion = identity(only(MatchSuggested, events))
+    assert refused(state, ConfirmMatch(suggestion, sources, targets)) == "not_a_candidate"
+
+
+def test_what_an_earlier_rule_asks_about_all_of_is_asked_by_no_later_one():
+    rules = definition(date={"min_days": -1, "max_days": 1, "time_zone": "UTC"}).raw
+    rules["rules"].append(
+        {
+            "name": "counterparty",
+            "match_type": "one_to_one",
+            "conditions": [{"field": "counterparty", "operator": "exact"}],
+            "outcome": "suggest",
+        }
+    )
+    state = Reconciliation(parse_definition(rules))
+
+    def on(day, side, name, counterparty):
+        at = f"2026-01-0{day}T12:00:00Z"
+        return record(side, name, counterparty=counterparty, occurred_at=at)
+
+    begun = [on(2, 0, "s1", "X"), on(5, 1, "t1", "X")]
+    state.advance(Chunk(begun, now_us=NOW_US))
+    asked = only(MatchSuggested, state.tick(Tick(NOW_US + DAY_US, caught_up=True)).events)
+    assert asked.rule == "counterparty"
+    # With these between them the two are of one set of the first rule, and not a pair of it.
+    events = state.advance(Chunk([on(3, 1, "t2", "Y"), on(4, 0, "s2", "Z")], caught_up=True)).events
+    events += state.tick(Tick(NOW_US + 2 * DAY_US, caught_up=True)).events
+    ended = only(MatchSuperseded, events)
+    assert (ended.match_id, ended.reason) == (
+        identity(asked),
+        "an earlier rule asks about all of them",
+    )
+    again = only(MatchSuggested, events)
+    assert (again.rule, again.source_ids, again.target_ids) == (
+        "reference", ["s1", "s2"], ["t1", "t2"],
+    )  # fmt: skip
+
+
 def test_what_is_rejected_is_not_suggested_again():
     state, events = at_once(record(0, "s1"), record(1, "t1"), outcome="suggest")
     suggestion = identity(only(MatchSuggested, events))

@@ -5,7 +5,13 @@ import random
 import pytest
 
 from domain.definition_parsing import parse_definition
-from domain.events import decode_events, encode_events
+from domain.events import (
+    DuplicateDetected,
+    RecordMatched,
+    TransactionsAccepted,
+    decode_events,
+    encode_events,
+)
 from domain.matching.book import Book
 from domain.matching.legs import DISPOSITIONS, Leg, Settled, Superseded
 from domain.matching.pools import UniquePool
@@ -178,3 +184,47 @@ def test_matches_recorded_one_after_another_are_folded_together(monkeypatch):
     assert (32, 64) in taken
     assert facts(folded) == facts(live)
     assert restore(snapshot(folded)).finish().events == live.finish().events
+
+
+@pytest.mark.parametrize(
+    ("rule", "reference"),
+    [("unique", "r-1"), ("unique", "r-2"), ("of another definition", "r-1")],
+    ids=["as the rule says", "of two keys", "by a rule that is not there"],
+)
+def test_what_was_recorded_as_matched_is_matched_whatever_the_rules_say_now(rule, reference):
+    raw = {
+        "rules": [
+            {
+                "name": "unique",
+                "conditions": [{"field": "reference", "operator": "exact", "unique": True}],
+            }
+        ]
+    }
+    state = Reconciliation(parse_definition(raw, "acme", "orders"))
+    decision = state.define(state.definition, "command-1")
+    fields = {"tenant_id": "acme", "reconciliation_id": "orders", "amount": "1.00",
+              "currency": "EUR", "occurred_at": "2026-01-05T10:00:00Z"}  # fmt: skip
+
+    def record(side, name, its):
+        return build_transaction(fields | {"transaction_id": name, "reference": its}, side, None)
+
+    journal = [record(0, "s1", "r-1").packed, record(1, "t1", reference).packed]
+    counts = [(0, "EUR", 1, 100), (1, "EUR", 1, 100)]
+    folded = Reconciliation(state.definition)
+    folded.evolve_all(decision.events, [])
+    folded.evolve_all([TransactionsAccepted(counts, {}, 0, 0)], journal)
+    newest_ms = record(0, "s1", "r-1").occurred_at // 1000
+    folded.evolve_all(
+        [RecordMatched(rule, "one_to_one", 1, ["s1"], ["t1"], "EUR", 100, 100, newest_ms)], []
+    )
+    assert {type(one) for side in folded.book.known for one in side.values()} == {Settled}
+    (pool,) = folded.book.pools
+    assert (pool.spent_by(0, "r-1"), pool.spent_by(1, reference)) == ("s1", "t1")
+    again = [record(0, "s2", "r-1"), record(1, "t2", reference)]
+    events = folded.advance(Chunk(again, caught_up=True)).events
+    found = [
+        (one.side, one.transaction_id, one.first_transaction_id)
+        for one in events
+        if isinstance(one, DuplicateDetected)
+    ]
+    assert found == [(0, "s2", "s1"), (1, "t2", "t1")], "both values are used up"

@@ -5,9 +5,9 @@ from itertools import combinations
 
 import pytest
 
-from domain.matching import subset_search
+from domain.matching import subset_search, subset_sums
 from domain.matching.subset_search import NODES_MAX, SubsetSearch, search
-from domain.matching.subset_sums import Meeting, SumLists, ways
+from domain.matching.subset_sums import Meeting, Places, SumLists, ways
 
 
 def brute(amounts, low, high, most):
@@ -45,11 +45,15 @@ def some_search(rng):
     return amounts, target - rng.choice([0, spread]), target + spread, most
 
 
-@pytest.fixture(params=["either", "lists", "bits"])
+@pytest.fixture(params=["either", "lists", "bits", "both"])
 def way(request, monkeypatch):
     """Both ways a search can go must say the same, whichever it would choose."""
     if request.param == "lists":
         monkeypatch.setattr(subset_search, "BITS_MAX", -1)
+        monkeypatch.setattr(subset_sums, "_SCANS_MAX", 1)
+    if request.param == "both":
+        # Lists that turn out too long on the way are left for bits.
+        monkeypatch.setattr(subset_search, "VECTORS_MAX", 1)
     if request.param == "bits":
         monkeypatch.setattr(Meeting, "cost", staticmethod(lambda *_: NODES_MAX))
     return request.param
@@ -122,12 +126,31 @@ def test_the_number_of_vectors_is_counted_as_they_are_made():
             assert all(sum(count for _, count in vector) == size for vector in vectors)
 
 
+@pytest.mark.parametrize("width", [1, 4])
+def test_sums_stand_where_looking_at_each_finds_them_however_often_one_asks(width):
+    rng = random.Random(5)
+    sums = [rng.randint(-20, 20) for _ in range(200)]
+    places = Places(sums, width)
+    for _ in range(100):
+        low, before = rng.randint(-25, 25), rng.randint(0, 200)
+        expected = [place for place in range(before) if low <= sums[place] < low + width]
+        assert sorted(places.of(low, before)) == expected
+
+
 def test_ten_thousand_twins_are_several_at_once():
     found = search([100] * 10_000, 300, 300, 8)
     assert (found.outcome, found.size, len(found.members)) == ("several", 3, 10_000)
     one = SubsetSearch([100] * 10_000, 300, 300, 8)
     assert one.lowest() == (0, 1, 2)
     assert one.subsets(1_000) is None
+
+
+def test_subsets_too_many_for_either_way_are_several_and_not_told(monkeypatch):
+    monkeypatch.setattr(subset_search, "VECTORS_MAX", 1)
+    monkeypatch.setattr(subset_search, "BITS_MAX", -1)
+    one = SubsetSearch([1, 2, 3, 4], 5, 5, 4)
+    assert one.found[:3] == ("several", 2, ())
+    assert (one.lowest(), one.subsets(10)) == (None, None)
 
 
 def test_many_different_amounts_hit_the_bound_and_say_where():

@@ -273,6 +273,7 @@ def test_amounts_as_json(number, code, numbers_before):
         ({"channel": 5}, "unknown_field", "channel"),
         ({"channel": {"a": "b"}}, "unknown_field", "an object"),
         ({"channel": True}, "unknown_field", "a boolean"),
+        ({"channel": "a\0b"}, "invalid_field", "channel holds a character that cannot be stored"),
         ({"attributes": "x"}, "invalid_field", "attributes"),
         ({"attributes": {"a": 1}}, "invalid_field", "attributes.a"),
         ({"attributes": {" ": "x"}}, "invalid_field", "name"),

@@ -1,0 +1,157 @@
+"""One window of the flow, given its items one by one over a store in memory."""
+
+import json
+import uuid
+
+import msgspec
+import pytest
+
+from connectors.kafka_memory import MemoryBroker, MemoryPart
+from connectors.postgres.inbox import Command
+from connectors.postgres.records import DeadLetter, StreamCommit
+from connectors.postgres.store_memory import MemoryStore
+from domain.events import CommandRefused, ReconciliationDefined, decode_events
+from flows import windows
+from flows.arrivals import key_by_tenant_reconciliation
+from flows.storing import Snapshot
+from flows.surroundings import Surroundings
+from flows.windows import MatchWindow, TickItem
+
+STREAM = "acme/orders"
+NOW_US = 1_767_614_400_000_000  # 2026-01-05T12:00:00Z
+DEFINITION = {
+    "name": "Orders",
+    "rules": [
+        {
+            "name": "reference",
+            "match_type": "one_to_one",
+            "conditions": [{"field": "reference", "operator": "exact"}],
+        }
+    ],
+}
+
+
+def a_command(command_type, payload):
+    return Command(str(uuid.uuid4()), "acme", "orders", command_type, payload, None, "asked")
+
+
+class Flow:
+    """A worker with the one window, whose decisions are written at once."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore(lambda: NOW_US)
+        self.seconds = 0.0
+        self.around = Surroundings(self.store, lambda: True, lambda: NOW_US, lambda: self.seconds)
+        self.start()
+
+    def start(self) -> None:
+        self.window = MatchWindow(self.around)
+
+    def give(self, item):
+        """What the window makes of an item, and whether it is kept."""
+        out, discard = self.window.on_batch([item])
+        commits = [one for one in out if isinstance(one, StreamCommit)]
+        self.store.write(commits, [one for one in out if isinstance(one, DeadLetter)])
+        return out, not discard
+
+    def ask(self, command_type, payload):
+        command = a_command(command_type, payload)
+        self.store.submit(command)
+        self.give(command)
+        return self.store.read_command_state(command.command_id)
+
+    def define(self, **fields):
+        return self.ask("define", {"definition": DEFINITION | fields})
+
+    def recorded(self, kind):
+        events = [one for batch in self.store.batches for one in decode_events(batch.events)]
+        return [one for one in events if isinstance(one, kind)]
+
+
+def arrivals(*records):
+    """Records of one partition, as they are keyed for a window."""
+    broker = MemoryBroker({"in.source": 1}, lambda: len(records))
+    for record in records:
+        broker.append("in.source", 0, json.dumps(record).encode())
+    part = MemoryPart(broker, "in.source", 0, 0, None, lambda *_: None, lambda: False)
+    (batch,) = part.next_batch()
+    ((_, keyed),) = key_by_tenant_reconciliation(batch, NOW_US)
+    return keyed
+
+
+def record(name="s1"):
+    return {
+        "tenant_id": "acme", "reconciliation_id": "orders", "transaction_id": name,
+        "amount": "1.00", "currency": "EUR", "occurred_at": "2026-01-05T11:00:00Z",
+    }  # fmt: skip
+
+
+def test_what_is_of_no_reconciliation_is_kept_as_dead_letters_and_not_asked_about_each_time(
+    monkeypatch,
+):
+    flow = Flow()
+    claims = []
+    claim = flow.store.claim
+    monkeypatch.setattr(
+        flow.store, "claim", lambda *of, **options: claims.append(of) or claim(*of, **options)
+    )
+    letters, kept = flow.give(arrivals(record("s1"), record("s2")))
+    assert not kept
+    assert [one.transaction_id for one in letters] == ["s1", "s2"]
+    assert {one.code for one in letters} == {"unknown_reconciliation"}
+    redriven = msgspec.structs.replace(arrivals(record("s1")), redriven=["letter-1"])
+    assert flow.give(redriven) == ([], False), "its letter stays as it is"
+    assert flow.give(TickItem(STREAM, NOW_US)) == ([], False)
+    state = flow.ask("pause", {})
+    assert (state.status, state.outcome["error"]) == ("refused", "unknown_reconciliation")
+    assert len(claims) == 1, "the store has said so a moment ago"
+    flow.seconds += 3
+    flow.give(TickItem(STREAM, NOW_US))
+    assert len(claims) == 2
+    assert flow.define().status == "done"
+    assert flow.ask("pause", {"reason": "a look"}).status == "done"
+
+
+@pytest.mark.parametrize("defined", [False, True])
+def test_a_definition_that_cannot_be_is_refused_with_what_is_wrong_where(defined):
+    flow = Flow()
+    if defined:
+        flow.define()
+    state = flow.define(rules=[])
+    assert (state.status, state.outcome["error"]) == ("refused", "definition.invalid")
+    assert [one["path"] for one in state.outcome["details"]] == ["rules"]
+    assert len(flow.recorded(ReconciliationDefined)) == defined
+    # Where there is a stream the refusal is on record there.
+    assert len(flow.recorded(CommandRefused)) == defined
+
+
+@pytest.mark.parametrize(
+    ("command_type", "payload", "again"),
+    [
+        # What it was told is told again, and changes nothing.
+        ("define", {"definition": DEFINITION}, [[]]),
+        ("define", {"definition": DEFINITION | {"rules": []}}, []),
+        ("pause", {"reason": "a look"}, []),
+    ],
+    ids=["definition", "refused definition", "pause"],
+)
+def test_a_command_that_comes_again_is_decided_once(command_type, payload, again):
+    flow = Flow()
+    flow.define()
+    command = a_command(command_type, payload)
+    flow.store.submit(command)
+    (decided,), _ = flow.give(command)
+    assert [one.command_id for one in decided.command_outcomes] == [command.command_id]
+    flow.start()  # as after a restart that has not seen its outcome
+    assert [one.events for one in flow.give(command)[0]] == again
+
+
+@pytest.mark.parametrize("bytes_max", [0, 1 << 20])
+def test_a_snapshot_that_the_store_would_refuse_is_left_out(bytes_max, monkeypatch):
+    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_MIN", 1)
+    monkeypatch.setattr(windows, "_SNAPSHOT_BYTES_MAX", bytes_max)
+    flow = Flow()
+    flow.define()
+    out, kept = flow.give(arrivals(record()))
+    assert kept
+    assert sum(isinstance(one, Snapshot) for one in out) == (bytes_max > 0)

@@ -1,0 +1,106 @@
+"""The thread that writes what was decided: in order, and never on after it has failed."""
+
+import queue
+import threading
+
+import pytest
+
+from connectors.postgres.checkpoints import SourceCheckpoint
+from connectors.postgres.records import StreamCommit
+from flows import storing
+from flows.storing import Snapshot, StoreSink, Writer, WriterStopped
+
+
+class Store:
+    """Notes what it is given, each once it may go on; fails at what it is told to."""
+
+    def __init__(self) -> None:
+        self.written = []
+        self.fails = False
+        self.may_write = threading.Event()
+        self.may_write.set()
+
+    def write(self, commits, _letters):
+        self.may_write.wait(10)
+        if self.fails:
+            raise ConnectionAbortedError("the line is cut")
+        self.written += [one.stream_id for one in commits]
+
+    def save_offsets(self, checkpoints):
+        self.written += [f"offset {one.next_offset}" for one in checkpoints]
+
+    def save_snapshot(self, stream_id, version, *_):
+        self.written.append(f"snapshot {stream_id} {version}")
+
+
+def commit(stream_id):
+    return StreamCommit(stream_id, "acme", stream_id, 0, 1, 1, {}, None, 1)
+
+
+def offset(number):
+    return SourceCheckpoint("in.source", 0, number, "cluster", "topic")
+
+
+@pytest.fixture
+def store():
+    made = Store()
+    yield made
+    made.may_write.set()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Look at once whether the writer has ended in between."""
+    monkeypatch.setattr(storing, "_DONE_TIMEOUT_SECONDS", 0.01)
+
+
+def test_what_was_queued_is_committed_in_order_and_offsets_and_snapshots_after_it(store):
+    writer = Writer(store, 100, synchronous=False, failed=pytest.fail)
+    store.may_write.clear()
+    writer.put([commit("a")])
+    writer.put([Snapshot("b", 7, 2, b"", 1, [], 0), commit("b")])
+    writer.save_offset(offset(5))
+    writer.put([commit("c")])
+    store.may_write.set()
+    writer.drain()
+    after_all = store.written.index("offset 5")
+    assert [one for one in store.written if len(one) == 1] == ["a", "b", "c"]
+    assert store.written.index("b") < after_all
+    assert store.written.index("b") < store.written.index("snapshot b 7")
+
+
+def test_a_synchronous_writer_has_written_when_it_returns(store):
+    writer = Writer(store, 100, synchronous=True, failed=pytest.fail)
+    part = StoreSink(lambda: writer).build("store", 0, 1)
+    part.write_batch([("a", commit("a")), ("b", commit("b"))])
+    assert store.written == ["a", "b"]
+    part.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_waits_for_a_writer_that_fails_is_told(store):
+    told = queue.Queue()
+    writer = Writer(store, 100, synchronous=False, failed=told.put)
+    store.fails = True
+    store.may_write.clear()
+    writer.put([commit("a")])
+    threading.Timer(0.05, store.may_write.set).start()
+    with pytest.raises(WriterStopped, match="the line is cut"):
+        writer.drain()
+    assert isinstance(told.get(timeout=10), ConnectionAbortedError)
+    with pytest.raises(WriterStopped):
+        writer.put([commit("b")])
+    assert store.written == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_full_queue_is_waited_for(store, monkeypatch):
+    monkeypatch.setattr(storing, "_QUEUE_BATCHES_MAX", 1)
+    writer = Writer(store, 1, synchronous=False, failed=pytest.fail)
+    store.may_write.clear()
+    threading.Timer(0.05, store.may_write.set).start()
+    names = [f"{number}" for number in range(6)]
+    for name in names:
+        writer.put([commit(name)])
+    writer.drain()
+    assert store.written == names
