@@ -231,7 +231,7 @@ def restore(data: bytes) -> Reconciliation:
     written = _head_decoder.decode(data).format
     if written not in READABLE:
         raise ValueError(
-            f"snapshot has format {written}, this release reads {READABLE}; "
+            f"snapshot has format {written}, this release reads {', '.join(map(str, READABLE))}; "
             "delete it to fold the stream from its start, or run the release that wrote it"
         )
     stored = _decoder.decode(data)

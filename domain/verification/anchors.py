@@ -49,7 +49,8 @@ def read_anchor(data: bytes, tenant_id: str, reconciliation_id: str) -> Anchor:
     """
     stored: list[Any] = msgspec.msgpack.decode(data)
     if stored[0] not in _FORMATS:
-        raise ValueError(f"snapshot has format {stored[0]}, this release verifies {_FORMATS}")
+        verified = " and ".join(map(str, _FORMATS))
+        raise ValueError(f"snapshot has format {stored[0]}, this release verifies {verified}")
     known: tuple[Side, Side] = ({}, {})
     contents: list[bytes] = []
 

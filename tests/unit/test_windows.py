@@ -11,7 +11,7 @@ from connectors.postgres.inbox import Command
 from connectors.postgres.records import DeadLetter, StreamCommit
 from connectors.postgres.store_memory import MemoryStore
 from domain.events import CommandRefused, ReconciliationDefined, decode_events
-from flows import windows
+from flows import snapshotting
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.storing import Snapshot
 from flows.surroundings import Surroundings
@@ -148,8 +148,8 @@ def test_a_command_that_comes_again_is_decided_once(command_type, payload, again
 
 @pytest.mark.parametrize("bytes_max", [0, 1 << 20])
 def test_a_snapshot_that_the_store_would_refuse_is_left_out(bytes_max, monkeypatch):
-    monkeypatch.setattr(windows, "_SNAPSHOT_AFTER_MIN", 1)
-    monkeypatch.setattr(windows, "_SNAPSHOT_BYTES_MAX", bytes_max)
+    monkeypatch.setattr(snapshotting, "_AFTER_MIN", 1)
+    monkeypatch.setattr(snapshotting, "_BYTES_MAX", bytes_max)
     flow = Flow()
     flow.define()
     out, kept = flow.give(arrivals(record()))

@@ -55,14 +55,14 @@ def impatient(monkeypatch):
 
 
 def test_what_was_queued_is_committed_in_order_and_offsets_and_snapshots_after_it(store):
-    writer = Writer(store, 100, synchronous=False, failed=pytest.fail)
+    writer = Writer(store, store, 100, synchronous=False, failed=pytest.fail)
     store.may_write.clear()
     writer.put([commit("a")])
     writer.put([Snapshot("b", 7, 2, b"", 1, [], 0), commit("b")])
     writer.save_offset(offset(5))
     writer.put([commit("c")])
     store.may_write.set()
-    writer.drain()
+    writer.close()
     after_all = store.written.index("offset 5")
     assert [one for one in store.written if len(one) == 1] == ["a", "b", "c"]
     assert store.written.index("b") < after_all
@@ -70,7 +70,7 @@ def test_what_was_queued_is_committed_in_order_and_offsets_and_snapshots_after_i
 
 
 def test_a_synchronous_writer_has_written_when_it_returns(store):
-    writer = Writer(store, 100, synchronous=True, failed=pytest.fail)
+    writer = Writer(store, store, 100, synchronous=True, failed=pytest.fail)
     part = StoreSink(lambda: writer).build("store", 0, 1)
     part.write_batch([("a", commit("a")), ("b", commit("b"))])
     assert store.written == ["a", "b"]
@@ -80,7 +80,7 @@ def test_a_synchronous_writer_has_written_when_it_returns(store):
 @pytest.mark.usefixtures("impatient")
 def test_who_waits_for_a_writer_that_fails_is_told(store):
     told = queue.Queue()
-    writer = Writer(store, 100, synchronous=False, failed=told.put)
+    writer = Writer(store, store, 100, synchronous=False, failed=told.put)
     store.fails = True
     store.may_write.clear()
     writer.put([commit("a")])
@@ -96,7 +96,7 @@ def test_who_waits_for_a_writer_that_fails_is_told(store):
 @pytest.mark.usefixtures("impatient")
 def test_a_full_queue_is_waited_for(store, monkeypatch):
     monkeypatch.setattr(storing, "_QUEUE_BATCHES_MAX", 1)
-    writer = Writer(store, 1, synchronous=False, failed=pytest.fail)
+    writer = Writer(store, store, 1, synchronous=False, failed=pytest.fail)
     store.may_write.clear()
     threading.Timer(0.05, store.may_write.set).start()
     names = [f"{number}" for number in range(6)]
