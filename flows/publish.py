@@ -97,6 +97,11 @@ class Publisher:
         except WaitInterrupted as exc:
             log.warning("lease.not_released", lease=LEASE, problem=str(exc))
 
+    def give_up_lease(self) -> None:
+        """Let a standby go on after a failure; tried once, for it may be that Postgres is away."""
+        self.stop.set()
+        self.release_lease()
+
     def new_store(self) -> PublishingStore:
         """A store for one part of the dataflow."""
         url = url_of(self.settings, "projections")
@@ -310,7 +315,11 @@ def main(settings: Settings) -> int:
     publisher = Publisher(settings)
     publisher.stop_on_signals()
     run = cast("Callable[..., None]", cluster_main)  # Bytewax does not type it
-    run(build_flow(publisher), [], 0, epoch_interval=EPOCH)
+    try:
+        run(build_flow(publisher), [], 0, epoch_interval=EPOCH)
+    except BaseException:
+        publisher.give_up_lease()
+        raise
     publisher.release_lease()
     log.info("publish.stopped")
     return 0

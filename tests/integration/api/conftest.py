@@ -68,7 +68,7 @@ def populated_url(postgres_server, template_database) -> Iterator[str]:
         with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
-    administer("CREATE DATABASE {} TEMPLATE {}", name, template_database)
+    administer("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template_database)
     yield postgres_server.url(name)
     administer("DROP DATABASE {} WITH (FORCE)", name)
 

@@ -25,7 +25,9 @@ class Past:
     @contextmanager
     def copy(self) -> Iterator[psycopg.Connection]:
         """Connect as owner to a copy of the database."""
-        self.administer("CREATE DATABASE {} TEMPLATE {}", "verify_copy", self.name)
+        self.administer(
+            "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", "verify_copy", self.name
+        )
         try:
             with psycopg.connect(self.url_of("verify_copy"), autocommit=True) as conn:
                 yield conn

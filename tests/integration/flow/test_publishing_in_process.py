@@ -7,6 +7,7 @@ from bytewax.testing import run_main
 
 from connectors.kafka_sending import SendInterrupted
 from connectors.postgres.errors import CheckpointMoved
+from flows import publish
 from flows.publish import EPOCH, CommittedPart, EventsPart, LettersPart, Publisher, build_flow
 from tests.integration.flow.running import eventually
 from tests.integration.flow.test_publish import (
@@ -109,6 +110,22 @@ def test_who_finds_the_checkpoint_moved_ends(publisher, log, unsent, monkeypatch
     part.write_batch([first, second])
     part.close()
     assert [type(one) for one in died] == [CheckpointMoved]
+
+
+def test_who_ends_by_a_failure_lets_another_go_on(publisher, log, monkeypatch):  # noqa: F811
+    def failing(*_args, **_kwargs) -> None:
+        assert publisher.hold_lease()
+        raise OSError("no room")
+
+    for name in ("configure_logging", "configure_tracing", "start_metrics_server"):
+        monkeypatch.setattr(publish, name, lambda *_args: None)
+    monkeypatch.setattr(publisher, "_watch_lag", lambda: None)
+    monkeypatch.setattr(publisher, "stop_on_signals", lambda: None)
+    monkeypatch.setattr(publish, "Publisher", lambda _settings: publisher)
+    monkeypatch.setattr(publish, "cluster_main", failing)
+    with pytest.raises(OSError, match="no room"):
+        publish.main(publisher.settings)
+    assert log.one("SELECT count(*) FROM leases WHERE name = 'publish' AND expires_at > now()") == 0
 
 
 def test_who_is_stopped_before_the_lease_reads_nothing(publisher):

@@ -40,7 +40,7 @@ def past(postgres_server, template_database, broker, valkey, tmp_path_factory) -
     name, prefix = "verify_past", "verify"
     logs = tmp_path_factory.mktemp("verify")
     broker.create_topics([f"{prefix}.{one}" for one in TOPICS], partitions=2)
-    administer("CREATE DATABASE {} TEMPLATE {}", name, template_database)
+    administer("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template_database)
     environment = {
         "SETTLER_DATABASE_URL": postgres_server.url(name),
         "SETTLER_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
