@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import structlog
+from prometheus_client import Histogram
 
 from domain.reconciliation import Reconciliation
 from domain.snapshots import FORMAT, snapshot
@@ -19,6 +20,12 @@ _AFTER_SIZES = 1
 _REST = 9
 # Postgres takes values of 1 GiB; what is larger is folded from the snapshot before.
 _BYTES_MAX = 768 << 20
+
+SECONDS = Histogram(
+    "settler_flow_snapshot_seconds",
+    "Time in which a worker wrote a snapshot and decided nothing",
+    buckets=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+)
 
 
 class SnapshotPace:
@@ -42,6 +49,7 @@ class SnapshotPace:
         data = snapshot(state)
         now = self._clock()
         self._rests_until = now + _REST * (now - began)
+        SECONDS.observe(now - began)
         return data
 
 

@@ -1,17 +1,14 @@
 """The alerting rules: PromQL that parses, over metrics and labels that the processes have."""
 
-import importlib
 import re
-from functools import cache
 from pathlib import Path
 
-import promql_parser
 import pytest
 import typer
 import yaml
-from prometheus_client import REGISTRY
 
 from deploy.cli.main import app
+from tests.contract.promql import SUFFIXES, grouped, labels_of_metrics, selectors
 
 ROOT = Path(__file__).parents[2]
 RULES = [
@@ -21,43 +18,6 @@ RULES = [
     ]
     for rule in group["rules"]
 ]
-MODULES = (
-    "api.app", "connectors.kafka_sending", "connectors.postgres.metrics", "flows.process",
-    "flows.publish", "projections.runner",
-)  # fmt: skip
-#: What Prometheus adds to a metric's own name and labels.
-SUFFIXES = ("_total", "_bucket", "_sum", "_count")
-
-
-@cache
-def labels_of_metrics() -> dict[str, set[str]]:
-    """Every name a series can have → the labels it has."""
-    for module in MODULES:
-        importlib.import_module(module)
-    found = {}
-    for collector in REGISTRY._collector_to_names:
-        labels = set(getattr(collector, "_labelnames", ()))
-        for name in REGISTRY._collector_to_names[collector]:
-            found[name] = labels | ({"le"} if name.endswith("_bucket") else set())
-    return found
-
-
-def parts_of(expression: str) -> list[object]:
-    """Every part of an expression, the whole first."""
-    found: list[object] = []
-    promql_parser.walk(promql_parser.parse(expression), found.append)
-    return found
-
-
-def selectors(expression: str) -> list[promql_parser.VectorSelector]:
-    """What an expression asks Prometheus for."""
-    return [one for one in parts_of(expression) if isinstance(one, promql_parser.VectorSelector)]
-
-
-def grouped(expression: str) -> set[str]:
-    """Labels that its aggregations keep."""
-    modifiers = (getattr(one, "modifier", None) for one in parts_of(expression))
-    return {label for one in modifiers for label in getattr(one, "labels", None) or ()}
 
 
 def is_command(words: list[str]) -> bool:
