@@ -280,7 +280,6 @@ def _unmatched(book: Book, known: Known) -> Iterator[tuple[str, Transaction]]:
 def _ids_of(book: Book, run: Run, side: int) -> set[str]:
     """Ids of what is open, and of what was closed on a day that may be of the range."""
     ids = {one for one, known in book.known[side].items() if type(known) is Leg}
-    book.closed.spread_reopened()
     first, last = days_between(run.from_us, run.to_us)
     for day in range(first, last + 1):
         closed = book.closed.days.get(day)

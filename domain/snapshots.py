@@ -205,19 +205,23 @@ def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
 
 
 def _spread_listed(book: Book) -> None:
-    """Let no match stand both among the pairs and under an id by itself: it is written once.
+    """Leave among the pairs only what is a pair and stands nowhere else: it is written once.
 
-    One of a pair stands by itself too if it was closed on another day before, and corrected since.
+    One of a pair stands by its id too if it was closed before, and corrected or reopened since.
     """
-    book.closed.spread_reopened()
+    closed_days, pool = book.closed, book.pools[0]
+    for closed in closed_days.days.values():
+        dead = closed.pairs.dead(book.known, pool)
+        if dead:
+            closed.list_singly(closed.pairs.take_some(dead))
     listed = {
         entry
-        for closed in book.closed.days.values()
+        for closed in closed_days.days.values()
         for known, ids in zip(book.known, closed.ids, strict=True)
         for entry in map(known.get, ids)
         if type(entry) is Settled
     }
-    book.closed.spread_some(listed)
+    closed_days.spread_some(listed)
 
 
 def restore(data: bytes) -> Reconciliation:

@@ -1,5 +1,6 @@
 """When a window's state is snapshotted, and what of it goes down with the commits."""
 
+import threading
 from collections.abc import Callable
 
 import structlog
@@ -12,7 +13,7 @@ from flows.storing import Snapshot
 log = structlog.get_logger(__name__)
 
 # A snapshot is taken after as many transactions as the one before held: each is written a few times
-# at most, and a restart folds no more than it restores.
+# at most, and a restart folds about as many as it restores.
 _AFTER_MIN = 200_000
 _AFTER_SIZES = 1
 # A snapshot costs time in proportion to what memory holds, and nothing is decided meanwhile. So a
@@ -29,7 +30,7 @@ SECONDS = Histogram(
 
 
 class SnapshotPace:
-    """Keeps a worker's snapshots apart.
+    """Takes a worker's snapshots, one after the other with rests between.
 
     Args:
         clock: Seconds, monotonic.
@@ -38,19 +39,36 @@ class SnapshotPace:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._rests_until = clock()
+        self._saved: threading.Event | None = None
 
     def rests(self) -> bool:
-        """Whether the last snapshot was taken too short a time ago."""
+        """Whether the last one was taken too short a time ago, or is not saved yet."""
+        if self._saved is not None and not self._saved.is_set():
+            return True
         return self._clock() < self._rests_until
 
-    def take(self, state: Reconciliation) -> bytes:
-        """Write a state down, and rest."""
+    def take(self, state: Reconciliation, fence: int) -> Snapshot | None:
+        """Write a state down, and rest; None where the store would refuse it."""
         began = self._clock()
         data = snapshot(state)
         now = self._clock()
         self._rests_until = now + _REST * (now - began)
         SECONDS.observe(now - began)
-        return data
+        if len(data) > _BYTES_MAX:
+            log.warning("window.snapshot_too_large", stream_id=state.stream_id, bytes=len(data))
+            return None
+        frozen = state.frozen
+        taken = Snapshot(
+            state.stream_id,
+            state.version,
+            FORMAT,
+            data,
+            fence,
+            frozen.numbers,
+            frozen.number(fence),
+        )
+        self._saved = taken.saved
+        return taken
 
 
 class WindowSnapshots:
@@ -75,17 +93,4 @@ class WindowSnapshots:
         if self.pending < max(_AFTER_MIN, _AFTER_SIZES * self._held) or self._pace.rests():
             return None
         self.pending, self._held = 0, state.known_count
-        data = self._pace.take(state)
-        if len(data) > _BYTES_MAX:
-            log.warning("window.snapshot_too_large", stream_id=state.stream_id, bytes=len(data))
-            return None
-        frozen = state.frozen
-        return Snapshot(
-            state.stream_id,
-            state.version,
-            FORMAT,
-            data,
-            fence,
-            frozen.numbers,
-            frozen.number(fence),
-        )
+        return self._pace.take(state, fence)

@@ -31,6 +31,7 @@ class Snapshot(msgspec.Struct, gc=False):
     """A snapshot to be stored after the commits decided before it.
 
     `blocks` has the numbers of those its state has frozen, `newest_block` that of the newest made.
+    Whoever has saved it sets `saved`; its worker takes no other before.
     """
 
     stream_id: str
@@ -40,6 +41,7 @@ class Snapshot(msgspec.Struct, gc=False):
     fence: int
     blocks: list[int] = []
     newest_block: int = 0
+    saved: threading.Event = msgspec.field(default_factory=threading.Event)
 
 
 #: What a window sends down: commits, letters that belong to no stream, snapshots.
@@ -196,8 +198,8 @@ class _SnapshotSaver:
     def __init__(self, store: Store, fail: Callable[[BaseException], None]) -> None:
         self._store = store
         self._fail = fail
-        # One that waits: whoever brings another while it does waits too, so few are in memory.
-        self._queue: queue.Queue[Snapshot] = queue.Queue(1)
+        # No more than one of each worker is here at a time: `SnapshotPace` sees to that.
+        self._queue: queue.Queue[Snapshot] = queue.Queue()
         threading.Thread(target=self._run, name="snapshots", daemon=True).start()
 
     def save(self, snapshot: Snapshot) -> None:
@@ -229,6 +231,7 @@ class _SnapshotSaver:
             one.blocks,
             one.newest_block,
         )
+        one.saved.set()
 
 
 def _rows(item: list[Outgoing] | SourceCheckpoint | _Barrier) -> int:

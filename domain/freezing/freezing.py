@@ -16,7 +16,7 @@ from domain.freezing.frozen import (
     decode_entries,
     encode_pages,
 )
-from domain.freezing.selecting import Chosen, Matches, is_held, take_legs, take_pairs
+from domain.freezing.selecting import Chosen, Held, Matches, is_held, take_legs, take_pairs
 from domain.matching.book import Book
 from domain.matching.due import SECOND_US
 from domain.matching.legs import Settled
@@ -56,13 +56,15 @@ def freeze(state: "Reconciliation", fence: int, count: int) -> list[NewBlock]:
     def gone() -> int:
         return before - sum(map(len, book.known))
 
+    of_pairs = min(_MATCHED * count, _PAIRED_MAX)
     for day in sorted(book.closed.days):
         closed = book.closed.days[day]
-        wanted = min(_MATCHED * count, _PAIRED_MAX) - gone()
-        if closed.pairs.keys and day >= book.kept_from and not is_held(day, held) and wanted > 0:
+        wanted = of_pairs - gone()
+        # What is left behind the better half waits for the next time: it would be a small block.
+        if 2 * wanted > of_pairs and closed.pairs.keys and _may_go(book, day, held):
             pairs = take_pairs(book, day, closed, (wanted + 1) // 2)
             blocks += _write(state, fence, pairs, of_pairs=True)
-    if gone() >= _PAIRED_MAX:
+    if 2 * gone() >= of_pairs:
         return blocks
     wanted = _MATCHED * count - gone()
     if wanted > 0 and any(one.ids[0] for one in book.closed.days.values()):
@@ -72,6 +74,10 @@ def freeze(state: "Reconciliation", fence: int, count: int) -> list[NewBlock]:
         legs = take_legs(book, held, count - gone())
         blocks += _write(state, fence, legs, of_legs=True)
     return blocks
+
+
+def _may_go(book: Book, day: int, held: Held) -> bool:
+    return day >= book.kept_from and not is_held(day, held)
 
 
 def _write(

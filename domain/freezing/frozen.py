@@ -119,7 +119,7 @@ class Block(msgspec.Struct, array_like=True):
 
 
 class NewBlock(msgspec.Struct):
-    """A block to be written, before the state it was taken from is used again."""
+    """A block to be written, before any of it is read and before a snapshot names it."""
 
     number: int
     fingerprints: bytes

@@ -104,8 +104,10 @@ def take_pairs(book: Book, day: int, closed: Closed, count: int) -> Chosen:
 def _that_stand_alone(book: Book, pool: UniquePool, closed: Closed, count: int) -> Pairs:
     """Take out the first pairs, and put those that have to stay back, behind the others."""
     pinned = pinned_ids(book)
-    book.closed.spread_reopened()
     pairs = closed.pairs.take(0, count)
+    dead = pairs.dead(book.known, pool)
+    if dead:
+        closed.list_singly(pairs.take_some(dead))
     if (
         not any(map(_rivals_of, pairs.settled))
         and pinned[0].isdisjoint(pairs.ids[0])

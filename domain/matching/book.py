@@ -256,7 +256,6 @@ class Book(Terms):
             if self.closed.drop_rival(rival):
                 for pool in self._rival_pools(rival):
                     pool.discard(rival)
-        self.closed.reopened.add(settled)
         sides = []
         for side in (0, 1):
             legs = [self.leg_of(self.unpack(packed)) for packed in settled.packed(side)]

@@ -1,8 +1,11 @@
 """What is kept of closed transactions, by day of event time, so that it can be forgotten by day."""
 
+from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import Any, NamedTuple
 
 from domain.matching.legs import Leg, Settled
+from domain.matching.pools import Pool, UniquePool
 
 DAY_US = 86_400_000_000
 
@@ -38,6 +41,33 @@ class Pairs(NamedTuple):
         self.ids[1].extend(others.ids[1])
         self.settled.extend(others.settled)
 
+    def dead(self, known: Sequence[Mapping[str, Any]], pool: Pool) -> set[Settled]:
+        """Those that are pairs no more: reopened, forgotten in part, or frozen by another way.
+
+        Nobody takes them off when that happens, so whoever reads the pairs asks before.
+
+        Args:
+            known: `Book.known`.
+            pool: Of the first rule.
+        """
+        if not self.settled:
+            return set()
+        assert isinstance(pool, UniquePool), "only a unique rule pairs off"
+        found = [list(map(known[side].get, self.ids[side])) for side in (0, 1)]
+        holders = [list(map(pool.sides[side].get, self.keys)) for side in (0, 1)]
+        if (
+            all(map(is_, found[0], self.settled))
+            and all(map(is_, found[1], self.settled))
+            and holders == list(self.ids)
+        ):
+            return set()
+        rows = zip(self.settled, *found, *holders, *self.ids, strict=True)
+        return {
+            one
+            for one, source, target, *held, source_id, target_id in rows
+            if source is not one or target is not one or held != [source_id, target_id]
+        }
+
     def take_some(self, some: set[Settled]) -> "Pairs":
         """Take out the pairs that are among some matches."""
         rows = list(zip(self.keys, *self.ids, self.settled, strict=True))
@@ -56,7 +86,8 @@ class Pairs(NamedTuple):
 class Closed(NamedTuple):
     """What has to be forgotten of a day's closed transactions when ids of its age are.
 
-    What is in `pairs`, both of whose members are of that day, is not among the others.
+    `pairs` has matches both of whose members are of that day, and some that are none any more: see
+    `Pairs.dead`. Other matches stand by their ids, and an id may stand there that is in a pair too.
     """
 
     ids: tuple[list[str], list[str]]
@@ -80,9 +111,6 @@ class ClosedDays:
 
     def __init__(self) -> None:
         self.days: dict[int, Closed] = {}
-        #: Matches that were reopened and may still stand among the pairs: before those are read,
-        #: `spread_reopened` takes them out.
-        self.reopened: set[Settled] = set()
         self._rules = 0
         #: The day last asked for, and its bounds: most of what closes together is of one day.
         self.last = self.new(0)
@@ -103,18 +131,12 @@ class ClosedDays:
         """Turn every day's pairs into ids and spent values."""
         for closed in self.days.values():
             closed.spread()
-        self.reopened.clear()
 
     def spread_some(self, some: set[Settled]) -> None:
         """Turn those pairs into ids and spent values that are among some matches."""
         for closed in self.days.values() if some else ():
             if not some.isdisjoint(closed.pairs.settled):
                 closed.list_singly(closed.pairs.take_some(some))
-
-    def spread_reopened(self) -> None:
-        """See `reopened`."""
-        self.spread_some(self.reopened)
-        self.reopened.clear()
 
     def on(self, occurred_at: int) -> Closed:
         """What is kept of the day of an event time."""
@@ -179,5 +201,4 @@ class ClosedDays:
     def take_before(self, day: int) -> list[Closed]:
         """Take out the days before one."""
         self.last_bounds_us = 0, 0
-        self.spread_reopened()
         return [self.days.pop(old) for old in [old for old in self.days if old < day]]

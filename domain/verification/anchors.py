@@ -22,7 +22,9 @@ from domain.verification.totals import (
 
 _FORMATS = (2, 4)
 # Places of the array.
-_VERSION, _OPEN, _EXCEPTIONS, _SUGGESTIONS, _MATCHES, _CLOSED, _REPLACED = 3, 9, 10, 11, 12, 13, 17
+_VERSION, _OPEN, _EXCEPTIONS, _SUGGESTIONS, _MATCHES, _CLOSED, _REPLACED, _BLOCKS = (
+    3, 9, 10, 11, 12, 13, 17, 22
+)  # fmt: skip
 
 Side = dict[str, Known]
 
@@ -47,10 +49,7 @@ def read_anchor(data: bytes, tenant_id: str, reconciliation_id: str) -> Anchor:
         ValueError: A format this release does not know.
         LookupError, TypeError, msgspec.DecodeError: Damaged.
     """
-    stored: list[Any] = msgspec.msgpack.decode(data)
-    if stored[0] not in _FORMATS:
-        verified = " and ".join(map(str, _FORMATS))
-        raise ValueError(f"snapshot has format {stored[0]}, this release verifies {verified}")
+    stored = _decoded(data)
     known: tuple[Side, Side] = ({}, {})
     contents: list[bytes] = []
 
@@ -80,6 +79,16 @@ def read_anchor(data: bytes, tenant_id: str, reconciliation_id: str) -> Anchor:
         for earlier in of_side.values():
             contents.extend(earlier)
     return Anchor(stored[_VERSION], known, contents)
+
+
+def _decoded(data: bytes) -> list[Any]:
+    stored: list[Any] = msgspec.msgpack.decode(data)
+    if stored[0] not in _FORMATS:
+        verified = " and ".join(map(str, _FORMATS))
+        raise ValueError(f"snapshot has format {stored[0]}, this release verifies {verified}")
+    if any(stored[_BLOCKS:]):
+        raise ValueError("the snapshot names frozen blocks; what stands in for journals has none")
+    return stored
 
 
 def _closed(

@@ -108,6 +108,7 @@ class Flow:
                     one.blocks,
                     one.newest_block,
                 )
+                one.saved.set()
             elif isinstance(one, SourceCheckpoint):
                 self.world.store.save_offsets([one])
 

@@ -24,6 +24,7 @@ from domain.commands import (
 from domain.definition_parsing import parse_definition
 from domain.definition_plain import definition_to_plain
 from domain.events import decode_events, encode_events
+from domain.freezing.fingerprints import BLOCK_ENTRIES
 from domain.freezing.frozen import Touched
 from domain.freezing.touching import by_batch, by_chunk, by_command, by_definition, by_tick
 from domain.identity import match_id
@@ -258,6 +259,18 @@ def test_a_window_that_cannot_freeze_is_left_alone_until_it_has_grown():
     limit.froze("a", 1_000, 8_900)
     assert limit.excess("a", 9_900) == 0
     assert limit.excess("a", 8_900 + 8_900 // 8) > 0
+
+
+def test_a_window_that_freezes_a_block_of_pairs_at_a_time_gets_to_its_limit():
+    block = 2 * BLOCK_ENTRIES
+    limit, size = HotLimit(1_000), 10 * block
+    for _ in range(12):
+        asked = limit.excess("a", size)
+        if asked:
+            size -= min(block, asked)
+            limit.froze("a", asked, size)
+        size += 100
+    assert size <= 1_100
 
 
 def test_values_used_up_under_former_rules_are_new_again():

@@ -94,6 +94,7 @@ def test_snapshots_come_as_the_state_grows_and_a_restart_does_not_put_them_off(m
                 assert store.save_snapshot(
                     one.stream_id, one.version, one.format, one.state, one.fence
                 )
+                one.saved.set()
                 taken.append(window._state.known_count)
     # Nothing is forgotten meanwhile: each is taken once there is as much again.
     assert taken == [4, 8, 16, 32]

@@ -143,9 +143,35 @@ def test_snapshots_of_a_worker_take_a_tenth_of_its_time():
     taken = due(one, state, 1)
     assert taken is not None
     assert taken.version == state.version
+    taken.saved.set()
     ended = clock.now
     while due(other, state, 200_000) is None:
         pass
     assert clock.now - ended >= 9, "the one before took a second"
     assert clock.now - ended < 13
-    assert due(one, state, 0) is None
+
+
+def test_no_snapshot_is_taken_before_the_last_one_is_saved():
+    state = world_with_pairs().state
+    pace = SnapshotPace(lambda: 0.0)
+    one, other = WindowSnapshots(pace), WindowSnapshots(pace)
+    taken = due(one, state, 200_000)
+    assert taken is not None
+    assert due(other, state, 400_000) is None
+    taken.saved.set()
+    assert due(other, state, 0) is not None
+
+
+def test_commits_do_not_wait_however_many_snapshots_do():
+    store, slow = SlowStore(), SlowStore()
+    writer = Writer(store, slow, 100, synchronous=False, failed=lambda _error: None)
+    snapshots = [Snapshot("acme/orders", version, 4, b"", 1) for version in range(1, 5)]
+    writer.put(list(snapshots))
+    writer.save_offset(OFFSET)
+    writer.drain()
+    assert store.done == [OFFSET]
+    assert not any(one.saved.is_set() for one in snapshots)
+    slow.may_write.set()
+    writer.close()
+    assert slow.done == [("acme/orders", version) for version in range(1, 5)]
+    assert all(one.saved.is_set() for one in snapshots)

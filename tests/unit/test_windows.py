@@ -1,6 +1,7 @@
 """One window of the flow, given its items one by one over a store in memory."""
 
 import json
+import threading
 import uuid
 
 import msgspec
@@ -155,3 +156,49 @@ def test_a_snapshot_that_the_store_would_refuse_is_left_out(bytes_max, monkeypat
     out, kept = flow.give(arrivals(record()))
     assert kept
     assert sum(isinstance(one, Snapshot) for one in out) == (bytes_max > 0)
+
+
+class SlowBlocks:
+    """Writes no block to a store before it may."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.began, self.may_write = threading.Event(), threading.Event()
+        self.written = 0
+
+    def write_blocks(self, stream_id, blocks):
+        self.began.set()
+        assert self.may_write.wait(10)
+        self._store.write_blocks(stream_id, blocks)
+        self.written += len(blocks)
+
+
+def test_no_snapshot_names_a_block_that_is_not_written_yet(monkeypatch):
+    monkeypatch.setattr(snapshotting, "_AFTER_MIN", 20)
+    flow = Flow()
+    flow.define()
+    slow = SlowBlocks(flow.store)
+    flow.around = Surroundings(
+        flow.store,
+        lambda: True,
+        lambda: NOW_US,
+        lambda: flow.seconds,
+        hot_transactions=4,
+        block_store=slow,
+    )
+    flow.start()
+    taken = []
+
+    def give():
+        out, _ = flow.give(arrivals(*(record(f"s{number}") for number in range(20))))
+        taken.extend(one for one in out if isinstance(one, Snapshot))
+
+    giving = threading.Thread(target=give)
+    giving.start()
+    assert slow.began.wait(10)
+    giving.join(0.1)
+    assert giving.is_alive(), "it waits for the block"
+    slow.may_write.set()
+    giving.join(10)
+    (one,) = taken
+    assert len(one.blocks) == slow.written > 0

@@ -1,6 +1,7 @@
 """What a snapshot keeps of what was closed, above all of pairs by a unique rule."""
 
 from domain.commands import ReverseMatch
+from domain.freezing import freezing
 from domain.freezing.freezing import freeze
 from domain.identity import match_id
 from domain.matching.legs import Leg
@@ -100,6 +101,73 @@ def test_a_pair_one_of_which_was_closed_on_another_day_before_is_written_once():
     assert again.book.known[0]["s3"] is again.book.known[1]["t-new"]
     assert known(again) == known(world.state)
     assert all_that_follows(again, reversing) == all_that_follows(world.state, reversing)
+
+
+def half_forgotten() -> World:
+    """A pair one of whose ids also stands on a day before, which is forgotten by now."""
+    world = World(rules=[RULE])
+    world.send(("s1", "A", START))
+    world.send(("s1", "K", START + 2 * DAY), more={"supersedes": "s1"})
+    world.send(("t1", "K", START + 2 * DAY), ("s9", "Z", START + 2 * DAY))
+    world.until(START + 8 * DAY + 12 * HOUR)
+    assert set(world.state.book.known[0]) == {"s9"}
+    assert set(world.state.book.known[1]) == {"t1"}
+    return world
+
+
+def test_what_is_forgotten_of_a_pair_does_not_come_back():
+    world = half_forgotten()
+    again = restore(snapshot(world.state))
+    assert known(again) == known(world.state)
+    assert set(again.book.known[0]) == {"s9"}
+
+
+def test_an_id_that_was_forgotten_and_came_anew_is_not_frozen_with_its_former_pair():
+    world = half_forgotten()
+    world.send(("s1", "NEW", START + 8 * DAY))
+    freeze(world.state, 1, 1)
+    assert isinstance(world.state.book.known[0]["s1"], Leg)
+    assert all(of_day[1] != "K" for of_day in pairs_of(world.state))
+
+
+def test_a_pair_that_was_frozen_by_its_id_is_no_pair_any_more():
+    by_name = {
+        "name": "name",
+        "match_type": "one_to_one",
+        "settle": "immediate",
+        "conditions": [{"field": "counterparty", "operator": "exact"}],
+    }
+    world = World(rules=[RULE, by_name])
+
+    def send(name: str, reference: str, counterparty: str, **more: str) -> None:
+        world.send((name, reference, START), more={"counterparty": counterparty, **more})
+
+    for number in "12":  # two pairs that stay, for somebody has brought their values again
+        for name in (f"s{number}", f"t{number}", f"s{number}-again"):
+            send(name, f"R{number}", name)
+    send("sA", "K", "x")
+    send("tX", "Z", "x")
+    send("sY", "W", "y")
+    send("tB", "K", "y")
+    send("tX2", "Z2", "q", supersedes="tX")
+    send("sY2", "W2", "r", supersedes="sY")
+    state = world.folded()
+    assert ("K", "sA", "tB") in [(key, *ids) for _, key, *ids in pairs_of(state)]
+    freeze(state, 1, 1)
+    assert "sA" not in state.book.known[0]
+    freeze(state, 1, 8)
+    again = restore(snapshot(state))
+    assert "sA" not in again.book.known[0]
+    assert again.frozen.entries == state.frozen.entries
+
+
+def test_one_pair_that_stays_does_not_have_open_legs_frozen(monkeypatch):
+    monkeypatch.setattr(freezing, "_PAIRED_MAX", 8)
+    world = world_with_pairs(40)
+    world.send(*((f"s-open{number}", f"O{number}", START) for number in range(20)))
+    freeze(world.state, 1, 16)
+    blocks = world.state.frozen.blocks.values()
+    assert [(one.of_pairs, one.of_legs) for one in blocks] == [(True, False)]
 
 
 def test_pairs_are_frozen_from_the_oldest_day_on():

@@ -120,6 +120,14 @@ def test_journals_expire_up_to_the_end_of_a_batch():
         past.audit(version=version)
 
 
+def test_a_snapshot_part_of_which_is_frozen_stands_in_for_nothing():
+    stored = msgspec.msgpack.decode(Expired(1).snapshot)
+    assert stored[22] == []
+    stored[22] = [[1, 0, False, 1, True, 1, 1, 1, b"", 1, True]]
+    with pytest.raises(ValueError, match="names frozen blocks"):
+        read_anchor(msgspec.msgpack.encode(stored), *SCOPE)
+
+
 def test_a_snapshot_of_another_format_stands_in_for_nothing():
     stored = msgspec.msgpack.decode(Expired(1).snapshot)
     with pytest.raises(ValueError, match="snapshot has format 99, this release verifies 2 and 4"):
