@@ -4,8 +4,10 @@ from domain.commands import ReverseMatch
 from domain.freezing import freezing
 from domain.freezing.freezing import freeze
 from domain.identity import match_id
-from domain.matching.legs import Leg
+from domain.matching.legs import Leg, Settled
 from domain.snapshots import FORMAT, restore, snapshot
+from domain.verification.anchors import read_anchor
+from domain.verification.totals import MATCHED
 from tests.unit.domain.former_snapshots import without_pairs
 from tests.unit.domain.test_runs import DAY, HOUR, START, World
 
@@ -73,6 +75,18 @@ def test_pairs_are_pairs_again_and_can_be_reversed():
     assert known(again) == known(world.state)
     assert snapshot(again) == written == snapshot(world.state)
     assert all_that_follows(again, reversing) == all_that_follows(world.state, reversing)
+
+
+def test_who_verifies_finds_every_pair():
+    state = world_with_pairs().state
+    anchor = read_anchor(snapshot(state), "acme", "orders")
+    for side in (0, 1):
+        found = {one: entry.place for one, entry in anchor.known[side].items()}
+        matched = {one for one, place in found.items() if place == MATCHED}
+        known_ids = state.book.known[side]
+        assert matched == {one for one, entry in known_ids.items() if isinstance(entry, Settled)}
+        assert set(found) == set(known_ids)
+    assert len(anchor.contents) == sum(map(len, state.book.known))
 
 
 def test_snapshots_of_the_former_format_are_read():
