@@ -10,6 +10,12 @@ from typing import Any, Self
 HOST = "127.0.0.1"
 
 
+async def _turns() -> None:
+    """Let what is on its way in the loop happen: accepting takes four of its turns."""
+    for _ in range(8):
+        await asyncio.sleep(0)
+
+
 class TcpProxy:
     """Forwards one port of 127.0.0.1 to another, in a thread of its own.
 
@@ -78,11 +84,18 @@ class TcpProxy:
     async def _close(self) -> None:
         server, self._server = self._server, None
         if server is not None:
+            # A closed server leaves whom it accepted in the last moment half made: so it first
+            # accepts nobody, and some turns later those stand among the open ones.
+            for listener in server.sockets:
+                self._loop.remove_reader(listener.fileno())
+            await _turns()
             server.close()
         open_now = list(self._open)
         for task in open_now:
             task.cancel()
         await asyncio.gather(*open_now, return_exceptions=True)
+        # What is aborted is closed in the loop's next turn.
+        await _turns()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -76,6 +76,9 @@ class Product:
         eventually(30, f"{status} {members}", lambda: set(members) <= set(self.matches(status)))
         return self.matches(status)
 
+    def can_be_read(self) -> bool:
+        return self.client.get("/api/v1/reconciliations/orders").status_code == 200
+
     def summary(self) -> dict[str, object]:
         return self.get("/reconciliations/orders")
 
@@ -99,6 +102,7 @@ def product(database, environment, settings, make_settings, tmp_path):
         with client:
             product = Product(client, conn, producer)
             assert product.ask("PUT", "/reconciliations", DEFINITION)["status"] == "done"
+            eventually(30, "it can be read", product.can_be_read)
             yield product
 
 
