@@ -1,5 +1,7 @@
 """What a snapshot keeps of what was closed, above all of pairs by a unique rule."""
 
+import pytest
+
 from domain.commands import ReverseMatch
 from domain.freezing import freezing
 from domain.freezing.freezing import freeze
@@ -115,6 +117,19 @@ def test_a_pair_one_of_which_was_closed_on_another_day_before_is_written_once():
     assert again.book.known[0]["s3"] is again.book.known[1]["t-new"]
     assert known(again) == known(world.state)
     assert all_that_follows(again, reversing) == all_that_follows(world.state, reversing)
+
+
+@pytest.mark.parametrize("first", ["s", "t"])
+def test_pairs_of_several_days_that_close_together_stand_on_theirs(first):
+    world = World(rules=[RULE])
+    other = {"s": "t", "t": "s"}[first]
+    at = {"1": START, "2": START + DAY, "3": START}
+    world.send(*((f"{first}{number}", f"R{number}", at[number]) for number in at))
+    at["3"] += DAY
+    world.send(*((f"{other}{number}", f"R{number}", at[number]) for number in at))
+    day = START // (24 * HOUR)
+    assert pairs_of(world.state) == [(day, "R1", "s1", "t1"), (day + 1, "R2", "s2", "t2")]
+    assert known(restore(snapshot(world.state))) == known(world.state)
 
 
 def half_forgotten() -> World:
