@@ -209,19 +209,18 @@ def _spread_listed(book: Book) -> None:
 
     One of a pair stands by its id too if it was closed before, and corrected or reopened since.
     """
-    closed_days, pool = book.closed, book.pools[0]
-    for closed in closed_days.days.values():
-        dead = closed.pairs.dead(book.known, pool)
-        if dead:
-            closed.list_singly(closed.pairs.take_some(dead))
+    days = book.closed.days.values()
+    for closed in days:
+        closed.spread_some(closed.pairs.dead(book.known, book.pools[0]))
     listed = {
         entry
-        for closed in closed_days.days.values()
+        for closed in days
         for known, ids in zip(book.known, closed.ids, strict=True)
         for entry in map(known.get, ids)
         if type(entry) is Settled
     }
-    closed_days.spread_some(listed)
+    for closed in days:
+        closed.spread_some(listed)
 
 
 def restore(data: bytes) -> Reconciliation:

@@ -11,8 +11,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from connectors.postgres.errors import BlocksMissing
-from domain.freezing.fingerprints import BLOCK_ENTRIES
-from domain.freezing.freezing import freeze, thaw
+from domain.freezing.freezing import PAIRED_MAX, freeze, thaw
 from domain.freezing.frozen import Entries, Touched, pages_of
 from domain.freezing.touching import beside
 from domain.reconciliation import Reconciliation
@@ -27,8 +26,6 @@ _PAGES_AT_ONCE = 4_096
 # Freezing costs little more for many than for few, and a block for every few would be many blocks.
 _SHARE = 8
 _AT_ONCE_MIN, _AT_ONCE_MAX = 2, 65_536
-# Of pairs fewer go at once than are asked for: a block's worth, more or less, is enough to go on.
-_AT_LEAST = 2 * BLOCK_ENTRIES
 
 FROZEN = Gauge(
     "settler_flow_frozen_entries",
@@ -78,12 +75,13 @@ class HotLimit:
         """Note what size a window has after it was to freeze so many.
 
         One that cannot freeze half of that, nor what is too much, is asked again once it has grown
-        by an eighth: to look through all it holds at every chunk would cost more than it holds.
+        by an eighth: to look through all it holds at every chunk would cost more than it holds. Of
+        pairs no more than `PAIRED_MAX` go at once, so half of those is enough to go on.
         """
         freed = self._sizes[stream_id] - size
         self._total -= freed
         self._sizes[stream_id] = size
-        if 2 * freed < min(asked, _AT_LEAST) and self._total > self.limit:
+        if 2 * freed < min(asked, PAIRED_MAX) and self._total > self.limit:
             self._stuck[stream_id] = size + max(self.limit, size) // _SHARE
         else:
             self._stuck.pop(stream_id, None)

@@ -31,7 +31,7 @@ class Snapshot(msgspec.Struct, gc=False):
     """A snapshot to be stored after the commits decided before it.
 
     `blocks` has the numbers of those its state has frozen, `newest_block` that of the newest made.
-    Whoever has saved it sets `saved`; its worker takes no other before.
+    `saved` is set once it is saved; its worker takes no other before.
     """
 
     stream_id: str
@@ -42,6 +42,19 @@ class Snapshot(msgspec.Struct, gc=False):
     blocks: list[int] = []
     newest_block: int = 0
     saved: threading.Event = msgspec.field(default_factory=threading.Event)
+
+    def save_to(self, store: Store) -> None:
+        """Save it in a store that has its version, and say that it is saved."""
+        store.save_snapshot(
+            self.stream_id,
+            self.version,
+            self.format,
+            self.state,
+            self.fence,
+            self.blocks,
+            self.newest_block,
+        )
+        self.saved.set()
 
 
 #: What a window sends down: commits, letters that belong to no stream, snapshots.
@@ -215,23 +228,10 @@ class _SnapshotSaver:
     def _run(self) -> None:
         try:
             while True:
-                self._save_next()
+                self._queue.get().save_to(self._store)
                 self._queue.task_done()
         except BaseException as exc:  # noqa: BLE001 - told to whoever waits, then the process ends
             self._fail(exc)
-
-    def _save_next(self) -> None:
-        one = self._queue.get()
-        self._store.save_snapshot(
-            one.stream_id,
-            one.version,
-            one.format,
-            one.state,
-            one.fence,
-            one.blocks,
-            one.newest_block,
-        )
-        one.saved.set()
 
 
 def _rows(item: list[Outgoing] | SourceCheckpoint | _Barrier) -> int:

@@ -25,8 +25,8 @@ from domain.matching.pools import UniquePool
 # Matched transactions frozen at once, as a multiple of what has to go: each block more is one more
 # to ask, and to look through what is closed costs the same for many as for few.
 _MATCHED = 4
-# Pairs need no looking through: a block at once, so that nobody waits for long.
-_PAIRED_MAX = 2 * BLOCK_ENTRIES
+#: Pairs need no looking through: a block at once, so that nobody waits for long.
+PAIRED_MAX = 2 * BLOCK_ENTRIES
 
 if TYPE_CHECKING:
     from domain.reconciliation import Reconciliation
@@ -56,7 +56,7 @@ def freeze(state: "Reconciliation", fence: int, count: int) -> list[NewBlock]:
     def gone() -> int:
         return before - sum(map(len, book.known))
 
-    of_pairs = min(_MATCHED * count, _PAIRED_MAX)
+    of_pairs = min(_MATCHED * count, PAIRED_MAX)
     for day in sorted(book.closed.days):
         closed = book.closed.days[day]
         wanted = of_pairs - gone()

@@ -105,6 +105,11 @@ class Closed(NamedTuple):
         """Turn all pairs into ids and spent values."""
         self.list_singly(self.pairs.take(0, len(self.pairs.keys)))
 
+    def spread_some(self, some: set[Settled]) -> None:
+        """Turn those pairs into ids and spent values that are among some matches."""
+        if some and not some.isdisjoint(self.pairs.settled):
+            self.list_singly(self.pairs.take_some(some))
+
 
 class ClosedDays:
     """The days something closed was of, newest use first at hand."""
@@ -131,12 +136,6 @@ class ClosedDays:
         """Turn every day's pairs into ids and spent values."""
         for closed in self.days.values():
             closed.spread()
-
-    def spread_some(self, some: set[Settled]) -> None:
-        """Turn those pairs into ids and spent values that are among some matches."""
-        for closed in self.days.values() if some else ():
-            if not some.isdisjoint(closed.pairs.settled):
-                closed.list_singly(closed.pairs.take_some(some))
 
     def on(self, occurred_at: int) -> Closed:
         """What is kept of the day of an event time."""

@@ -99,16 +99,7 @@ class Flow:
             self.world.store.write(commits, letters)
         for one in taken:
             if isinstance(one, Snapshot):
-                self.world.store.save_snapshot(
-                    one.stream_id,
-                    one.version,
-                    one.format,
-                    one.state,
-                    one.fence,
-                    one.blocks,
-                    one.newest_block,
-                )
-                one.saved.set()
+                one.save_to(self.world.store)
             elif isinstance(one, SourceCheckpoint):
                 self.world.store.save_offsets([one])
 

@@ -191,7 +191,7 @@ def test_a_pair_that_was_frozen_by_its_id_is_no_pair_any_more():
 
 
 def test_one_pair_that_stays_does_not_have_open_legs_frozen(monkeypatch):
-    monkeypatch.setattr(freezing, "_PAIRED_MAX", 8)
+    monkeypatch.setattr(freezing, "PAIRED_MAX", 8)
     world = world_with_pairs(40)
     world.send(*((f"s-open{number}", f"O{number}", START) for number in range(20)))
     freeze(world.state, 1, 16)
