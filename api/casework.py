@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from api.commands import WriteHeaders, command_id_of, to_command
 from api.database import Session
 from api.errors import ApiError, not_found
+from api.feed import Moved
 from api.operations import PREFIX, Answer, Call
 from connectors.telemetry import trace_metadata
 from domain.casework import Case, CaseCommand, CaseworkEvent, Standing, decide, evolve
@@ -316,8 +317,10 @@ async def _wait_until_shown(call: Call, versions: Mapping[str, int], seconds: fl
     }
     while versions and time.monotonic() < deadline:
         async with call.services.database.tenant(call.tenant_id, snapshot=True) as session:
-            row = await session.row("count_shown_casework", asked)
-        assert row is not None
-        if row["shown"] == len(versions):
+            rows = await session.rows("read_shown_casework", asked)
+        if sum(row["shown"] for row in rows) == len(versions):
+            for row in rows:
+                moved = Moved(call.tenant_id, row["reconciliation_id"], row["position"])
+                call.services.feed.moved(moved)
             return
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)

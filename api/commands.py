@@ -13,6 +13,7 @@ from api.errors import ApiError, not_found
 from api.idempotency import FORM
 from api.operations import PREFIX, Answer, Call, Operation
 from api.parameters import parse_id
+from api.readable import wait_until_readable
 from connectors.telemetry import trace_metadata
 
 # Command ids that come from Idempotency-Keys live in a namespace of their own.
@@ -46,7 +47,10 @@ class WaitQuery(BaseModel):
         0,
         ge=0,
         le=30,
-        description="Seconds to wait for the outcome; the command is `pending` if they run out.",
+        description=(
+            "Seconds to wait until the outcome can be read everywhere; if they run out before it "
+            "is decided, the command is `pending`."
+        ),
     )
 
 
@@ -114,7 +118,7 @@ async def submit(
 
 
 async def _wait_for_outcome(call: Call, key: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    """Look again until the flow has decided or the caller's patience ends.
+    """Look again until the flow has decided and all show it, or the caller's patience ends.
 
     Looking again holds no connection between two looks, which listening would.
     """
@@ -123,6 +127,8 @@ async def _wait_for_outcome(call: Call, key: dict[str, Any], row: dict[str, Any]
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         async with call.services.database.tenant(call.tenant_id) as session:
             row = await session.row("read_command", key) or row
+    if row["status"] != "pending":
+        await wait_until_readable(call, row["reconciliation_id"], deadline)
     return row
 
 

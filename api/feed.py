@@ -68,9 +68,11 @@ class Movements:
         if len(self._versions) >= _TAGS_MAX:
             self.everything_moved()
         self._told = max(self._told, moved.position)
-        version = str(moved.position)
-        self._versions[moved.tenant_id, moved.reconciliation_id] = version
-        self._versions[moved.tenant_id, None] = version
+        for of in (moved.reconciliation_id, None):
+            known = self._versions.get((moved.tenant_id, of))
+            # Who has seen a position himself hears of earlier ones afterwards.
+            if known is None or int(known) < moved.position:
+                self._versions[moved.tenant_id, of] = str(moved.position)
 
     def reached(self, position: int) -> bool:
         """Take in where the checkpoint stands; True: something moved that nobody had told."""
@@ -152,6 +154,13 @@ class Feed:
             self._movements.everything_moved()
             self._wake_all()
             return
+        self.moved(moved)
+
+    def moved(self, moved: Moved) -> None:
+        """Take in a movement that was told of, or that a handler has seen in the database.
+
+        From here on this process gives nobody an answer from before it.
+        """
         self._movements.moved(moved)
         watching = self._watching.get(moved.tenant_id)
         if watching is not None:

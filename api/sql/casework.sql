@@ -36,8 +36,9 @@ SELECT append_casework(%(stream_ids)s::text[], %(reconciliation_ids)s::text[],
                        %(base_versions)s::bigint[], %(format)s::integer, %(events)s::text[],
                        %(metadata)s::jsonb[]);
 
--- count_shown_casework --
-SELECT count(*) AS shown
+-- read_shown_casework --
+SELECT reconciliation_id, count(*) AS shown, max(updated_position) AS position
 FROM unnest(%(exception_ids)s::uuid[], %(versions)s::integer[]) AS asked (exception_id, version)
 JOIN exceptions USING (exception_id)
-WHERE exceptions.tenant_id = %(tenant_id)s AND exceptions.version >= asked.version;
+WHERE exceptions.tenant_id = %(tenant_id)s AND exceptions.version >= asked.version
+GROUP BY reconciliation_id;

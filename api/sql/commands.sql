@@ -17,3 +17,13 @@ SELECT command_id, reconciliation_id, command_type, payload, correlation_id, sub
        outcome, decided_at
 FROM inbox
 WHERE tenant_id = %(tenant_id)s AND command_id = %(command_id)s;
+
+-- read_written --
+SELECT last_position AS position FROM event_store
+WHERE stream_id = %(stream_id)s AND tenant_id = %(tenant_id)s
+ORDER BY base_version DESC LIMIT 1;
+
+-- read_readable --
+-- Up to where every read model has come. Checkpoints belong to no tenant.
+SELECT coalesce(min(position), 0) AS position
+FROM projection_checkpoints WHERE name = ANY (%(names)s::text[]);

@@ -3,9 +3,13 @@
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from domain.events import ReconciliationPaused
+from tests.integration.api.rows import Log
 from tests.integration.api.test_commands import inbox
 
 API = "/api/v1"
@@ -97,8 +101,9 @@ def test_an_idempotency_key_makes_two_decisions_one(served, client):
     assert (other.status_code, other.json()["error"]) == (409, "idempotency_conflict")
 
 
-def test_a_write_may_wait_for_its_outcome(served, client):
-    path = f"{API}/reconciliations/orders/resume"
+@contextmanager
+def deciding_what_comes(served, decide_one) -> Iterator[None]:
+    """Be the flow for one command: `decide_one` gets its id once it is in the inbox."""
 
     def when_submitted() -> None:
         newest = (
@@ -109,17 +114,46 @@ def test_a_write_may_wait_for_its_outcome(served, client):
             while not (found := connection.execute(newest).fetchall()):
                 assert time.monotonic() < deadline, "nothing was submitted"
         for (command_id,) in found:
-            decide(served, command_id, "refused", '{"error": "not_paused"}')
+            decide_one(command_id)
 
     with served.connect() as connection:
         connection.execute("DELETE FROM inbox")
     decider = threading.Thread(target=when_submitted)
     decider.start()
-    answer = client.post(path, params={"wait": 20})
+    yield
     decider.join()
+
+
+def test_a_write_may_wait_for_its_outcome(served, client):
+    def refuse(command_id: str) -> None:
+        decide(served, command_id, "refused", '{"error": "not_paused"}')
+
+    path = f"{API}/reconciliations/orders/resume"
+    with deciding_what_comes(served, refuse):
+        answer = client.post(path, params={"wait": 20})
     assert answer.status_code == 202
     decided = answer.json()
     assert (decided["status"], decided["outcome"]) == ("refused", {"error": "not_paused"})
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_write_waits_until_its_outcome_can_be_read(served, client, shown):
+    def pause(command_id: str) -> None:
+        with served.connect() as connection:
+            log = Log(connection)
+            log.append("acme", "orders", [ReconciliationPaused(None, command_id)])
+            decide(served, command_id, "done", "{}")
+            if shown:
+                connection.execute(
+                    "UPDATE projection_checkpoints SET position = %s", [log.position]
+                )
+
+    patience = 20 if shown else 1.5
+    began = time.monotonic()
+    with deciding_what_comes(served, pause):
+        answer = client.post(f"{API}/reconciliations/orders/pause", params={"wait": patience})
+    assert answer.json()["status"] == "done"
+    assert (time.monotonic() - began < patience) is shown
 
 
 def test_waiting_ends_with_the_callers_patience(client):

@@ -146,6 +146,19 @@ THINGS = [
 ]  # fmt: skip
 
 
+def test_who_has_seen_a_position_is_not_taken_back_by_news_of_earlier_ones():
+    movements = Movements()
+    movements.reached(10)
+    movements.moved(Moved("acme", "orders", 20))
+    for position in (12, 20):
+        movements.moved(Moved("acme", "orders", position))
+        assert movements.version("acme", "orders") == movements.version("acme") == "20"
+    movements.moved(Moved("acme", "refunds", 19))
+    assert (movements.version("acme", "refunds"), movements.version("acme")) == ("19", "20")
+    movements.moved(Moved("acme", "orders", 21))
+    assert movements.version("acme", "orders") == movements.version("acme") == "21"
+
+
 @pytest.mark.parametrize("told", [False, True])
 def test_a_movement_that_nobody_told_moves_everything(told):
     movements = Movements()
