@@ -184,6 +184,12 @@ def run_peer(
     return result
 
 
+def last_line(log_path: Path) -> str:
+    """What a process said last: of one that failed, why."""
+    lines = log_path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+
+
 @contextmanager
 def sending(
     module: str, task: Mapping[str, object], children: ChildProcesses, log_path: Path

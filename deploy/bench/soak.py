@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import psycopg
 
-from deploy.bench.measured import BenchFailed, sending, until
+from deploy.bench.measured import BenchFailed, last_line, sending, until
 from deploy.bench.pipeline import DAY_MS, TAKEN_IN
 from deploy.bench.records import definitions
 from deploy.bench.stage import Stage, number
+from deploy.kafka.distribution import distribution
 
 #: What `window.remember` comes to by default.
 REMEMBERED_MS = 7 * DAY_MS
@@ -35,12 +37,14 @@ class Plan:
         rate: Transactions a second, both legs counted.
         turnover_seconds: In how long the state has turned over once.
         sample_seconds: Between two looks at the memory.
+        broker: `embedded`, or `apache` for a real Apache Kafka.
     """
 
     minutes: float = 30.0
     rate: int = 10_000
     turnover_seconds: float = 120.0
     sample_seconds: float = 2.0
+    broker: Literal["embedded", "apache"] = "embedded"
 
     @property
     def seconds(self) -> float:
@@ -87,7 +91,7 @@ class SoakBench:
     def __init__(self, plan: Plan, say: Say) -> None:
         self._plan = plan
         self._say = say
-        self._stage = Stage()
+        self._stage = Stage(distribution() if plan.broker == "apache" else None)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -135,7 +139,10 @@ class SoakBench:
                     if load.poll() is not None:
                         break
                 if load.returncode:
-                    raise BenchFailed(f"the load generator ended with {load.returncode}")
+                    raise BenchFailed(
+                        f"the load generator ended with {load.returncode}: "
+                        f"{last_line(stage.folder / 'soak.log')}"
+                    )
             ended = time.monotonic()
             for _ in until(LATE_SECONDS, f"{pairs:,} matches to be readable", every=0.1):
                 flow.look()

@@ -34,6 +34,7 @@ def summarize(plan: Plan, soak: Soak, load_average: float) -> dict[str, Any]:
         "minutes": plan.minutes,
         "transactions": soak.transactions,
         "turnover_seconds": plan.turnover_seconds,
+        "broker": plan.broker,
         "machine": {"cpus": os.cpu_count(), "load_average": round(load_average, 2)},
         "flat": growth <= GROWTH_MAX,
         "rates": {"transactions": plan.rate},
@@ -78,13 +79,14 @@ def document(figures: dict[str, Any], plot_name: str) -> str:
     verdict = "Flat." if figures["flat"] else "**Not flat.**"
     day, count = figures["measured_at"][:10], figures["transactions"]
     rate, turnover = figures["rates"]["transactions"], figures["turnover_seconds"]
+    broker = "an Apache Kafka" if figures["broker"] == "apache" else "the embedded broker"
     return f"""\
 # Soak
 
 Written by `settler bench soak --document`; do not edit by hand.
 
 {day}: {figures["minutes"]:g} minutes at {rate:,} transactions a second, {count:,} in all,
-on {machine["cpus"]} cores that broker, Postgres and load generator share (load
+on {machine["cpus"]} cores that {broker}, Postgres and load generator share (load
 {machine["load_average"]} before). Event time runs fast: what is remembered of each transaction,
 seven days, passes in {turnover:g} s. Quarters are those after {WARM_UP_TURNOVERS} such turnovers.
 {verdict}

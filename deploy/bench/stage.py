@@ -16,6 +16,7 @@ from connectors.settings import variable
 from deploy.bench.measured import Role, cpu_seconds, until
 from deploy.children import ChildProcesses
 from deploy.embedded import TOPICS, EmbeddedStack
+from deploy.kafka.distribution import Distribution
 
 PARTITIONS = 8
 DEFINING_SECONDS = 30.0
@@ -24,10 +25,16 @@ _EMPTY = "bench-empty"
 
 
 class Stage:
-    """An embedded stack whose databases start with every reconciliation defined, nothing else."""
+    """An embedded stack whose databases start with every reconciliation defined, nothing else.
 
-    def __init__(self) -> None:
-        self._stack = EmbeddedStack(valkey=False, topic_prefix=None, partitions=PARTITIONS)
+    Args:
+        apache_kafka: As `EmbeddedStack` takes it.
+    """
+
+    def __init__(self, apache_kafka: Distribution | None = None) -> None:
+        self._stack = EmbeddedStack(
+            valkey=False, topic_prefix=None, partitions=PARTITIONS, apache_kafka=apache_kafka
+        )
         self._names = 0
 
     @contextmanager

@@ -11,6 +11,11 @@ from deploy.cli.console import DOES_NOT_HOLD, Json, fail, load_settings, print_j
 
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks, each with its peer in the same run.")
 
+Broker = Annotated[
+    Literal["embedded", "apache"],
+    typer.Option(help="apache: a real Apache Kafka, which takes Java 17 and Maven."),
+]
+
 QUICK_TRANSACTIONS = 20_000
 QUICK_OPEN = 10_000
 QUICK_SECONDS = 2.0
@@ -207,10 +212,7 @@ def chaos(
         float, typer.Option(min=4, max=3600, help="How long load and injections last.")
     ] = 20.0,
     rate: Annotated[int, typer.Option(min=10, max=20_000, help="Records a second.")] = 300,
-    broker: Annotated[
-        Literal["embedded", "apache"],
-        typer.Option(help="apache: a real Apache Kafka, which takes Java 17 and Maven."),
-    ] = "embedded",
+    broker: Broker = "embedded",
     state: Annotated[
         Path | None, typer.Option(help="Remembers each seed's result; a series goes on there.")
     ] = None,
@@ -306,6 +308,7 @@ def soak(
     turnover_seconds: Annotated[
         float, typer.Option(min=1, help="In how long seven days of event time pass.")
     ] = 120.0,
+    broker: Broker = "embedded",
     document: Annotated[
         Path | None, typer.Option(help="Write a page of Markdown, and its plot beside it.")
     ] = None,
@@ -313,8 +316,8 @@ def soak(
 ) -> None:
     """Run a steady load for a long time and record the memory of flow and projector.
 
-    The embedded broker keeps everything in memory: about 300 bytes a transaction. Exit 1 if the
-    flow's memory grows.
+    The embedded broker keeps everything in memory, about 300 bytes a transaction; an Apache Kafka
+    on disk. Exit 1 if the flow's memory grows.
 
     Example: settler bench soak --minutes 30 --document soak.md
     """
@@ -322,7 +325,7 @@ def soak(
     from deploy.bench import soak_report as report
     from deploy.bench.soak import Plan, SoakBench
 
-    plan = Plan(minutes, rate, turnover_seconds, sample_seconds=min(2.0, minutes * 60 / 20))
+    plan = Plan(minutes, rate, turnover_seconds, min(2.0, minutes * 60 / 20), broker)
     load_average = _load_average()
     measuring = SoakBench(plan, lambda text: say(f"bench: {text}"))
     with measuring.prepared():
