@@ -278,11 +278,17 @@ def _unmatched(book: Book, known: Known) -> Iterator[tuple[str, Transaction]]:
 
 
 def _ids_of(book: Book, run: Run, side: int) -> set[str]:
-    """Ids of what is open, and of what was closed on a day that may be of the range."""
+    """Ids of what may be of the range, or has come under its id.
+
+    A match is of the day of its newest member, so it may have one of the range on any later day.
+    What was superseded may have had content of any day.
+    """
     ids = {one for one, known in book.known[side].items() if type(known) is Leg}
+    ids.update(book.days[side])
     first, last = days_between(run.from_us, run.to_us)
-    for day in range(first, last + 1):
-        closed = book.closed.days.get(day)
-        if closed is not None:
-            ids.update(closed.ids[side], closed.pairs.ids[side])
+    for day, closed in book.closed.days.items():
+        if day >= first:
+            ids.update(closed.ids[side])
+        if first <= day <= last:
+            ids.update(closed.pairs.ids[side])
     return ids

@@ -175,22 +175,28 @@ def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
             known = book.known[side]
             # One that was open again in between stands here twice.
             for known_id in dict.fromkeys(one.ids[side]):
-                entry = known.get(known_id)
-                if entry is None or isinstance(entry, Leg):
-                    continue
+                if book.day_of(side, known_id) != day:
+                    continue  # open or forgotten, or closed anew since
+                entry = known[known_id]
                 ids[side].append(known_id)
                 if isinstance(entry, Settled):
                     references[side].append(places.setdefault(entry, len(places)))
                 elif isinstance(entry, Superseded):
                     references[side].append((entry.by, list(entry.contents)))
                 else:
+                    assert isinstance(entry, bytes), f"{known_id} is open and has a day"
                     references[side].append(entry)
         spent = []
         for place, keys in enumerate(one.spent):
             pool = book.pools[place // 2]
             if isinstance(pool, UniquePool):
-                used = [(key, pool.spent_by(place % 2, key)) for key in dict.fromkeys(keys)]
-                held = [(key, holder) for key, holder in used if holder is not None]
+                side = place % 2
+                used = [(key, pool.spent_by(side, key)) for key in dict.fromkeys(keys)]
+                held = [
+                    (key, holder)
+                    for key, holder in used
+                    if holder is not None and book.day_of(side, holder) == day
+                ]
                 spent.append((place, [key for key, _ in held], [holder for _, holder in held]))
         settled = pairs.settled
         columns = _Pairs(
@@ -295,23 +301,30 @@ def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
         for rule, newest_ms, sources, targets, compared in stored.matches
     ]
     for of_day in stored.closed:
-        one = book.closed.of_day(of_day.day)
         for side in (0, 1):
-            one.ids[side].extend(of_day.ids[side])
             known = book.known[side]
             for known_id, reference in zip(of_day.ids[side], of_day.references[side], strict=True):
                 if isinstance(reference, int):
-                    known[known_id] = matches[reference]
-                elif isinstance(reference, bytes):
+                    match = known[known_id] = matches[reference]
+                    book.closed.of_day(match.day).ids[side].append(known_id)
+                    continue
+                book.list_closed(side, known_id, of_day.day)
+                if isinstance(reference, bytes):
                     known[known_id] = reference
                 else:
                     known[known_id] = Superseded(reference[0], tuple(reference[1]))
+        _restore_pairs(book, book.closed.of_day(of_day.day).pairs, of_day.pairs)
+    # Once all matches are known, since members have stood under days of their own.
+    for of_day in stored.closed:
         for place, keys, holders in of_day.spent:
-            pool = book.pools[place // 2]
+            index, side = divmod(place, 2)
+            pool = book.pools[index]
             assert isinstance(pool, UniquePool)
-            pool.sides[place % 2].update(zip(keys, holders, strict=True))
-            one.spent[place].extend(keys)
-        _restore_pairs(book, one.pairs, of_day.pairs)
+            pool.sides[side].update(zip(keys, holders, strict=True))
+            for key, holder in zip(keys, holders, strict=True):
+                day = book.day_of(side, holder)
+                one = book.closed.of_day(of_day.day if day is None else day)
+                one.spent[place].append(key)
     for index, side, duplicate in stored.duplicates:
         packed, pool = book.known[side][duplicate], book.pools[index]
         assert isinstance(packed, bytes)

@@ -148,13 +148,13 @@ def _put_match_back(book: Book, one: FrozenMatch, *, with_spent: bool) -> None:
         contents[transaction.side].append(member.packed)
     sources, targets = (side[0] if len(side) == 1 else tuple(side) for side in contents)
     settled = Settled(one.rule, one.newest_ms, sources, targets, (), one.compared)
+    if settled.day < book.kept_from:
+        return  # forgotten meanwhile
+    closed = book.closed.of_match(one.newest_ms)
     for transaction, member in members:
-        if member.day < book.kept_from:
-            continue  # forgotten meanwhile
         side, named = transaction.side, transaction.transaction_id
         assert named not in book.known[side], f"{named} is in memory and frozen"
         book.known[side][named] = settled
-        closed = book.closed.of_day(member.day)
         closed.ids[side].append(named)
         for index, key in member.spent if with_spent else ():
             pool = book.pools[index]

@@ -37,7 +37,7 @@ class FrozenLeg(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Member(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A member of a frozen match: the day its id is closed on; values it used up, by rule."""
+    """A member of a frozen match: the day of its event time; values it used up, by rule."""
 
     packed: bytes
     day: int

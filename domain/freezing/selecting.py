@@ -153,11 +153,6 @@ class Matches:
             for rule, pool in zip(book.rules, book.pools, strict=True)
             if isinstance(pool, UniquePool)
         ]
-        # The first day an id stands under is the one it is forgotten with.
-        self._day_of: tuple[dict[str, int], dict[str, int]] = ({}, {})
-        for day in sorted(book.closed.days, reverse=True):
-            for side, ids in enumerate(book.closed.days[day].ids):
-                self._day_of[side].update(dict.fromkeys(ids, day))
         self._ids: tuple[set[str], set[str]] = (set(), set())
         self._spent: set[tuple[int, int, Any]] = set()
 
@@ -174,7 +169,7 @@ class Matches:
                 )
             )
             rows.append(self._fingerprints(members))
-            of_members = [one.day for one in members]
+            of_members = [settled.day, *(one.day for one in members)]
             if not days[0]:
                 days = [min(of_members), max(of_members)]
             days = [min(days[0], *of_members), max(days[1], *of_members)]
@@ -184,8 +179,6 @@ class Matches:
 
     def _found(self) -> Iterator[tuple[Settled, list[_Member]]]:
         for day in sorted(self._book.closed.days):
-            if day < self._book.kept_from or is_held(day, self._held):
-                continue
             for source_id in list(self._book.closed.days[day].ids[0]):
                 settled = self._book.known[0].get(source_id)
                 if type(settled) is Settled and not settled.rivals:
@@ -196,17 +189,17 @@ class Matches:
     def _members(self, settled: Settled) -> list[_Member] | None:
         """The members of a match; None if it has to stay."""
         book = self._book
+        if settled.day < book.kept_from:
+            return None  # to be forgotten with the next day
         members = []
         for side in (0, 1):
             for packed in settled.packed(side):
                 transaction = book.unpack(packed)
                 named = transaction.transaction_id
-                day = self._day_of[side].get(named)
+                day = book.event_time(transaction) // DAY_US
                 if (
                     book.known[side].get(named) is not settled
                     or named in self._pinned[side]
-                    or day is None
-                    or day < book.kept_from
                     or is_held(day, self._held)
                 ):
                     return None

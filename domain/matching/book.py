@@ -13,6 +13,7 @@ from domain.events import Compared
 from domain.matching.closed import DAY_US, Closed, ClosedDays
 from domain.matching.due import FIRST_LOOK, SECOND_US, DueQueue
 from domain.matching.legs import (
+    DAY_MS,
     DUPLICATE,
     EXCEPTION,
     MATCHED,
@@ -47,6 +48,8 @@ class Book(Terms):
         again: Legs whose surroundings changed, to be looked at in the same step.
         gone: (rule's number, place in its pool) → a leg that is found there no longer.
         kept_from: Ids closed on days before this one, from the epoch, have been forgotten.
+        days: Per side: the day that an id is forgotten with whose record was superseded or set
+            aside as a duplicate.
     """
 
     def __init__(self, definition: Definition) -> None:
@@ -60,6 +63,7 @@ class Book(Terms):
         self.replaced: tuple[dict[str, tuple[bytes, ...]], dict[str, tuple[bytes, ...]]] = ({}, {})
         self.closed = ClosedDays()
         self.kept_from = -1 << 62
+        self.days: tuple[dict[str, int], dict[str, int]] = ({}, {})
         super().__init__(definition)
 
     def use(self, definition: Definition) -> None:
@@ -104,7 +108,8 @@ class Book(Terms):
         known = self.known[correction.side]
         if transaction_id not in known:
             known[transaction_id] = Superseded(correction.transaction_id)
-            self.closed.on(self.event_time(correction)).ids[correction.side].append(transaction_id)
+            day = self.event_time(correction) // DAY_US
+            self.list_closed(correction.side, transaction_id, day)
 
     def file(self, leg: Leg) -> None:
         """File an open leg, without planning a look; ids stand in the order of filing."""
@@ -204,8 +209,8 @@ class Book(Terms):
         settled = Settled(
             rule, newest_ms, packed_members(sources), packed_members(targets), (), compared
         )
+        closed = self.closed.of_match(newest_ms)
         for leg in (*sources, *targets):
-            closed = self.closed.on(leg.occurred_at)
             self.known[leg.side][leg.transaction_id] = settled
             closed.ids[leg.side].append(leg.transaction_id)
             self.due.forget(leg)
@@ -296,7 +301,7 @@ class Book(Terms):
             self.no_longer_aside(side, content)
         contents = (*self.replaced[side].pop(transaction_id, ()), content)
         if by == transaction_id:
-            del self.known[side][transaction_id]
+            del self.known[side][transaction_id], self.days[side][transaction_id]
             self.replaced[side][transaction_id] = contents
         else:
             self.known[side][transaction_id] = Superseded(by, contents)
@@ -304,7 +309,7 @@ class Book(Terms):
     def _close(self, leg: Leg, known: Known) -> None:
         """Keep no more of an open leg than what is known of its id."""
         self.known[leg.side][leg.transaction_id] = known
-        self.closed.on(leg.occurred_at).ids[leg.side].append(leg.transaction_id)
+        self.list_closed(leg.side, leg.transaction_id, leg.occurred_at // DAY_US)
         self.due.forget(leg)
         self.exceptions.pop(leg, None)
         for pool in self.pools:
@@ -315,6 +320,7 @@ class Book(Terms):
         packed = self.known[side][transaction_id]
         assert isinstance(packed, bytes), f"{transaction_id} is no duplicate"
         leg = self.no_longer_aside(side, packed)
+        del self.days[side][transaction_id]
         self.put_in(leg)
         self.again.append(leg)
 
@@ -346,20 +352,40 @@ class Book(Terms):
                 self.again.append(leg)
         return suggestion
 
+    def list_closed(self, side: int, transaction_id: str, day: int) -> None:
+        """Have an id that is neither open nor of a match forgotten with a day."""
+        self.days[side][transaction_id] = day
+        self.closed.of_day(day).ids[side].append(transaction_id)
+
+    def day_of(self, side: int, transaction_id: str) -> int | None:
+        """The day that a closed id is forgotten with; None for one that is open or not known."""
+        known = self.known[side].get(transaction_id)
+        if type(known) is Settled:
+            return known.day
+        return self.days[side].get(transaction_id)
+
     def forget_before(self, instant_us: int) -> None:
         """Forget ids, spent values and rivals of days that ended before `instant_us`."""
         last_day = instant_us // DAY_US
         if not self.closed.days or last_day <= self.kept_from:
             return
-        self.kept_from = last_day
+        self.kept_from, kept_ms = last_day, last_day * DAY_MS
         for closed in self.closed.take_before(last_day):
             closed.spread()
             for side, ids in enumerate(closed.ids):
-                known, replaced = self.known[side], self.replaced[side]
+                known, replaced, days = self.known[side], self.replaced[side], self.days[side]
                 for transaction_id in ids:
-                    if type(known.get(transaction_id)) is not Leg:
-                        known.pop(transaction_id, None)
-                        replaced.pop(transaction_id, None)
+                    entry = known.get(transaction_id)
+                    if type(entry) is Settled:
+                        if entry.newest_ms >= kept_ms:
+                            continue  # closed anew since
+                    elif days.get(transaction_id, last_day) >= last_day:
+                        continue  # open or forgotten, or closed anew since
+                    elif isinstance(entry, bytes):
+                        self.no_longer_aside(side, entry)
+                    del known[transaction_id]
+                    replaced.pop(transaction_id, None)
+                    days.pop(transaction_id, None)
             for place, keys in enumerate(closed.spent):
                 pool = self.pools[place // 2]
                 if isinstance(pool, UniquePool):

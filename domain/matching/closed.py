@@ -1,4 +1,8 @@
-"""What is kept of closed transactions, by day of event time, so that it can be forgotten by day."""
+"""What is kept of closed transactions, by day of event time, so that it can be forgotten by day.
+
+The members of a match are all of the day of its newest one: a match of which only a part were known
+could not be reversed, and an id it had lost could come anew.
+"""
 
 from collections.abc import Mapping, Sequence
 from operator import is_
@@ -42,7 +46,7 @@ class Pairs(NamedTuple):
         self.settled.extend(others.settled)
 
     def dead(self, known: Sequence[Mapping[str, Any]], pool: Pool) -> set[Settled]:
-        """Those that are pairs no more: reopened, forgotten in part, or frozen by another way.
+        """Those that are pairs no more: reopened, or frozen by another way.
 
         Nobody takes them off when that happens, so whoever reads the pairs asks before.
 
@@ -87,7 +91,8 @@ class Closed(NamedTuple):
     """What has to be forgotten of a day's closed transactions when ids of its age are.
 
     `pairs` has matches both of whose members are of that day, and some that are none any more: see
-    `Pairs.dead`. Other matches stand by their ids, and an id may stand there that is in a pair too.
+    `Pairs.dead`. Other matches stand by their ids, and an id may stand there that is in a pair too,
+    or that has been closed anew since and is of another day now: see `Book.day_of`.
     """
 
     ids: tuple[list[str], list[str]]
@@ -148,6 +153,10 @@ class ClosedDays:
         self.last = closed
         return closed
 
+    def of_match(self, newest_ms: int) -> Closed:
+        """Where the members of a match are kept, and the values they used up."""
+        return self.on(newest_ms * 1000)
+
     def of_day(self, day: int) -> Closed:
         """What is kept of a day, counted from the epoch."""
         closed = self.days.get(day)
@@ -180,10 +189,11 @@ class ClosedDays:
                 by_side = ([other_id], [one_id]) if side else ([one_id], [other_id])
                 closed.pairs.put(Pairs([key], by_side, [match]))
                 continue
-            closed.ids[side].append(one_id)
-            closed.spent[side].append(key)
-            other_closed.ids[1 - side].append(other_id)
-            other_closed.spent[1 - side].append(key)
+            newer = closed if instant > other_instant else other_closed
+            newer.ids[side].append(one_id)
+            newer.spent[side].append(key)
+            newer.ids[1 - side].append(other_id)
+            newer.spent[1 - side].append(key)
 
     def drop_rival(self, rival: Leg) -> bool:
         """Count a rival no more; say whether it still counted."""

@@ -17,6 +17,8 @@ SUPERSEDED = 5
 
 DISPOSITIONS = ("pending", "suggested", "exception", "matched", "duplicate", "superseded")
 
+DAY_MS = 86_400_000
+
 #: `Leg.rule` of a leg that no match has taken.
 OPEN = -1
 #: `Leg.rule` of a leg that a person's match has taken; larger than any rule's number.
@@ -55,7 +57,7 @@ class Leg(msgspec.Struct, gc=False, eq=False):
 
 
 class Settled(msgspec.Struct, gc=False, eq=False):
-    """A match, kept for as long as its members are remembered: it may have to be reversed.
+    """A match, kept as long as its newest member is remembered: it may have to be reversed.
 
     Attributes:
         rule: The rule's name; "manual" for a match by hand.
@@ -72,6 +74,11 @@ class Settled(msgspec.Struct, gc=False, eq=False):
     targets: bytes | tuple[bytes, ...]
     rivals: tuple[Leg, ...] = ()
     compared: Compared | None = None
+
+    @property
+    def day(self) -> int:
+        """The day its members are forgotten with, all together, counted from the epoch."""
+        return self.newest_ms // DAY_MS
 
     def packed(self, side: int) -> tuple[bytes, ...]:
         """The packed members of a side."""

@@ -151,18 +151,18 @@ class LonePairs:
         known = self._book.known
         known[0].update(zip(source_ids, settled, strict=True))
         known[1].update(zip(target_ids, settled, strict=True))
-        self._leave(sources)
-        self._leave(targets)
+        self._leave(sources, newest_ms)
+        self._leave(targets, newest_ms)
 
-    def _leave(self, legs: list[Leg]) -> None:
+    def _leave(self, legs: list[Leg], newest_ms: list[int]) -> None:
         """Let legs of one side, just matched, be found no longer."""
         book, slot = self._book, self._rule.slot
         here = self._pool.sides[legs[0].side]
-        on = book.closed.on
+        of_match = book.closed.of_match
         planned = 0
-        for leg in legs:
+        for leg, newest in zip(legs, newest_ms, strict=True):
             del here[leg.keys[slot]]
-            on(leg.occurred_at).ids[leg.side].append(leg.transaction_id)
+            of_match(newest).ids[leg.side].append(leg.transaction_id)
             if leg.due:
                 leg.due = 0
                 planned += 1

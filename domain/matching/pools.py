@@ -266,6 +266,8 @@ class UniquePool(KeyedPool):
         ids = self._aside.get((side, key), [])
         if transaction_id in ids:
             ids.remove(transaction_id)
+            if not ids:
+                del self._aside[side, key]
 
     @property
     def aside(self) -> list[tuple[int, str]]:

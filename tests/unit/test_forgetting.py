@@ -1,0 +1,178 @@
+"""What time forgets, it forgets the same in memory, frozen, restored and folded: and never by half.
+
+Few values and a week of days, so that matches are of several days, are reversed, corrected to other
+days and made anew while the oldest of it is forgotten.
+"""
+
+import random
+from collections import Counter
+
+import pytest
+
+from domain.commands import ReverseMatch, StartRun
+from domain.definition_parsing import parse_definition
+from domain.identity import match_id
+from domain.instants import instant_text
+from domain.matching.legs import Leg, Settled
+from domain.reconciliation import Chunk, Reconciliation
+from domain.snapshots import restore, snapshot
+from domain.transactions import build_transaction
+from tests.unit.domain.cases import DAY, START
+from tests.unit.domain.test_reconciliation_folding import facts
+from tests.unit.domain.test_runs import DEFINITION, HOUR, World
+from tests.unit.test_freezing import Twins, decided
+
+
+def rule(field: str, **more: object) -> dict[str, object]:
+    condition = {"field": field, "operator": "exact", **more}
+    return {"name": field, "match_type": "one_to_one", "conditions": [condition]}
+
+
+UNIQUE = rule("reference", unique=True)
+
+
+def whole_and_listed(book):
+    """No match is known in part, and whatever is closed is listed where it will be forgotten."""
+    listed = {
+        day: [{*closed.ids[side], *closed.pairs.ids[side]} for side in (0, 1)]
+        for day, closed in book.closed.days.items()
+    }
+    for side, ids in enumerate(book.known):
+        for one, entry in ids.items():
+            if isinstance(entry, Leg):
+                continue
+            day = book.day_of(side, one)
+            assert day is not None
+            assert one in listed[day][side]
+            if isinstance(entry, Settled):
+                assert all(
+                    book.known[of_side].get(book.unpack(packed).transaction_id) is entry
+                    for of_side in (0, 1)
+                    for packed in entry.packed(of_side)
+                ), one
+    for index, pool in enumerate(book.pools):
+        for side in (0, 1):
+            for holder in pool.sides[side].values():
+                assert not isinstance(holder, str) or isinstance(
+                    book.known[side].get(holder), Settled
+                ), (index, holder)
+
+
+class Weeks(Twins):
+    """The twins, and a third that is restored from a snapshot now and then."""
+
+    def __init__(self, rng):
+        super().__init__(rng)
+        self.snapped = Reconciliation(self.definition)
+        self.at = START
+        self.records = 0
+        self.sent = []
+
+    def some_definition(self):
+        rules = [UNIQUE] + ([rule("counterparty")] if self.rng.random() < 0.4 else [])
+        return parse_definition({**DEFINITION, "rules": rules})
+
+    def step(self, touched, decide):
+        decided(decide, self.snapped)
+        super().step(touched, decide)
+        assert facts(self.snapped) == facts(self.plain)
+        for state in (self.plain, self.snapped, self.recalled):
+            whole_and_listed(state.book)
+        self.seen["forgotten"] += self.plain.book.kept_from > 0
+
+    def some_record(self):
+        rng, more = self.rng, {}
+        side = rng.choice([0, 1])
+        known = [name for of_side, name in self.sent if of_side == side][-8:]
+        name = f"{'st'[side]}{self.records}"
+        self.records += 1
+        choice = rng.random()
+        if known and choice < 0.35:
+            prior = rng.choice(known)
+            name = prior if choice < 0.18 else name
+            more = {"supersedes": prior} if choice > 0.08 else {}
+        self.sent.append((side, name))
+        at = self.at + rng.choice([0, 0, 0, -DAY, -2 * DAY, DAY]) + rng.randint(0, 20) * HOUR
+        fields = {
+            "tenant_id": "acme", "reconciliation_id": "orders", "transaction_id": name,
+            "amount": "10.00", "currency": "EUR", "occurred_at": instant_text(at),
+            "reference": rng.choice("ABCDEFG"), "counterparty": rng.choice("xyz"), **more,
+        }  # fmt: skip
+        return build_transaction(fields, side, self.now_us + DAY)
+
+    def reverse_one(self):
+        book = self.plain.book
+        matches = {id(one): one for one in book.known[0].values() if type(one) is Settled}
+        if matches:
+            one = self.rng.choice(list(matches.values()))
+            ids = [
+                [book.unpack(packed).transaction_id for packed in one.packed(side)]
+                for side in (0, 1)
+            ]
+            named = match_id("acme", "orders", one.rule, *ids, one.newest_ms)
+            self.seen["reversed"] += 1
+            self.command(ReverseMatch(named, *ids, "wrong"))
+
+    def play(self, steps):
+        for _ in range(steps):
+            choice = self.rng.random()
+            if choice < 0.6:
+                some = [self.some_record() for _ in range(self.rng.randint(1, 5))]
+                self.take_in(Chunk(some, now_us=self.now_us, caught_up=True))
+            elif choice < 0.72:
+                self.at += self.rng.choice([HOUR, DAY, DAY, 3 * DAY])
+                self.now_us = self.at + DAY
+                for state in (self.plain, self.snapped, self.frozen.state):
+                    state.last_input_us = self.now_us - HOUR
+                self.pass_time()
+            elif choice < 0.84:
+                self.reverse_one()
+            elif choice < 0.86:
+                self.define()
+            elif choice < 0.88:
+                begin = self.at - 2 * DAY
+                self.command(StartRun(instant_text(begin), instant_text(begin + 2 * DAY)))
+            else:
+                self.restore_one(choice)
+
+    def restore_one(self, choice):
+        if choice < 0.92:
+            at = self.snapped.last_input_us
+            self.snapped = restore(snapshot(self.snapped))
+            self.snapped.last_input_us = at
+        elif choice < 0.96:
+            at = self.frozen.state.last_input_us
+            self.frozen.restart()
+            self.frozen.state.last_input_us = at
+        else:
+            self.folded.restart()
+            self.recalled = restore(snapshot(self.recalled))
+
+
+@pytest.mark.parametrize("block", range(5))
+def test_all_forget_the_same_and_no_match_by_half(block):
+    seen = Counter()
+    for seed in range(block * 25, block * 25 + 25):
+        weeks = Weeks(random.Random(seed))
+        try:
+            weeks.play(random.Random(seed).randint(10, 60))
+            weeks.check()
+        except (AssertionError, LookupError) as problem:
+            raise AssertionError(f"seed={seed}") from problem
+        seen += weeks.seen
+    assert seen["forgotten"] > 25
+    assert seen["reversed"] > 25
+
+
+def test_members_of_a_match_are_forgotten_together_with_the_newest():
+    world = World(rules=[UNIQUE])
+    world.send(("s1", "A", START), ("t1", "A", START + 2 * DAY))
+    world.until(START + 8 * DAY)
+    known = world.state.book.known
+    assert set(known[0]) | set(known[1]) == {"s1", "t1"}
+    again = world.send(("s1", "A", START))
+    assert [type(event).__name__ for event in again if "Accepted" in type(event).__name__] == []
+    world.until(START + 10 * DAY)
+    assert not known[0]
+    assert not known[1]
+    assert not world.state.book.pools[0].sides[0]
