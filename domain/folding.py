@@ -101,7 +101,7 @@ def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - o
         case ReconciliationResumed():
             state.paused = False
             state.remember_command(event.command_id)
-            for leg in state.open_legs():
+            for leg in state.book.open_legs():
                 book.due.plan(leg, leg.occurred_at + book.looks[0])
         case WatermarkAdvanced():
             state.watermark_us = state.recorded_watermark_us = event.watermark_us

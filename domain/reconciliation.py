@@ -28,7 +28,8 @@ from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book
 from domain.matching.cases import END_OF_TIME_US
 from domain.matching.due import SECOND_US
-from domain.matching.legs import DUPLICATE, OPEN, Leg
+from domain.matching.forgetting import forget_before
+from domain.matching.legs import DUPLICATE, OPEN
 from domain.matching.people import decide
 from domain.matching.settling import Settling
 from domain.passing import time_by_clock, time_by_input
@@ -305,7 +306,7 @@ class Reconciliation:
         """Look at every open leg, for rules that do not wait now and for the others in time."""
         assert not self.frozen.has_legs, "every open leg is thawed before all are looked at"
         immediate = any(rule.immediate for rule in self.book.rules)
-        for leg in self.open_legs():
+        for leg in self.book.open_legs():
             # A look at one leg may match others or set them aside as duplicates.
             if leg.rule == OPEN and leg.disposition != DUPLICATE:
                 self.book.due.plan(leg, leg.occurred_at + self.book.looks[0])
@@ -365,12 +366,7 @@ class Reconciliation:
         """Forget what is older than it has to be remembered, and lies before `held_us`."""
         before_us = self._forgotten_before()
         assert before_us is not None, "time has passed"
-        self.book.forget_before(before_us if held_us is None else min(before_us, held_us))
-
-    def open_legs(self) -> list[Leg]:
-        """Every open leg, oldest first."""
-        legs = [leg for side in self.book.known for leg in side.values() if isinstance(leg, Leg)]
-        return sorted(legs, key=lambda leg: (leg.occurred_at, leg.side, leg.transaction_id))
+        forget_before(self.book, before_us if held_us is None else min(before_us, held_us))
 
     # -- folding --
 

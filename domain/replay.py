@@ -97,7 +97,7 @@ def _accepted(events: Iterable[Event]) -> int:
 def open_tallies(state: Reconciliation) -> dict[tuple[str, str], dict[str, tuple[int, int]]]:
     """Give (side, currency) → place → count and sum in minor units of what is open."""
     tallies: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
-    for leg in state.open_legs():
+    for leg in state.book.open_legs():
         of_key = tallies.setdefault((SIDE_NAMES[leg.side], leg.currency), {})
         place = DISPOSITIONS[leg.disposition]
         count, sum_minor = of_key.get(place, (0, 0))
@@ -112,7 +112,7 @@ def show_state(state: Reconciliation, limit: int | None = None) -> dict[str, Any
         limit: Open transactions, exceptions and suggestions shown at most, each; None shows all.
     """
     book = state.book
-    legs = state.open_legs()
+    legs = state.book.open_legs()
     exceptions = sorted(book.exceptions.items(), key=lambda item: by_time(item[0]))
     suggestions = sorted(book.suggestions.items())
     return {

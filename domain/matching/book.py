@@ -13,7 +13,6 @@ from domain.events import Compared
 from domain.matching.closed import DAY_US, Closed, ClosedDays
 from domain.matching.due import FIRST_LOOK, SECOND_US, DueQueue
 from domain.matching.legs import (
-    DAY_MS,
     DUPLICATE,
     EXCEPTION,
     MATCHED,
@@ -76,9 +75,7 @@ class Book(Terms):
         super().use(definition)
         self.refusals.tell(self.rules)
         self.closed.use(len(self.rules))
-        legs = [leg for side in self.known for leg in side.values() if isinstance(leg, Leg)]
-        # In an order that says nothing of what was in memory, and that a snapshot keeps.
-        for leg in sorted(legs, key=by_time):
+        for leg in self.open_legs():
             transaction = self.unpack(leg.packed)
             leg.keys = self.keys_of(transaction)
             leg.occurred_at = self.event_time(transaction)
@@ -132,9 +129,14 @@ class Book(Terms):
     def put_back_rival(self, leg: Leg) -> None:
         """File a leg that a rule has matched where earlier rules still count it."""
         leg.disposition = MATCHED
-        for pool in self._rival_pools(leg):
+        for pool in self.rival_pools(leg):
             pool.add(leg)
         self._note_rival(leg)
+
+    def open_legs(self) -> list[Leg]:
+        """Every open leg, oldest first: an order that says nothing of what was in memory."""
+        legs = [leg for side in self.known for leg in side.values() if isinstance(leg, Leg)]
+        return sorted(legs, key=by_time)
 
     def open_leg(self, side: int, transaction_id: str) -> Leg:
         """The leg of an open transaction that a recorded event names."""
@@ -238,7 +240,7 @@ class Book(Terms):
                 pool.discard(leg)
         return stays
 
-    def _rival_pools(self, leg: Leg) -> Iterator[Pool]:
+    def rival_pools(self, leg: Leg) -> Iterator[Pool]:
         """The pools in which a leg that a later rule has matched still counts."""
         for rule, pool in self._rules_and_pools:
             if rule.index < leg.rule and rule.remembers_rivals and not rule.unique:
@@ -259,7 +261,7 @@ class Book(Terms):
         for rival in settled.rivals:
             # A rival of former rules or of a day that is forgotten counts nowhere any more.
             if self.closed.drop_rival(rival):
-                for pool in self._rival_pools(rival):
+                for pool in self.rival_pools(rival):
                     pool.discard(rival)
         sides = []
         for side in (0, 1):
@@ -363,37 +365,6 @@ class Book(Terms):
         if type(known) is Settled:
             return known.day
         return self.days[side].get(transaction_id)
-
-    def forget_before(self, instant_us: int) -> None:
-        """Forget ids, spent values and rivals of days that ended before `instant_us`."""
-        last_day = instant_us // DAY_US
-        if not self.closed.days or last_day <= self.kept_from:
-            return
-        self.kept_from, kept_ms = last_day, last_day * DAY_MS
-        for closed in self.closed.take_before(last_day):
-            closed.spread()
-            for side, ids in enumerate(closed.ids):
-                known, replaced, days = self.known[side], self.replaced[side], self.days[side]
-                for transaction_id in ids:
-                    entry = known.get(transaction_id)
-                    if type(entry) is Settled:
-                        if entry.newest_ms >= kept_ms:
-                            continue  # closed anew since
-                    elif days.get(transaction_id, last_day) >= last_day:
-                        continue  # open or forgotten, or closed anew since
-                    elif isinstance(entry, bytes):
-                        self.no_longer_aside(side, entry)
-                    del known[transaction_id]
-                    replaced.pop(transaction_id, None)
-                    days.pop(transaction_id, None)
-            for place, keys in enumerate(closed.spent):
-                pool = self.pools[place // 2]
-                if isinstance(pool, UniquePool):
-                    pool.forget(place % 2, keys, self.known[place % 2])
-            for leg in closed.rivals:
-                for rival_pool in self._rival_pools(leg):
-                    rival_pool.discard(leg)
-        self.refusals.forget(self.known, self.rules)
 
     def stood_beside(self, gone: Leg, first_rule: int) -> None:
         """Have those looked at again, before the step ends, who were decided upon beside `gone`."""

@@ -266,7 +266,7 @@ def test_one_thing_made_wrong_is_named(flow, operator, owner, name):
 def test_a_snapshot_of_another_state_is_told(flow, operator, owner):
     past = store(flow, owner, 2)
     expire(operator, owner, past.days[-1])
-    leg = next(one for one in past.state.open_legs() if one in past.state.book.exceptions)
+    leg = next(one for one in past.state.book.open_legs() if one in past.state.book.exceptions)
     past.state.book.exceptions.pop(leg)
     leg.disposition = 0
     owner.execute(

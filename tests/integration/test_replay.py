@@ -105,7 +105,7 @@ def test_a_snapshot_that_lost_a_transaction_is_told(database, flow, operator):
     from domain.snapshots import FORMAT, snapshot
 
     past = store_past(flow, 2, snapshot_days=())
-    leg = past.state.open_legs()[0]
+    leg = past.state.book.open_legs()[0]
     past.state.book.exceptions.pop(leg, None)
     del past.state.book.known[leg.side][leg.transaction_id]
     state = snapshot(past.state)

@@ -48,7 +48,7 @@ def test_nothing_is_frozen_while_a_step_left_something_to_look_at():
     world = World()
     world.send(("s1", "A", START), ("s2", "B", START))
     state = world.state
-    state.book.again = state.open_legs()[:1]
+    state.book.again = state.book.open_legs()[:1]
     assert freeze(state, 1, 10) == []
     state.book.again = []
     assert len(freeze(state, 1, 10)) == 1

@@ -27,7 +27,7 @@ def anchored_search(total, amounts, nodes_max=NODES_MAX):
     for place, amount in enumerate(amounts[1:], 1):
         records.append(record(f"s{place}", f"0.{amount:02d}", day=4 + 2 * (place % 2)))
     state.advance(Chunk(records, caught_up=True))
-    legs = {leg.transaction_id: leg for leg in state.open_legs()}
+    legs = {leg.transaction_id: leg for leg in state.book.open_legs()}
     sources = [legs[f"s{place}"] for place in range(len(amounts))]
     return AnchoredSearch(
         state.book.rules[0], sources, legs["t"], total, total, len(amounts), nodes_max
