@@ -450,7 +450,10 @@ def test_sides_that_lie_about_no_source_are_said_to():
     days = {f"s{day}": f"2026-01-0{day}T12:00:00Z" for day in (3, 7)}
     records = [*(record(name, "5.00", occurred_at=at) for name, at in days.items()), record("t1")]
     told = Told(rule).take(*records)
-    legs = [leg for leg in told.state.book.open_legs() if leg.side == 0], told.state.book.open_legs()[-1:]
+    legs = (
+        [leg for leg in told.state.book.open_legs() if leg.side == 0],
+        told.state.book.open_legs()[-1:],
+    )
     (date,) = show_dates(told.state.book.rules[0], records[:2], records[2:], legs)
     assert (date.anchors, date.holds) == ([], False)
     assert date.sentence.endswith("all others lie, and there is none.")
