@@ -52,6 +52,7 @@ class Lease:
         lost: Callable[[BaseException], None],
     ) -> None:
         self._name = name
+        self._stop = stop
         self._seconds = settings.lease_seconds
         self._lost = lost
         self._holder = settings.lease_holder or (
@@ -89,3 +90,14 @@ class Lease:
             self._keeper.join()
         self._store.release_lease(self._name, self._holder)
         self._store.close()
+
+    def give_up(self) -> None:
+        """Let a standby, or a command that wants nobody running, go on after a failure.
+
+        Tried once, for what failed may be that Postgres is away; the process is to end.
+        """
+        self._stop.set()
+        try:
+            self.release()
+        except WaitInterrupted as exc:
+            log.warning("lease.not_released", lease=self._name, problem=str(exc))

@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 import structlog
 
@@ -162,13 +161,8 @@ class FlowProcess:
         self._lease.release()
 
     def give_up_lease(self) -> None:
-        """Let a standby, or a command that wants no flow running, go on after a failure.
-
-        Tried once: what the flow failed for may be that Postgres is not there.
-        """
-        self._stop.set()
-        with suppress(WaitInterrupted):
-            self._lease.release()
+        """See `Lease.give_up`."""
+        self._lease.give_up()
 
     # -- topics --
 

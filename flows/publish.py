@@ -98,9 +98,8 @@ class Publisher:
             log.warning("lease.not_released", lease=LEASE, problem=str(exc))
 
     def give_up_lease(self) -> None:
-        """Let a standby go on after a failure; tried once, for it may be that Postgres is away."""
-        self.stop.set()
-        self.release_lease()
+        """See `Lease.give_up`."""
+        self._lease.give_up()
 
     def new_store(self) -> PublishingStore:
         """A store for one part of the dataflow."""
