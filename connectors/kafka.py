@@ -30,7 +30,10 @@ BATCH_MESSAGES_MAX = 4_000
 BATCH_BYTES_MAX = 2 * 1024 * 1024
 _IDLE_POLL = timedelta(milliseconds=5)
 _METADATA_TIMEOUT_SECONDS = 10.0
-_QUEUED_KIB = 16_384
+# Of a partition, read ahead while others are decided: three batches, so that a flow that is behind
+# holds little more than one that is not. Full, it is asked for again after the time below.
+_QUEUED_KIB = 4_096
+_QUEUE_FULL_MS = 50
 # How long a broker may hold back an answer while a partition has nothing new. Kafka answers as soon
 # as there is something, so this is only how often an idle partition asks; the embedded broker
 # answers at its end. Half as long cost both sides 2 % of a busy machine.
@@ -168,6 +171,7 @@ class TopicPart(StatefulSourcePartition[Records, int]):
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
                 "queued.max.messages.kbytes": _QUEUED_KIB,
+                "fetch.queue.backoff.ms": _QUEUE_FULL_MS,
                 "fetch.wait.max.ms": _FETCH_WAIT_MS,
                 "error_cb": self._report,
             }
