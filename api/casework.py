@@ -321,6 +321,6 @@ async def _wait_until_shown(call: Call, versions: Mapping[str, int], seconds: fl
         if sum(row["shown"] for row in rows) == len(versions):
             for row in rows:
                 moved = Moved(call.tenant_id, row["reconciliation_id"], row["position"])
-                call.services.feed.moved(moved)
+                call.services.feed.seen(moved)
             return
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)

@@ -65,9 +65,15 @@ class Movements:
         """Take in what a projection has told."""
         if self._baseline is None:
             return
+        self._told = max(self._told, moved.position)
+        self.seen(moved)
+
+    def seen(self, moved: Moved) -> None:
+        """Take in what somebody has read himself: of others it says nothing."""
+        if self._baseline is None:
+            return
         if len(self._versions) >= _TAGS_MAX:
             self.everything_moved()
-        self._told = max(self._told, moved.position)
         for of in (moved.reconciliation_id, None):
             known = self._versions.get((moved.tenant_id, of))
             # Who has seen a position himself hears of earlier ones afterwards.
@@ -154,14 +160,15 @@ class Feed:
             self._movements.everything_moved()
             self._wake_all()
             return
-        self.moved(moved)
-
-    def moved(self, moved: Moved) -> None:
-        """Take in a movement that was told of, or that a handler has seen in the database.
-
-        From here on this process gives nobody an answer from before it.
-        """
         self._movements.moved(moved)
+        self._wake(moved)
+
+    def seen(self, moved: Moved) -> None:
+        """Take in what a handler has seen in the database: nobody is given answers from before."""
+        self._movements.seen(moved)
+        self._wake(moved)
+
+    def _wake(self, moved: Moved) -> None:
         watching = self._watching.get(moved.tenant_id)
         if watching is not None:
             watching.set()

@@ -35,6 +35,6 @@ async def wait_until_readable(call: Call, reconciliation_id: str, deadline: floa
             row = await session.row("read_readable", {"names": _NAMES})
         if row is not None and row["position"] >= written["position"]:
             moved = Moved(call.tenant_id, reconciliation_id, written["position"])
-            call.services.feed.moved(moved)
+            call.services.feed.seen(moved)
             return
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)

@@ -105,8 +105,6 @@ def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - o
                 book.due.plan(leg, leg.occurred_at + book.looks[0])
         case WatermarkAdvanced():
             state.watermark_us = state.recorded_watermark_us = event.watermark_us
-            state.runs.released_us = None
-            state.forget(state.runs.held_us)
         case PeriodClosed():
             state.closed_day = day_number(event.day)
         case ReconciliationDefined():

@@ -27,6 +27,7 @@ from domain.identity import stream_id
 from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book
 from domain.matching.cases import END_OF_TIME_US
+from domain.matching.closed import DAY_US
 from domain.matching.due import SECOND_US
 from domain.matching.forgetting import forget_before
 from domain.matching.legs import DUPLICATE, OPEN
@@ -35,7 +36,7 @@ from domain.matching.settling import Settling
 from domain.passing import time_by_clock, time_by_input
 from domain.period_events import PeriodClosed
 from domain.periods import day_text, day_to_close, next_close_us
-from domain.runs import Runs, earlier
+from domain.runs import Runs
 from domain.transactions import Rejection, Transaction
 
 # Event time is written down once a minute of it has passed, and whenever it decided something.
@@ -320,7 +321,9 @@ class Reconciliation:
     def _forgotten_before(self) -> int | None:
         if self.watermark_us is None:
             return None
-        return self.watermark_us - self.definition.window.remember_us
+        by_window = self.watermark_us - self.definition.window.remember_us
+        # What was forgotten is not known again by a window that remembers longer.
+        return max(by_window, self.book.kept_from * DAY_US)
 
     def _note_newest(self, newest: list[int | None]) -> None:
         for side, instant in enumerate(newest):
@@ -342,20 +345,15 @@ class Reconciliation:
             return []
         settling = self._settling(settles=True)
         settling.run()
-        held_us, released_us = self.runs.held_us, self.runs.released_us
-        self.runs.released_us = None
+        held_us = self.runs.held_us
         settling.events += self._complete_runs()
         recorded = self.recorded_watermark_us
         moved = None if recorded is None else self.watermark_us - recorded
         if moved is None or moved >= _WATERMARK_STEP_US or (moved and settling.events):
             self.recorded_watermark_us = self.watermark_us
             settling.events.insert(0, WatermarkAdvanced(self.watermark_us))
-        else:
-            # What has ended is let go of with event time as it is recorded, so that folding the
-            # events forgets the same.
-            self.runs.release(released_us)
-            held_us = earlier(held_us, released_us)
-        self.forget(held_us)
+            # With event time as it is recorded, so that folding the events forgets the same.
+            self.forget(held_us)
         last = day_to_close(self.definition, self.book.calendar, self.closed_day, self.watermark_us)
         if last is not None:
             self.closed_day = last
@@ -378,6 +376,7 @@ class Reconciliation:
         """
         at = place = 0
         self.book.recalls = True
+        forgets, held_us = False, None
         while at < len(events):
             event = events[at]
             folded = 1
@@ -390,7 +389,12 @@ class Reconciliation:
             elif isinstance(event, RecordMatched):
                 folded = fold_matches(self, events, at)
             else:
+                if isinstance(event, WatermarkAdvanced):
+                    # Once what was due by then is decided, and before runs end by it.
+                    forgets, held_us = True, self.runs.held_us
                 fold_event(self, event)
             at += folded
             self.version += folded
+        if forgets:
+            self.forget(held_us)
         self.book.recalls = False

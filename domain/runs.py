@@ -39,11 +39,6 @@ CANCELLED = "cancelled"
 _Tallies = dict[tuple[int, str, str], list[int]]
 
 
-def earlier(one: int | None, other: int | None) -> int | None:
-    """Give the earlier of two instants; None is no instant."""
-    return min((at for at in (one, other) if at is not None), default=None)
-
-
 class Run(msgspec.Struct, array_like=True):
     """A run; its range has its begin and not its end, in microseconds of event time.
 
@@ -62,13 +57,10 @@ class Runs:
 
     Attributes:
         by_id: Running ones and those that ended lately, in the order they were started.
-        released_us: Where the ranges begin of those that ended since event time was last recorded;
-            they are let go of then.
     """
 
     def __init__(self) -> None:
         self.by_id: dict[str, Run] = {}
-        self.released_us: int | None = None
 
     @property
     def running(self) -> dict[str, Run]:
@@ -79,10 +71,6 @@ class Runs:
     def held_us(self) -> int | None:
         """The event time from which on everything is remembered for the running ones."""
         return min((run.from_us for run in self.running.values()), default=None)
-
-    def release(self, from_us: int | None) -> None:
-        """Let go of a range from there on when event time is recorded next."""
-        self.released_us = earlier(self.released_us, from_us)
 
     def held_days(self) -> list[tuple[int, int]]:
         """First and last days of event time that the running ones may count."""
@@ -128,7 +116,6 @@ class Runs:
     def _end(self, run_id: str, status: str) -> None:
         run = self.by_id[run_id]
         run.status = status
-        self.release(run.from_us)
 
     def _forget_ended(self) -> None:
         ended = [one for one, run in self.by_id.items() if run.status != RUNNING]

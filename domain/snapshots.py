@@ -7,6 +7,7 @@ nothing of which is frozen. Format 1 kept too little of what was closed to undo 
 is passed over, and the stream folded from its start.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import repeat
 from typing import Any, cast
@@ -18,6 +19,7 @@ from domain.events import Compared
 from domain.freezing.frozen import Block
 from domain.matching.book import Book
 from domain.matching.closed import Pairs
+from domain.matching.forgetting import forget_match
 from domain.matching.legs import Leg, Settled, Suggestion, Superseded
 from domain.matching.pools import UniquePool
 from domain.matching.recalling import STRETCH, file_all, legs_of, plan_looks
@@ -77,8 +79,9 @@ class _Snapshot(msgspec.Struct, array_like=True):
     # rule, side and id of every duplicate the present rules have set aside
     duplicates: list[tuple[int, int, str]]
     replaced: list[dict[str, list[bytes]]]
-    # run id and run; and where the ranges begin that are to be let go of
+    # run id and run
     runs: list[tuple[str, Run]] = []
+    # no longer used
     released_us: int | None = None
     # snapshots of the first releases end here
     closed_day: int | None = None
@@ -144,7 +147,7 @@ def snapshot(state: Reconciliation) -> bytes:
             list(_duplicates(state)),
             [{one: list(contents) for one, contents in side.items()} for side in book.replaced],
             list(state.runs.by_id.items()),
-            state.runs.released_us,
+            None,
             state.closed_day,
             book.kept_from,
             list(state.frozen.blocks.values()),
@@ -252,7 +255,7 @@ def restore(data: bytes) -> Reconciliation:
     state.paused = stored.paused
     state.closed_day = stored.closed_day
     state.commands = dict.fromkeys(stored.commands)
-    state.runs.by_id, state.runs.released_us = dict(stored.runs), stored.released_us
+    state.runs.by_id = dict(stored.runs)
     for rule, source_ids, target_ids in stored.refusals:
         state.book.refuse(Refusal(rule, tuple(source_ids), tuple(target_ids)))
     # What is closed comes first: a value it has used up is then not filed for an open leg.
@@ -296,35 +299,20 @@ def _file_open(
 
 def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
+    members: Counter[Settled] = Counter()
     matches = [
         Settled(rule, newest_ms, _alone(sources), _alone(targets), (), compared)
         for rule, newest_ms, sources, targets, compared in stored.matches
     ]
     for of_day in stored.closed:
-        for side in (0, 1):
-            known = book.known[side]
-            for known_id, reference in zip(of_day.ids[side], of_day.references[side], strict=True):
-                if isinstance(reference, int):
-                    match = known[known_id] = matches[reference]
-                    book.closed.of_day(match.day).ids[side].append(known_id)
-                    continue
-                book.list_closed(side, known_id, of_day.day)
-                if isinstance(reference, bytes):
-                    known[known_id] = reference
-                else:
-                    known[known_id] = Superseded(reference[0], tuple(reference[1]))
+        members.update(_restore_ids(book, of_day, matches))
         _restore_pairs(book, book.closed.of_day(of_day.day).pairs, of_day.pairs)
     # Once all matches are known, since members have stood under days of their own.
     for of_day in stored.closed:
-        for place, keys, holders in of_day.spent:
-            index, side = divmod(place, 2)
-            pool = book.pools[index]
-            assert isinstance(pool, UniquePool)
-            pool.sides[side].update(zip(keys, holders, strict=True))
-            for key, holder in zip(keys, holders, strict=True):
-                day = book.day_of(side, holder)
-                one = book.closed.of_day(of_day.day if day is None else day)
-                one.spent[place].append(key)
+        _restore_spent(book, of_day)
+    for match, count in members.items():
+        if count < len(match.packed(0)) + len(match.packed(1)):
+            forget_match(book, match)
     for index, side, duplicate in stored.duplicates:
         packed, pool = book.known[side][duplicate], book.pools[index]
         assert isinstance(packed, bytes)
@@ -337,6 +325,35 @@ def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
         leg = book.leg_of(book.unpack(packed))
         leg.rule = index
         book.put_back_rival(leg)
+
+
+def _restore_ids(book: Book, of_day: _Closed, matches: list[Settled]) -> Iterator[Settled]:
+    """Know what was closed on a day by its id again; yields the match of each that has one."""
+    for side in (0, 1):
+        known = book.known[side]
+        for known_id, reference in zip(of_day.ids[side], of_day.references[side], strict=True):
+            if isinstance(reference, int):
+                match = known[known_id] = matches[reference]
+                book.closed.of_day(match.day).ids[side].append(known_id)
+                yield match
+                continue
+            book.list_closed(side, known_id, of_day.day)
+            if isinstance(reference, bytes):
+                known[known_id] = reference
+            else:
+                known[known_id] = Superseded(reference[0], tuple(reference[1]))
+
+
+def _restore_spent(book: Book, of_day: _Closed) -> None:
+    for place, keys, holders in of_day.spent:
+        index, side = divmod(place, 2)
+        pool = book.pools[index]
+        assert isinstance(pool, UniquePool)
+        pool.sides[side].update(zip(keys, holders, strict=True))
+        for key, holder in zip(keys, holders, strict=True):
+            day = book.day_of(side, holder)
+            one = book.closed.of_day(of_day.day if day is None else day)
+            one.spent[place].append(key)
 
 
 def _restore_pairs(book: Book, pairs: Pairs, stored: _Pairs | None) -> None:

@@ -184,12 +184,11 @@ class ClosedDays:
             return
         rows = zip(ids, instants, other_ids, other_instants, keys, settled, strict=True)
         for one_id, instant, other_id, other_instant, key, match in rows:
-            closed, other_closed = self.on(instant), self.on(other_instant)
-            if closed is other_closed:
+            newer = self.on(max(instant, other_instant))
+            if instant // DAY_US == other_instant // DAY_US:
                 by_side = ([other_id], [one_id]) if side else ([one_id], [other_id])
-                closed.pairs.put(Pairs([key], by_side, [match]))
+                newer.pairs.put(Pairs([key], by_side, [match]))
                 continue
-            newer = closed if instant > other_instant else other_closed
             newer.ids[side].append(one_id)
             newer.spent[side].append(key)
             newer.ids[1 - side].append(other_id)

@@ -1,4 +1,8 @@
-"""Forgetting what was closed: by the day of event time that it is remembered with."""
+"""Forgetting what was closed: by the day of event time that it is remembered with.
+
+Logs and snapshots of earlier versions tell of matches that were forgotten one member after the
+other. Whatever of such a match is met is forgotten as a whole: it can be reversed no more.
+"""
 
 from collections.abc import Sequence
 
@@ -6,12 +10,13 @@ from domain.matching.book import Book
 from domain.matching.closed import DAY_US
 from domain.matching.legs import DAY_MS, Settled
 from domain.matching.pools import UniquePool
+from domain.transactions import Transaction, supersedes
 
 
 def forget_before(book: Book, instant_us: int) -> None:
     """Forget ids, spent values and rivals of days that ended before `instant_us`."""
     last_day = instant_us // DAY_US
-    if not book.closed.days or last_day <= book.kept_from:
+    if last_day <= book.kept_from:
         return
     book.kept_from = last_day
     for closed in book.closed.take_before(last_day):
@@ -25,6 +30,9 @@ def forget_before(book: Book, instant_us: int) -> None:
         for leg in closed.rivals:
             for rival_pool in book.rival_pools(leg):
                 rival_pool.discard(leg)
+            match = book.known[leg.side].get(leg.transaction_id)
+            if isinstance(match, Settled):
+                match.rivals = tuple(one for one in match.rivals if one is not leg)
     book.refusals.forget(book.known, book.rules)
 
 
@@ -44,3 +52,41 @@ def _forget_ids(book: Book, side: int, ids: Sequence[str]) -> None:
         del known[transaction_id]
         replaced.pop(transaction_id, None)
         days.pop(transaction_id, None)
+
+
+def forget_match(book: Book, match: Settled) -> None:
+    """Forget all of a match that is still known, and the values it used up."""
+    for rival in match.rivals:
+        if book.closed.drop_rival(rival):
+            for rival_pool in book.rival_pools(rival):
+                rival_pool.discard(rival)
+    for side in (0, 1):
+        legs = [book.leg_of(book.unpack(packed)) for packed in match.packed(side)]
+        for leg in legs:
+            if book.known[side].get(leg.transaction_id) is match:
+                del book.known[side][leg.transaction_id]
+                book.replaced[side].pop(leg.transaction_id, None)
+        for rule, pool in zip(book.rules, book.pools, strict=True):
+            if isinstance(pool, UniquePool):
+                pool.forget(side, [leg.keys[rule.slot] for leg in legs], book.known[side])
+
+
+def forget_anew(book: Book, transaction: Transaction) -> None:
+    """Forget a closed id under which a log has another record accepted: it had been forgotten.
+
+    Not where that corrects what stands, nor where what stands had corrected it before it came.
+    """
+    side, transaction_id = transaction.side, transaction.transaction_id
+    known = book.known[side].get(transaction_id)
+    if not isinstance(known, Settled | bytes):
+        return
+    members = [known] if isinstance(known, bytes) else known.packed(side)
+    standing = [one for one in map(book.unpack, members) if one.transaction_id == transaction_id]
+    if any(supersedes(one) == transaction_id for one in (transaction, *standing)):
+        return
+    if isinstance(known, Settled):
+        forget_match(book, known)
+        return
+    book.no_longer_aside(side, known)
+    del book.known[side][transaction_id], book.days[side][transaction_id]
+    book.replaced[side].pop(transaction_id, None)

@@ -11,6 +11,7 @@ from operator import attrgetter
 from domain.events import Event, RecordMatched
 from domain.matching.book import Book
 from domain.matching.due import FIRST_LOOK, SECOND_US
+from domain.matching.forgetting import forget_anew
 from domain.matching.legs import MATCHED, OPEN, PENDING, Leg
 from domain.matching.pools import UniquePool
 from domain.transaction_columns import TransactionColumns, unpack_columns
@@ -63,6 +64,7 @@ def take_up(book: Book, packed: Sequence[bytes]) -> list[tuple[int, int]]:
                 book.due.plan_first(legs, book.looks[0])
             else:
                 for transaction in records:
+                    forget_anew(book, transaction)
                     book.take(transaction)
     return newest
 

@@ -7,6 +7,7 @@ days and made anew while the oldest of it is forgotten.
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 
 from domain.commands import ReverseMatch, StartRun
@@ -176,3 +177,89 @@ def test_members_of_a_match_are_forgotten_together_with_the_newest():
     assert not known[0]
     assert not known[1]
     assert not world.state.book.pools[0].sides[0]
+
+
+def known_ids(state):
+    return [sorted(ids) for ids in state.book.known]
+
+
+def test_what_time_forgets_unrecorded_a_fold_would_not_know_of():
+    """Event time passes midnight by less than it takes to be recorded; then an id comes anew."""
+    world = World(rules=[UNIQUE], time_zone="UTC")
+    world.send(("s1", "A", START), ("t1", "A", START), ("s0", "Z", START + 3 * DAY))
+    midnight = START // DAY * DAY + 8 * DAY
+    for seconds in (-20, 20):
+        world.until(midnight + seconds * 1_000_000)
+    assert world.state.recorded_watermark_us < midnight < world.state.watermark_us
+    assert known_ids(world.folded()) == known_ids(world.state)
+    world.send(("s1", "B", midnight + HOUR), ("t2", "B", midnight + HOUR))
+    assert known_ids(world.folded()) == known_ids(world.state)
+
+
+def test_a_jump_of_time_forgets_what_it_closes_only_after_it_is_closed():
+    world = World(rules=[rule("reference")], time_zone="UTC")
+    world.send(("s1", "A", START), ("t1", "A", START))
+    jump = START + 9 * DAY
+    world.send(("s8", "X", jump), ("t8", "Y", jump))
+    assert known_ids(world.state) == known_ids(world.folded()) == [["s8"], ["t8"]]
+    world.send(("s1", "B", jump), ("t2", "B", jump))
+    assert known_ids(world.folded()) == known_ids(world.state)
+
+
+def test_what_was_forgotten_is_too_old_also_once_more_is_remembered():
+    world = World(rules=[UNIQUE], time_zone="UTC")
+    pair = ("s1", "A", START), ("t1", "A", START)
+    world.send(*pair)
+    world.until(START + 9 * DAY)
+    longer = {**DEFINITION, "rules": [UNIQUE], "time_zone": "UTC"}
+    longer["window"] = {**DEFINITION["window"], "remember": "P14D"}
+    world.kept(world.state.define(parse_definition(longer), "define-2"))
+    world.send(*pair)
+    assert [one.code for one in world.decisions[-1].rejections] == ["too_old"] * 2
+    assert not world.decisions[-1].journal
+
+
+def test_a_snapshot_that_knows_a_match_in_part_has_it_forgotten():
+    """As they were written while ids were forgotten one by one."""
+    world = World(rules=[UNIQUE])
+    world.send(("s1", "A", START), ("t1", "A", START + 2 * DAY))
+    fields = msgspec.msgpack.decode(snapshot(world.state))
+    (of_day,) = fields[13]
+    assert (of_day[1], of_day[2]) == ([["s1"], ["t1"]], [[0], [0]])
+    of_day[1][0].clear()
+    of_day[2][0].clear()
+    of_day[3] = [[place, *([] for _ in used)] if place == 0 else [place, *used]
+                 for place, *used in of_day[3]]  # fmt: skip
+    state = restore(msgspec.msgpack.encode(fields))
+    assert known_ids(state) == [[], []]
+    assert state.book.pools[0].sides == ({}, {})
+
+
+@pytest.mark.parametrize("closed", ["match", "duplicate"])
+def test_a_log_that_accepts_a_closed_id_anew_had_forgotten_it(closed):
+    world = World(rules=[UNIQUE])
+    world.send(("s1", "A", START), ("s2", "A", START), ("t1", "A", START + 2 * DAY))
+    anew = World(rules=[UNIQUE])
+    anew.send(({"match": "s1", "duplicate": "s2"}[closed], "B", START + 3 * DAY))
+    state = world.folded()
+    state.evolve_all(anew.decisions[-1].events, anew.decisions[-1].journal)
+    known = state.book.known
+    if closed == "match":
+        assert isinstance(known[0]["s1"], Leg)
+        assert "t1" not in known[1]
+        assert list(state.book.pools[0].sides[0]) == ["B"]
+        assert not state.book.pools[0].sides[1]
+    else:
+        assert isinstance(known[0]["s2"], Leg)
+        assert isinstance(known[0]["s1"], Settled)
+        assert not state.book.pools[0].aside
+        assert not state.book.days[0]
+
+
+def test_what_had_corrected_itself_is_not_forgotten_for_what_it_corrects():
+    world = World(rules=[UNIQUE])
+    world.send(("s1", "K", START), more={"supersedes": "s1"})
+    world.send(("t1", "K", START))
+    world.send(("s1", "A", START - HOUR))
+    assert isinstance(world.folded().book.known[0]["s1"], Settled)
+    assert known_ids(world.folded()) == known_ids(world.state)

@@ -149,7 +149,9 @@ THINGS = [
 def test_who_has_seen_a_position_is_not_taken_back_by_news_of_earlier_ones():
     movements = Movements()
     movements.reached(10)
-    movements.moved(Moved("acme", "orders", 20))
+    movements.seen(Moved("acme", "orders", 20))
+    assert movements.version("globex") == "10"
+    assert movements.version("acme", "orders") == movements.version("acme") == "20"
     for position in (12, 20):
         movements.moved(Moved("acme", "orders", position))
         assert movements.version("acme", "orders") == movements.version("acme") == "20"
@@ -157,6 +159,15 @@ def test_who_has_seen_a_position_is_not_taken_back_by_news_of_earlier_ones():
     assert (movements.version("acme", "refunds"), movements.version("acme")) == ("19", "20")
     movements.moved(Moved("acme", "orders", 21))
     assert movements.version("acme", "orders") == movements.version("acme") == "21"
+
+
+def test_what_one_has_seen_says_nothing_of_others():
+    """Without notifications the checkpoint alone tells that others have moved, too."""
+    movements = Movements()
+    movements.reached(10)
+    movements.seen(Moved("acme", "orders", 20))
+    assert movements.reached(20)
+    assert movements.version("globex") == "20"
 
 
 @pytest.mark.parametrize("told", [False, True])

@@ -165,7 +165,7 @@ def ask(rng: random.Random, state: Reconciliation) -> Decision:
 
 def a_run(rng: random.Random, state: Reconciliation) -> StartRun:
     """A run over some of what is open, or will be."""
-    instants = [leg.occurred_at for leg in state.open_legs()] or [START]
+    instants = [leg.occurred_at for leg in state.book.open_legs()] or [START]
     begin = rng.choice(instants) + rng.choice([0, -MINUTE, 1])
     end = max(instants) + rng.choice([1, MINUTE, -MINUTE])
     return StartRun(instant_text(begin), instant_text(end), "a run")

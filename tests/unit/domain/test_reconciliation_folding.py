@@ -88,7 +88,6 @@ def facts(state: Reconciliation):
         "runs": {
             one: (run.from_us, run.to_us, run.status) for one, run in state.runs.by_id.items()
         },
-        "released": state.runs.released_us,
         "replaced": book.replaced,
         "refusals": list(book.refusals),
         "known": known(book),
