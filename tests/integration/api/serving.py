@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import uvloop
 
@@ -13,8 +14,18 @@ from connectors.settings import Settings
 
 
 @contextmanager
-def serving(settings: Settings, port: int = 0) -> Iterator[str]:
-    """Serve the application; gives its base URL."""
+def serving(settings: Settings, port: int = 0, redis_answer_seconds: float = 2.0) -> Iterator[str]:
+    """Serve the application; gives its base URL.
+
+    Args:
+        redis_answer_seconds: More than the product waits. Its patience is shorter than what a busy
+            machine may hold a process up for, and without Redis answers are others.
+    """
+    with patch("api.app.REDIS_ANSWER_SECONDS", redis_answer_seconds):
+        yield from _serving(settings, port)
+
+
+def _serving(settings: Settings, port: int) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", port))
     app = create_app(settings)
     server = make_server(app, settings)

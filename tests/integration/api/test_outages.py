@@ -11,6 +11,7 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
+from api.app import REDIS_ANSWER_SECONDS
 from deploy.embedded import EmbeddedStack
 from deploy.proxy import TcpProxy
 from tests.integration.api.serving import serving
@@ -77,7 +78,11 @@ def test_redis_that_never_answers_holds_up_nothing(populated_url, tenants, api_s
         settings = api_settings(
             database_url=populated_url, redis_url=f"redis://127.0.0.1:{proxy.port}/0"
         )
-        with serving(settings) as url, httpx.Client(base_url=url) as client:
+        patience = REDIS_ANSWER_SECONDS
+        with (
+            serving(settings, redis_answer_seconds=patience) as url,
+            httpx.Client(base_url=url) as client,
+        ):
             client.headers.update(tenants[0].headers)
             assert client.get(SUMMARY).status_code == 200
             proxy.stall()
