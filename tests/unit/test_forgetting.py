@@ -263,3 +263,20 @@ def test_what_had_corrected_itself_is_not_forgotten_for_what_it_corrects():
     world.send(("s1", "A", START - HOUR))
     assert isinstance(world.folded().book.known[0]["s1"], Settled)
     assert known_ids(world.folded()) == known_ids(world.state)
+
+
+def test_what_a_log_had_forgotten_is_no_rival_either():
+    rules = [rule("reference"), {**rule("counterparty"), "settle": "immediate"}]
+    world = World(rules=rules)
+    world.send(("s1", "A", START), more={"counterparty": "x"})
+    world.send(("t1", "B", START), more={"counterparty": "x"})
+    world.until(START + 2 * DAY)
+    state = world.folded()
+    assert state.book.known[0]["s1"].rule == "counterparty"
+    assert {leg.transaction_id for leg in state.book.closed.rivals()} == {"s1", "t1"}
+    anew = World(rules=rules)
+    anew.send(("s1", "C", START + 3 * DAY))
+    state.evolve_all(anew.decisions[-1].events, anew.decisions[-1].journal)
+    assert state.book.closed.rivals() == []
+    assert [leg.transaction_id for leg in state.book.open_legs()] == ["s1"]
+    assert "t1" not in state.book.known[1]
