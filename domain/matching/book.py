@@ -252,17 +252,21 @@ class Book(Terms):
         if isinstance(settled, Settled):
             settled.rivals = (*settled.rivals, leg)
 
+    def drop_rivals(self, settled: Settled) -> None:
+        """Let the members of a match that earlier rules still count be found no longer."""
+        for rival in settled.rivals:
+            # A rival of former rules or of a day that is forgotten counts nowhere any more.
+            if self.closed.drop_rival(rival):
+                for pool in self.rival_pools(rival):
+                    pool.discard(rival)
+
     def reopen(self, settled: Settled) -> tuple[tuple[Leg, ...], tuple[Leg, ...]]:
         """Put the members of a match back as pending, and the values they used up with them.
 
         Returns:
             Its sources and its targets, in id order.
         """
-        for rival in settled.rivals:
-            # A rival of former rules or of a day that is forgotten counts nowhere any more.
-            if self.closed.drop_rival(rival):
-                for pool in self.rival_pools(rival):
-                    pool.discard(rival)
+        self.drop_rivals(settled)
         sides = []
         for side in (0, 1):
             legs = [self.leg_of(self.unpack(packed)) for packed in settled.packed(side)]

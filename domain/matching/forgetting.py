@@ -56,10 +56,7 @@ def _forget_ids(book: Book, side: int, ids: Sequence[str]) -> None:
 
 def forget_match(book: Book, match: Settled) -> None:
     """Forget all of a match that is still known, and the values it used up."""
-    for rival in match.rivals:
-        if book.closed.drop_rival(rival):
-            for rival_pool in book.rival_pools(rival):
-                rival_pool.discard(rival)
+    book.drop_rivals(match)
     for side in (0, 1):
         legs = [book.leg_of(book.unpack(packed)) for packed in match.packed(side)]
         for leg in legs:

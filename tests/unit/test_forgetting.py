@@ -10,15 +10,15 @@ from collections import Counter
 import msgspec
 import pytest
 
-from domain.commands import ReverseMatch, StartRun
+from domain.commands import StartRun
 from domain.definition_parsing import parse_definition
-from domain.identity import match_id
 from domain.instants import instant_text
 from domain.matching.legs import Leg, Settled
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
 from domain.transactions import build_transaction
 from tests.unit.domain.cases import DAY, START
+from tests.unit.domain.logs import reversal
 from tests.unit.domain.test_reconciliation_folding import facts
 from tests.unit.domain.test_runs import DEFINITION, HOUR, World
 from tests.unit.test_freezing import Twins, decided
@@ -105,14 +105,8 @@ class Weeks(Twins):
         book = self.plain.book
         matches = {id(one): one for one in book.known[0].values() if type(one) is Settled}
         if matches:
-            one = self.rng.choice(list(matches.values()))
-            ids = [
-                [book.unpack(packed).transaction_id for packed in one.packed(side)]
-                for side in (0, 1)
-            ]
-            named = match_id("acme", "orders", one.rule, *ids, one.newest_ms)
             self.seen["reversed"] += 1
-            self.command(ReverseMatch(named, *ids, "wrong"))
+            self.command(reversal(self.plain, self.rng.choice(list(matches.values()))))
 
     def play(self, steps):
         for _ in range(steps):

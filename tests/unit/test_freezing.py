@@ -18,7 +18,6 @@ from domain.commands import (
     Pause,
     RejectMatch,
     Resume,
-    ReverseMatch,
     StartRun,
 )
 from domain.definition_parsing import parse_definition
@@ -27,7 +26,6 @@ from domain.events import decode_events, encode_events
 from domain.freezing.fingerprints import BLOCK_ENTRIES
 from domain.freezing.frozen import Touched
 from domain.freezing.touching import by_batch, by_chunk, by_command, by_definition, by_tick
-from domain.identity import match_id
 from domain.matching.legs import Settled
 from domain.reconciliation import Chunk, Reconciliation, Tick
 from domain.snapshots import FORMAT, restore, snapshot
@@ -42,6 +40,7 @@ from tests.unit.domain.cases import (
     some_definition,
     some_transactions,
 )
+from tests.unit.domain.logs import reversal
 from tests.unit.domain.test_reconciliation_folding import facts
 from tests.unit.domain.test_reconciliation_properties import in_chunks
 
@@ -174,16 +173,8 @@ class Twins:
         if kind == "reverse":
             matches = {id(one): one for one in book.known[0].values() if type(one) is Settled}
             for one in list(matches.values())[:1]:
-                ids = [
-                    [book.unpack(packed).transaction_id for packed in one.packed(side)]
-                    for side in (0, 1)
-                ]
-                named = match_id(
-                    self.definition.tenant_id, self.definition.reconciliation_id,
-                    one.rule, *ids, one.newest_ms,
-                )  # fmt: skip
                 self.seen["reversed"] += 1
-                self.command(ReverseMatch(named, *ids, "wrong"))
+                self.command(reversal(self.plain, one))
         elif kind == "hand":
             ids = [[rng.choice(list(side))] if side else ["none"] for side in book.known]
             self.command(MatchByHand(*ids, "because"))
