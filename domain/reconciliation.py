@@ -361,10 +361,14 @@ class Reconciliation:
         return settling.events
 
     def forget(self, held_us: int | None) -> None:
-        """Forget what is older than it has to be remembered, and lies before `held_us`."""
+        """Forget what is older than it has to be remembered, and lies before `held_us`.
+
+        Nothing once time has run out: no record comes that what is remembered could be asked about.
+        """
         before_us = self._forgotten_before()
         assert before_us is not None, "time has passed"
-        forget_before(self.book, before_us if held_us is None else min(before_us, held_us))
+        if self.watermark_us != END_OF_TIME_US:
+            forget_before(self.book, before_us if held_us is None else min(before_us, held_us))
 
     # -- folding --
 

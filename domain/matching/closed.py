@@ -203,8 +203,8 @@ class ClosedDays:
         return True
 
     def rivals(self) -> list[Leg]:
-        """Every leg that earlier rules still count though a later one has matched it."""
-        return [rival for closed in self.days.values() for rival in closed.rivals]
+        """Every leg that earlier rules still count though a later one has matched it, by day."""
+        return [rival for day in sorted(self.days) for rival in self.days[day].rivals]
 
     def take_before(self, day: int) -> list[Closed]:
         """Take out the days before one."""

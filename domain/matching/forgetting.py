@@ -4,10 +4,13 @@ Logs and snapshots of earlier versions tell of matches that were forgotten one m
 other. Whatever of such a match is met is forgotten as a whole: it can be reversed no more.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import Any
 
 from domain.matching.book import Book
-from domain.matching.closed import DAY_US
+from domain.matching.closed import DAY_US, Closed
 from domain.matching.legs import DAY_MS, Settled
 from domain.matching.pools import UniquePool
 from domain.transactions import Transaction, supersedes
@@ -20,7 +23,7 @@ def forget_before(book: Book, instant_us: int) -> None:
         return
     book.kept_from = last_day
     for closed in book.closed.take_before(last_day):
-        closed.spread()
+        _forget_pairs(book, closed)
         for side, ids in enumerate(closed.ids):
             _forget_ids(book, side, ids)
         for place, keys in enumerate(closed.spent):
@@ -34,6 +37,25 @@ def forget_before(book: Book, instant_us: int) -> None:
             if isinstance(match, Settled):
                 match.rivals = tuple(one for one in match.rivals if one is not leg)
     book.refusals.forget(book.known, book.rules)
+
+
+def _forget_pairs(book: Book, closed: Closed) -> None:
+    """Forget the pairs of a day gone by; those that need a closer look become ids and values."""
+    pairs, pool = closed.pairs, book.pools[0]
+    closed.spread_some(pairs.dead(book.known, pool))
+    if not isinstance(pool, UniquePool) or pool.contests:
+        closed.spread()
+        return
+    for side, ids in enumerate(pairs.ids):
+        for table in (book.known[side], book.replaced[side], book.days[side]):
+            _drop(table, ids)
+        _drop(pool.sides[side], pairs.keys)
+
+
+def _drop(table: dict[Any, Any], keys: Iterable[Any]) -> None:
+    """Take out what is there under some keys, in a loop of the interpreter's own."""
+    if table:
+        deque(map(table.pop, keys, repeat(None)), maxlen=0)
 
 
 def _forget_ids(book: Book, side: int, ids: Sequence[str]) -> None:

@@ -64,7 +64,12 @@ def form_column(condition: Condition, records: TransactionColumns) -> list[Any]:
     form = form_of(condition, records.side)
     if form is None:
         return values
-    return [None if value is None else form(value) for value in values]
+    # Names and words come again and again; references do not, and lose little by being asked.
+    distinct = set(values)
+    if 2 * len(distinct) > len(values):
+        return [None if value is None else form(value) for value in values]
+    forms = {value: None if value is None else form(value) for value in distinct}
+    return list(map(forms.__getitem__, values))
 
 
 def key_column(conditions: tuple[Condition, ...], records: TransactionColumns) -> list[Key]:

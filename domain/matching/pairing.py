@@ -37,7 +37,7 @@ _disposition_of = attrgetter("disposition")
 _Value = TypeVar("_Value")
 
 
-def _at(values: Sequence[_Value], places: list[int]) -> list[_Value]:
+def _at(values: Sequence[_Value], places: Sequence[int]) -> list[_Value]:
     return [values[place] for place in places]
 
 
@@ -105,6 +105,7 @@ class Pairing:
         # No record of the stretch in hand is older; most stretches are of one day.
         self._oldest = 0
         self._records: Sequence[Transaction] = ()
+        self._key_rows: Sequence[tuple[Any, ...]] = ()
 
     @classmethod
     def of(cls, book: Book, settling: Settling, forgotten_before: int, note: Note) -> Self | None:
@@ -127,9 +128,10 @@ class Pairing:
             self._records, self._side = records, records.side
             self._instants = self._book.event_times(records)
             self._keys: list[Any] = self._rule.index_column(records)
+            self._key_rows = ()
         while begin < len(records):
             rows = self._rows(records, begin, min(begin + self._stretch, len(records)))
-            taken = self._take(rows)
+            taken = self._take(records, rows)
             begin += taken
             if taken < len(rows.ids):
                 self._stretch = max(_STRETCH_MIN, 2 * taken)
@@ -149,7 +151,7 @@ class Pairing:
         )
         return rows if end - begin == len(records) else rows.between(begin, end)
 
-    def _take(self, rows: _Rows) -> int:
+    def _take(self, records: TransactionColumns, rows: _Rows) -> int:
         """Take in the rows before the first that goes the long way; return how many."""
         count = self._new_ones(rows)
         if not count:
@@ -159,17 +161,17 @@ class Pairing:
         found: list[Any] = list(map(self._pool.sides[1 - self._side].get, rows.keys))
         met = [place for place, other in enumerate(found) if other is not None]
         if not self._files and len(met) < count:
-            return self._take(rows.between(0, next(_places_of_none(found))))
+            return self._take(records, rows.between(0, next(_places_of_none(found))))
         if met:
             pairs, others = rows, found
             if len(met) < count:
                 pairs, others = rows.at(met), [found[place] for place in met]
             agreed = self._unnamed(others, self._agreed(pairs, others))
             if agreed < len(met):
-                return self._take(rows.between(0, met[agreed]))
+                return self._take(records, rows.between(0, met[agreed]))
             self._pair_off(pairs, others)
         if len(met) < count:
-            self._file(rows.at(list(_places_of_none(found))) if met else rows)
+            self._file(records, rows.at(list(_places_of_none(found))) if met else rows)
         self._note_rows(rows)
         return count
 
@@ -261,13 +263,13 @@ class Pairing:
             for other in others:
                 self._book.stood_beside(other, 1)
 
-    def _file(self, rows: _Rows) -> None:
+    def _file(self, records: TransactionColumns, rows: _Rows) -> None:
         book = self._book
-        keys: Iterable[tuple[Any, ...]] = (
-            zip(rows.keys)
-            if self._one_key
-            else [book.keys_of(self._records[place]) for place in rows.places]
-        )
+        keys: Iterable[tuple[Any, ...]] = zip(rows.keys)
+        if not self._one_key:
+            # Of the whole batch at once: it costs less than a reading of each that is filed.
+            self._key_rows = self._key_rows or book.key_rows(records)
+            keys = _at(self._key_rows, rows.places)
         legs = list(
             map(
                 Leg,

@@ -60,11 +60,14 @@ def whole_and_listed(book):
 
 
 class Weeks(Twins):
-    """The twins, and a third that is restored from a snapshot now and then."""
+    """The twins, one that is restored from a snapshot now and then, and one that knows no pairs."""
 
     def __init__(self, rng):
         super().__init__(rng)
         self.snapped = Reconciliation(self.definition)
+        self.singly = Reconciliation(self.definition)
+        # In some worlds values are brought again all the time, in others hardly ever.
+        self.values_are_few = rng.random() < 0.6
         self.at = START
         self.records = 0
         self.sent = []
@@ -75,29 +78,38 @@ class Weeks(Twins):
 
     def step(self, touched, decide):
         decided(decide, self.snapped)
+        self.singly.book.closed.spread()
+        decided(decide, self.singly)
         super().step(touched, decide)
-        assert facts(self.snapped) == facts(self.plain)
-        for state in (self.plain, self.snapped, self.recalled):
+        assert facts(self.snapped) == facts(self.singly) == facts(self.plain)
+        for state in (self.plain, self.snapped, self.singly, self.recalled):
             whole_and_listed(state.book)
         self.seen["forgotten"] += self.plain.book.kept_from > 0
 
     def some_record(self):
         rng, more = self.rng, {}
-        side = rng.choice([0, 1])
+        side, value = rng.choice([0, 1]), rng.choice("ABCDEFG")
         known = [name for of_side, name in self.sent if of_side == side][-8:]
         name = f"{'st'[side]}{self.records}"
-        self.records += 1
         choice = rng.random()
-        if known and choice < 0.35:
+        if not self.values_are_few:
+            # One after the other makes a pair, if the first has not corrected itself once more.
+            if self.sent and choice < 0.1:
+                self.records -= 1
+                more = {"supersedes": self.sent[-1][1]}
+            value, side = divmod(self.records, 2)
+            name = f"{'st'[side]}{self.records}"
+        elif known and choice < 0.35:
             prior = rng.choice(known)
             name = prior if choice < 0.18 else name
             more = {"supersedes": prior} if choice > 0.08 else {}
+        self.records += 1
         self.sent.append((side, name))
         at = self.at + rng.choice([0, 0, 0, -DAY, -2 * DAY, DAY]) + rng.randint(0, 20) * HOUR
         fields = {
             "tenant_id": "acme", "reconciliation_id": "orders", "transaction_id": name,
             "amount": "10.00", "currency": "EUR", "occurred_at": instant_text(at),
-            "reference": rng.choice("ABCDEFG"), "counterparty": rng.choice("xyz"), **more,
+            "reference": f"R{value}", "counterparty": rng.choice("xyz"), **more,
         }  # fmt: skip
         return build_transaction(fields, side, self.now_us + DAY)
 
@@ -117,7 +129,7 @@ class Weeks(Twins):
             elif choice < 0.72:
                 self.at += self.rng.choice([HOUR, DAY, DAY, 3 * DAY])
                 self.now_us = self.at + DAY
-                for state in (self.plain, self.snapped, self.frozen.state):
+                for state in (self.plain, self.snapped, self.singly, self.frozen.state):
                     state.last_input_us = self.now_us - HOUR
                 self.pass_time()
             elif choice < 0.84:
