@@ -1,10 +1,11 @@
 """The state of a reconciliation as bytes, so that recovery need not fold the whole stream.
 
-Format 4 is a MessagePack array in the order of `_Snapshot`. Open legs and the members of matches
+Format 5 is a MessagePack array in the order of `_Snapshot`. Open legs and the members of matches
 are their packed transactions and what matching has made of them; everything that follows from
-these is built again. Formats 2 and 3 have no pairs apart from other matches; format 2 is of a state
-nothing of which is frozen. Format 1 kept too little of what was closed to undo it; such a snapshot
-is passed over, and the stream folded from its start.
+these is built again. Format 4 is the same, from before the store compressed snapshots. Formats 2
+and 3 have no pairs apart from other matches; format 2 is of a state nothing of which is frozen.
+Format 1 kept too little of what was closed to undo it; such a snapshot is passed over, and the
+stream folded from its start.
 """
 
 from collections import Counter
@@ -29,9 +30,9 @@ from domain.runs import Run
 from domain.transaction_columns import unpack_columns
 
 #: What `snapshot` writes.
-FORMAT = 4
+FORMAT = 5
 #: What `restore` reads; it says so of any other.
-READABLE = (2, 3, FORMAT)
+READABLE = (2, 3, 4, FORMAT)
 
 # A closed transaction: the place of its match in `_Snapshot.matches`; its packed content when it
 # is a duplicate; who corrected it and what had come under its id.

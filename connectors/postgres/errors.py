@@ -36,6 +36,19 @@ class BlocksMissing(StoreError):
         )
 
 
+class SnapshotDamaged(StoreError):
+    """What is stored as a snapshot is not what was written."""
+
+    code = "store.snapshot_damaged"
+
+    def __init__(self, stream_id: str, version: int, problem: str) -> None:
+        super().__init__(
+            f"the snapshot of {stream_id} at version {version} is damaged ({problem}). Find out "
+            "what damaged the table snapshots; without that row the stream is folded from the "
+            "snapshot before or from its events, if its journals have not expired."
+        )
+
+
 class NotReady(StoreError):
     """The database cannot be used yet; waiting may help."""
 

@@ -15,6 +15,7 @@ from psycopg import Connection
 from connectors.postgres.freezing import thaw_everything
 from connectors.postgres.journal import decode_journal
 from connectors.postgres.queries import load_queries
+from connectors.postgres.snapshots import from_column
 from domain.errors import SettlerError
 from domain.events import decode_events
 from domain.folding import JournalMissing
@@ -102,6 +103,7 @@ def rebuild_at(conn: Connection[Any], place: Place, *, snapshots: bool = True) -
 
     Raises:
         PastNotKept: The journals it would take have expired.
+        SnapshotDamaged: A snapshot is not what was written.
     """
     expiry = read_expiry(conn, place.stream_id)
     if expiry is not None and place.version < expiry.version:
@@ -115,7 +117,7 @@ def rebuild_at(conn: Connection[Any], place: Place, *, snapshots: bool = True) -
         asked = {"stream_id": place.stream_id, "version": place.version, "formats": list(READABLE)}
         row = conn.execute(_SQL["snapshot_before"], asked, binary=True).fetchone()
         if row is not None:
-            state = restore(row[0])
+            state = restore(from_column(place.stream_id, *row))
             thaw_everything(conn, state)
     after = 0 if state is None else state.version
     try:

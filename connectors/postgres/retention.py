@@ -12,6 +12,7 @@ from psycopg import Connection
 
 from connectors.postgres.queries import load_queries
 from connectors.postgres.replaying import Place, read_expiry, rebuild_at
+from connectors.postgres.snapshots import to_column
 from connectors.postgres.verification import snapshot as one_moment
 from domain.errors import SettlerError
 from domain.identity import stream_id
@@ -146,7 +147,7 @@ def _commit_anchor(
                 "stream_id": expired.stream_id,
                 "version": expired.version,
                 "format": FORMAT,
-                "state": state,
+                "state": to_column(FORMAT, state),
             },
         )
         conn.execute(

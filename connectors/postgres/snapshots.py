@@ -5,11 +5,34 @@ from typing import Any
 
 from psycopg import Connection
 
+from connectors.postgres.errors import SnapshotDamaged
+from connectors.postgres.frames import from_frame, to_frame
 from connectors.postgres.metrics import SNAPSHOT_BYTES
 from connectors.postgres.queries import load_queries
 
 _SQL = load_queries("snapshots")
 _FREEZING = load_queries("freezing")
+# From this format on a snapshot is kept as a frame: a third of the bytes for Postgres to write.
+_FRAMED_FROM = 5
+
+
+def to_column(snapshot_format: int, state: bytes) -> bytes:
+    """Give a snapshot the form it is stored in."""
+    return to_frame(state) if snapshot_format >= _FRAMED_FROM else state
+
+
+def from_column(stream_id: str, version: int, snapshot_format: int, stored: bytes) -> bytes:
+    """Give back what `to_column` was given.
+
+    Raises:
+        SnapshotDamaged: It is something else now.
+    """
+    if snapshot_format < _FRAMED_FROM:
+        return stored
+    try:
+        return from_frame(stored)
+    except (ValueError, OSError, MemoryError) as problem:
+        raise SnapshotDamaged(stream_id, version, str(problem)) from problem
 
 
 def save_snapshot(
@@ -41,6 +64,7 @@ def save_snapshot(
         False when it was not kept: the stream is not at that version yet, or another process has
         taken it over, or the version has a snapshot already.
     """
+    column = to_column(snapshot_format, state)
     with conn.transaction():
         saved = conn.execute(
             _SQL["save_snapshot"],
@@ -48,7 +72,7 @@ def save_snapshot(
                 "stream_id": stream_id,
                 "version": version,
                 "format": snapshot_format,
-                "state": state,
+                "state": column,
                 "fence": fence,
                 "blocks": list(blocks),
             },
@@ -60,5 +84,5 @@ def save_snapshot(
                 {"stream_id": stream_id, "newest_block": newest_block},
             )
     if saved.rowcount:
-        SNAPSHOT_BYTES.observe(len(state))
+        SNAPSHOT_BYTES.observe(len(column))
     return saved.rowcount == 1

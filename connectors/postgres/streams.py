@@ -10,6 +10,7 @@ from connectors.postgres.metrics import CLAIM_SECONDS
 from connectors.postgres.queries import load_queries
 from connectors.postgres.reading import read_stream
 from connectors.postgres.records import Claim
+from connectors.postgres.snapshots import from_column
 from domain.snapshots import READABLE
 
 _SQL = load_queries("streams")
@@ -47,6 +48,8 @@ def claim_stream(
         asked = key | {"version": version, "formats": list(READABLE)}
         snapshot = conn.execute(_SQL["newest_snapshot"], asked, binary=True).fetchone()
         snapshot_version, snapshot_format, state = snapshot or (0, 0, None)
+        if state is not None:
+            state = from_column(stream_id, snapshot_version, snapshot_format, state)
         batches = read_stream(conn, stream_id, snapshot_version)
     CLAIM_SECONDS.observe(time.perf_counter() - started)
     return Claim(

@@ -58,7 +58,7 @@ class BatchPlace(NamedTuple):
 class StoredAnchor(NamedTuple):
     """The version up to which journals are gone, and the snapshot of it; None if it is not there.
 
-    `state` is as `domain.snapshots` wrote it, in that format.
+    `state` is as the column has it, see `connectors.postgres.snapshots.from_column`.
     """
 
     version: int

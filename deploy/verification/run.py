@@ -11,8 +11,10 @@ from psycopg import Connection
 
 from connectors.kafka_reading import KafkaUnreadable, Partition, TopicReader
 from connectors.postgres import verification as stored
+from connectors.postgres.errors import SnapshotDamaged
 from connectors.postgres.journal import decode_journal
 from connectors.postgres.reading import read_head
+from connectors.postgres.snapshots import from_column
 from connectors.postgres.verification import StoredAnchor, StreamRow
 from deploy.verification.kafka import KafkaFound, KafkaSide
 from domain.errors import SettlerError
@@ -289,7 +291,7 @@ def _anchor_of(found: StoredAnchor | None, stream_id: str) -> Anchor | None:
     if found is None:
         return None
     where = Where(stream_id, found.version)
-    if found.state is None:
+    if found.state is None or found.format is None:
         raise Difference(
             "journal",
             f"journals up to version {found.version} have expired, and the snapshot that stands in "
@@ -298,8 +300,15 @@ def _anchor_of(found: StoredAnchor | None, stream_id: str) -> Anchor | None:
             RESTORE_LOG,
         )
     try:
-        return read_anchor(found.state, *stream_id.split("/"))
-    except (ValueError, LookupError, TypeError, msgspec.DecodeError) as exc:
+        state = from_column(stream_id, found.version, found.format, found.state)
+        return read_anchor(state, *stream_id.split("/"))
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        msgspec.DecodeError,
+        SnapshotDamaged,
+    ) as exc:
         raise Difference(
             "journal",
             f"the snapshot that stands in for expired journals cannot be read: {exc}",

@@ -20,7 +20,7 @@ from domain.verification.totals import (
     SUPERSEDED,
 )
 
-_FORMATS = (2, 4)
+_FORMATS = (2, 4, 5)
 # Places of the array.
 _VERSION, _OPEN, _EXCEPTIONS, _SUGGESTIONS, _MATCHES, _CLOSED, _REPLACED, _BLOCKS = (
     3, 9, 10, 11, 12, 13, 17, 22
@@ -84,7 +84,7 @@ def read_anchor(data: bytes, tenant_id: str, reconciliation_id: str) -> Anchor:
 def _decoded(data: bytes) -> list[Any]:
     stored: list[Any] = msgspec.msgpack.decode(data)
     if stored[0] not in _FORMATS:
-        verified = " and ".join(map(str, _FORMATS))
+        verified = ", ".join(map(str, _FORMATS))
         raise ValueError(f"snapshot has format {stored[0]}, this release verifies {verified}")
     if any(stored[_BLOCKS:]):
         raise ValueError("the snapshot names frozen blocks; what stands in for journals has none")

@@ -142,6 +142,15 @@ def test_a_snapshot_of_another_release_is_passed_over(store):
     assert [batch.base_version for batch in again.batches] == [0]
 
 
+@pytest.mark.parametrize("snapshot_format", READABLE)
+def test_a_snapshot_of_a_format_that_is_read_comes_back(store, snapshot_format):
+    held = claim(store)
+    store.write([commit_of(0, 2, held.fence)], [])
+    assert store.save_snapshot(*snapshot(2, held.fence, snapshot_format))
+    again = claim(store)
+    assert (again.snapshot, again.snapshot_format) == (b"state 2", snapshot_format)
+
+
 def snapshot(version: int, fence: int, snapshot_format: int = SNAPSHOT_FORMAT):
     return "acme/shop", version, snapshot_format, f"state {version}".encode(), fence
 

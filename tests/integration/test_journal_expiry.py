@@ -11,7 +11,7 @@ import pytest
 
 from connectors.postgres.connections import connect
 from connectors.postgres.retention import expire_journals, list_reconciliations
-from connectors.postgres.snapshots import save_snapshot
+from connectors.postgres.snapshots import save_snapshot, to_column
 from connectors.postgres.store import PostgresStore
 from connectors.postgres.streams import claim_stream
 from deploy.replaying import replay
@@ -271,7 +271,7 @@ def test_a_snapshot_of_another_state_is_told(flow, operator, owner):
     leg.disposition = 0
     owner.execute(
         "UPDATE snapshots SET state = %s WHERE version = %s",
-        (snapshot(past.state), past.days[-1]),
+        (to_column(FORMAT, snapshot(past.state)), past.days[-1]),
     )
     (found,) = verified(operator).differences
     assert f"transaction {leg.transaction_id} is exception" in found.problem

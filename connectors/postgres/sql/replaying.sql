@@ -11,7 +11,7 @@ SELECT clock_timestamp();
 SELECT version, position FROM journal_expiries WHERE stream_id = %(stream_id)s;
 
 -- snapshot_before --
-SELECT state FROM snapshots
+SELECT version, format, state FROM snapshots
 WHERE stream_id = %(stream_id)s AND version <= %(version)s
   AND format = ANY (%(formats)s::smallint[])
 ORDER BY version DESC LIMIT 1;

@@ -1,5 +1,6 @@
 """What a snapshot keeps of what was closed, above all of pairs by a unique rule."""
 
+import msgspec
 import pytest
 
 from domain.commands import ReverseMatch
@@ -97,7 +98,11 @@ def test_snapshots_of_the_former_format_are_read():
     assert pairs_of(former) == []
     assert known(former) == known(world.state)
     assert all_that_follows(former, reversing) == all_that_follows(world.state, reversing)
-    assert FORMAT == 4, "another format needs another test of this kind"
+    fields = msgspec.msgpack.decode(snapshot(world.state))
+    assert fields[0] == FORMAT == 5, "another format needs another test of this kind"
+    of_format_4 = restore(msgspec.msgpack.encode([4, *fields[1:]]))
+    assert known(of_format_4) == known(world.state)
+    assert pairs_of(of_format_4) == pairs_of(world.state)
 
 
 def test_a_match_that_was_reopened_is_no_pair_any_more():

@@ -130,5 +130,5 @@ def test_a_snapshot_part_of_which_is_frozen_stands_in_for_nothing():
 
 def test_a_snapshot_of_another_format_stands_in_for_nothing():
     stored = msgspec.msgpack.decode(Expired(1).snapshot)
-    with pytest.raises(ValueError, match="snapshot has format 99, this release verifies 2 and 4"):
+    with pytest.raises(ValueError, match="snapshot has format 99, this release verifies 2, 4, 5"):
         read_anchor(msgspec.msgpack.encode([99, *stored[1:]]), *SCOPE)

@@ -1,4 +1,4 @@
-"""The journal column: what was written comes back, also what the release before wrote."""
+"""Journals and snapshots as stored: they come back, also those that releases before wrote."""
 
 import zlib
 
@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.postgres.errors import SnapshotDamaged
 from connectors.postgres.journal import decode_journal, encode_journal
+from connectors.postgres.snapshots import from_column, to_column
 
 
 @given(st.lists(st.binary(max_size=300), max_size=50))
@@ -51,3 +53,19 @@ def test_a_bit_that_only_the_checksum_knows_of():
 
     with pytest.raises(ValueError, match="checksum is another"):
         decode_journal(bytes(journal))
+
+
+def test_a_snapshot_is_stored_compressed_and_what_the_release_before_stored_is_read():
+    state = b"one and the same " * 1_000
+    assert len(to_column(5, state)) < len(state) / 10
+    assert from_column("acme/shop", 7, 5, to_column(5, state)) == state
+    assert from_column("acme/shop", 7, 4, state) == state
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda one: one[:100], lambda one: one[:-1] + b"?", lambda _: b""]
+)
+def test_a_damaged_snapshot_says_which_it_is_and_what_to_do(damage):
+    stored = to_column(5, bytes(range(256)) * 4)
+    with pytest.raises(SnapshotDamaged, match=r"acme/shop at version 7 is damaged .* folded from"):
+        from_column("acme/shop", 7, 5, damage(stored))
