@@ -1,6 +1,5 @@
 """Exceptions: opening them, and keeping what they say true while they are open."""
 
-from collections.abc import Callable
 from typing import Final
 
 from domain.events import Event, ExceptionReclassified, RecordUnmatched
@@ -8,18 +7,14 @@ from domain.matching.book import Book
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Leg
 from domain.matching.near_misses import Classification, classify, severity
-from domain.matching.pair_pool import PAIRS_MAX
-from domain.matching.selection import Selection, Why
+from domain.matching.outlook import Outlook
+from domain.matching.selection import Why
 
 # Open exceptions around one value that are classified anew when one of them changes; beyond it the
 # value is shared by so many that a change says nothing new about the others.
 _RECLASSIFIED_MAX = 16
 #: Why a rule left a transaction alone among several candidates.
 LEFT_ALONE: Final = "more than one candidate fits, and the rule leaves such sets alone"
-TOO_MANY: Final = (
-    f"more than {PAIRS_MAX:,} pairs of transactions that hang together fit, so not all were tried; "
-    "add a condition that tells them apart"
-)
 #: Event time once everything has run out.
 END_OF_TIME_US = 1 << 62
 
@@ -30,7 +25,7 @@ class Cases:
     Args:
         events: Where what is decided is told.
         watermark_us: Event time, microseconds; None while it is not known yet.
-        selection: What a rule would make of the legs around one.
+        outlook: What the rules would make of legs.
     """
 
     def __init__(
@@ -39,13 +34,13 @@ class Cases:
         events: list[Event],
         definition_version: int,
         watermark_us: int | None,
-        selection: Callable[[CompiledRule, Leg], Selection],
+        outlook: Outlook,
     ) -> None:
         self.book = book
         self.events = events
         self.definition_version = definition_version
         self.watermark_us = watermark_us
-        self._selection = selection
+        self._outlook = outlook
 
     def unmatched(self, leg: Leg, what: Classification) -> RecordUnmatched:
         """Word the opening of an exception."""
@@ -102,7 +97,7 @@ class Cases:
         said: dict[str, tuple[CompiledRule, Why]] = {}
         for rule in self.book.rules:
             tries_several = rule.many_side is not None or rule.policy == "prefer"
-            why = self._selection(rule, leg).reasons.get(leg) if tries_several else None
+            why = self._outlook.selection(rule, leg).reasons.get(leg) if tries_several else None
             if why is not None:
                 said.setdefault(why.kind, (rule, why))
         return said.get("several") or said.get("bound") or said.get("none")

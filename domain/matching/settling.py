@@ -18,26 +18,20 @@ from domain.events import (
 )
 from domain.identity import match_id
 from domain.matching.book import Book
-from domain.matching.cases import LEFT_ALONE, TOO_MANY, Cases
+from domain.matching.cases import LEFT_ALONE, Cases
 from domain.matching.compiled import CompiledRule
 from domain.matching.due import SECOND_US
 from domain.matching.duplicates import set_duplicates_aside
-from domain.matching.group_pool import CROWDED
-from domain.matching.groups import select_groups
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, PERSON, Leg, by_time
 from domain.matching.lone_pairs import LonePairs
-from domain.matching.pools import Found
+from domain.matching.outlook import TOO_MANY, Outlook
 from domain.matching.selection import (
-    EMPTY,
     Match,
     Selection,
     Verdict,
-    Why,
     ids_of,
-    select,
     stated,
 )
-from domain.matching.sight import Sight
 from domain.matching.suggesting import judge, review
 
 
@@ -59,9 +53,8 @@ class Settling:
         self.watermark_us = watermark_us
         self._settles = settles and watermark_us is not None
         self.definition_version = definition_version
-        self.cases = Cases(book, self.events, definition_version, watermark_us, self.selection)
-        self._sight = Sight(book.pools)
-        self._outcomes: dict[tuple[int, Any], Selection] = {}
+        self.outlook = Outlook(book)
+        self.cases = Cases(book, self.events, definition_version, watermark_us, self.outlook)
         self.judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
         self.checked: set[tuple[int, Any]] = set()
 
@@ -103,8 +96,7 @@ class Settling:
 
     def forget_outcomes(self) -> None:
         """Ask again what rules would make of legs, for what is open has changed."""
-        self._sight.forget()
-        self._outcomes.clear()
+        self.outlook.forget()
         self.judged.clear()
         self.checked.clear()
 
@@ -115,7 +107,7 @@ class Settling:
         ask_at: int | None = None
         left_ambiguous: tuple[CompiledRule, str] | None = None
         for rule in self.book.rules:
-            found = self._sight.around(rule.index, leg)
+            found = self.outlook.around(rule, leg)
             if found is None:
                 continue
             if found.too_many:
@@ -124,7 +116,7 @@ class Settling:
                 continue
             if rule.unique and set_duplicates_aside(self, rule, leg, found):
                 return
-            selection = self._outcome(rule, found)
+            selection = self.outlook.outcome(rule, found)
             if rule.asks and self.book.suggestions:
                 review(self, rule, found, selection)
             match = selection.taken.get(leg)
@@ -166,50 +158,6 @@ class Settling:
         else:
             ages = (age for age in self.book.looks if not self.passed(leg.occurred_at + age))
             self.book.due.plan(leg, leg.occurred_at + next(ages))
-
-    def _outcome(self, rule: CompiledRule, found: Found) -> Selection:
-        """What `rule` would make of the legs found together, less what earlier rules would take.
-
-        Taking a match changes no other outcome, so one is good for the whole step.
-        """
-        name, sources, targets, partners, _ = found
-        outcome = self._outcomes.get((rule.index, name))
-        if outcome is None:
-            if not sources or not targets:
-                return EMPTY
-            if rule.index:
-                sources = [leg for leg in sources if self.left_over(leg, rule.index)]
-                targets = [leg for leg in targets if self.left_over(leg, rule.index)]
-            outcome = self._outcomes[(rule.index, name)] = (
-                select(rule, sources, targets, partners)
-                if rule.many_side is None
-                else select_groups(rule, sources, targets)
-            )
-        return outcome
-
-    def selection(self, rule: CompiledRule, leg: Leg) -> Selection:
-        """What a rule would make of the legs around one."""
-        found = self._sight.around(rule.index, leg)
-        if found is None:
-            return EMPTY
-        if found.too_many:
-            why = Why("bound", TOO_MANY if rule.many_side is None else CROWDED)
-            return Selection({}, {}, {leg: why})
-        return self._outcome(rule, found)
-
-    def left_over(self, leg: Leg, rules: int) -> bool:
-        """Whether none of the first `rules` rules would take `leg`."""
-        if leg.rule != OPEN:
-            return True  # a rival: a later rule has it, so the earlier ones had left it
-        return self.tentative(leg, 0, rules) is None
-
-    def tentative(self, leg: Leg, first: int, stop: int) -> tuple[CompiledRule, Match] | None:
-        """The match that the rules numbered first…stop-1 would put `leg` in."""
-        for rule in self.book.rules[first:stop]:
-            match = None if rule.suggests else self.selection(rule, leg).taken.get(leg)
-            if match is not None:
-                return rule, match
-        return None
 
     # -- taking --
 
