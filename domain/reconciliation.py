@@ -361,10 +361,7 @@ class Reconciliation:
         return settling.events
 
     def forget(self, held_us: int | None) -> None:
-        """Forget what is older than it has to be remembered, and lies before `held_us`.
-
-        Nothing once time has run out: no record comes that what is remembered could be asked about.
-        """
+        """Forget what is too old, and lies before `held_us`; nothing once time has run out."""
         before_us = self._forgotten_before()
         assert before_us is not None, "time has passed"
         if self.watermark_us != END_OF_TIME_US:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.cli.console import Json, fail, load_settings, print_json, say
+from deploy.large_blocks import give_back_large_blocks
 
 if TYPE_CHECKING:
     from connectors.settings import Settings
@@ -81,6 +82,7 @@ def run_flow(
     cluster = _addresses(addresses, index, processes)
     place = index or 0
     if child is not None or (not cluster and processes == 1):
+        give_back_large_blocks()
         raise typer.Exit(main(settings, cluster, place, by_itself=child is _Child.OF_ONE))
     from deploy.supervisor import Supervisor, flow_cluster, flow_process
     from flows.membership import cluster_name

@@ -25,8 +25,8 @@ from domain.explaining.transactions import Outlook, explain_transaction
 from domain.identity import match_id
 from domain.matching import groups_of_singles
 from domain.matching.block_groups import crowded
-from domain.matching.cases import TOO_MANY
 from domain.matching.group_pool import CROWDED
+from domain.matching.outlook import TOO_MANY
 from domain.reconciliation import Chunk, Reconciliation
 from domain.transactions import Transaction, build_transaction
 from tests.unit.domain.logs import Log

@@ -1,15 +1,24 @@
 """What a state refuses to be built from, and what of it stays bounded."""
 
+import gc
+import random
+
 import msgspec
 import pytest
 
 from domain import reconciliation
 from domain.commands import CancelRun, CannotBeDone
 from domain.folding import JournalMissing
-from domain.reconciliation import Reconciliation
+from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
 from domain.transaction_columns import unpack_columns
+from tests.unit.domain.cases import (
+    MINUTE,
+    some_transactions,
+    some_written_definition,
+)
 from tests.unit.domain.test_explaining_words import record
+from tests.unit.domain.test_reconciliation_properties import in_chunks
 from tests.unit.domain.test_runs import START, World
 
 
@@ -44,3 +53,20 @@ def test_columns_of_nothing_are_none_and_of_another_format_are_refused():
     other = msgspec.msgpack.encode([9, *msgspec.msgpack.decode(packed)[1:]])
     with pytest.raises(ValueError, match="format 9"):
         list(unpack_columns([packed, other], "acme", "orders"))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_a_step_has_made_goes_with_the_step(seed):
+    """What knows itself in a circle would wait for a search, and the events of steps with it."""
+    rng = random.Random(seed)
+    state = Reconciliation(some_written_definition(rng, lateness_us=5 * MINUTE))
+    chunks = in_chunks(rng, some_transactions(rng, 40))
+    gc.collect()
+    gc.disable()
+    try:
+        for chunk in chunks:
+            state.advance(Chunk(chunk, caught_up=True))
+        state.finish()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -1,0 +1,34 @@
+"""Where a large block lies once a larger one has been freed, in a process of its own."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+from deploy.large_blocks import give_back_large_blocks
+if sys.argv[1] == "told":
+    assert give_back_large_blocks()
+larger = bytes(20 << 20)
+del larger
+small = bytearray(300 << 10)
+(heap,) = [line.split()[0] for line in open("/proc/self/maps") if line.rstrip().endswith("[heap]")]
+begin, end = (int(one, 16) for one in heap.split("-"))
+import ctypes
+at = ctypes.addressof((ctypes.c_char * len(small)).from_buffer(small))
+print("heap" if begin <= at < end else "apart")
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallopt") or sys.platform != "linux",
+    reason="this C library has no mallopt, or no /proc",
+)
+@pytest.mark.parametrize(("told", "place"), [("told", "apart"), ("not", "heap")])
+def test_a_large_block_lies_apart_also_after_a_larger_one_was_freed(told, place):
+    found = subprocess.run(
+        [sys.executable, "-c", PROGRAM, told], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == place
