@@ -362,10 +362,9 @@ class Reconciliation:
 
     def forget(self, held_us: int | None) -> None:
         """Forget what is too old, and lies before `held_us`; nothing once time has run out."""
-        before_us = self._forgotten_before()
-        assert before_us is not None, "time has passed"
         if self.watermark_us != END_OF_TIME_US:
-            forget_before(self.book, before_us if held_us is None else min(before_us, held_us))
+            limits = [one for one in (self._forgotten_before(), held_us) if one is not None]
+            forget_before(self.book, min(limits))
 
     # -- folding --
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 from domain.transactions import SIDE_NAMES, Transaction, supersedes
 from domain.verification.difference import KEEP_AND_REPORT, Difference, Where
 from domain.verification.entries import OPEN, Known, Member, named, no_tallies
-from domain.verification.totals import MATCHED, SUPERSEDED, SideKey, Tally
+from domain.verification.totals import DUPLICATE, MATCHED, SUPERSEDED, SideKey, Tally
 
 
 class Accounts:
@@ -24,6 +24,7 @@ class Accounts:
         awaited: Corrections that the batch in hand has still to accept → what gave way to them.
         accepted: What was accepted, by side and currency.
         forgotten: What no longer stands under its id, by side and currency, and place.
+        renewed: Duplicates whose ids came anew: their exceptions stand open, and may open again.
     """
 
     def __init__(self, where: Where, forgotten_before_us: Callable[[], int | None]) -> None:
@@ -33,7 +34,10 @@ class Accounts:
         self.awaited: dict[Member, Member] = {}
         self.accepted: dict[SideKey, Tally] = {}
         self.forgotten: dict[SideKey, dict[str, Tally]] = {}
+        self.renewed: set[Member] = set()
         self._late: dict[Member, list[Known]] = {}
+        # Came under an id that had corrected itself, and may have been forgotten: what stood there.
+        self._late_or_new: dict[Member, Known] = {}
         self._forgotten_before_us = forgotten_before_us
 
     def differs(self, problem: str, kind: str = "conservation") -> NoReturn:
@@ -69,15 +73,21 @@ class Accounts:
         Returns:
             Whether this content stands under the id from here on; else it came too late.
         """
-        side, transaction_id = one.side, one.transaction_id
+        side, transaction_id = member = one.side, one.transaction_id
         prior = self.known[side][transaction_id]
+        before_us = self._forgotten_before_us()
+        may_be_forgotten = (
+            prior.place not in OPEN and before_us is not None and prior.occurred_at < before_us
+        )
         if prior.corrects_itself and not known.corrects_itself:
-            self._late.setdefault((side, transaction_id), []).append(known)
-            return False
-        if not (known.corrects_itself and prior.place == SUPERSEDED):
-            before_us = self._forgotten_before_us()
-            if prior.place in OPEN or before_us is None or prior.occurred_at >= before_us:
-                self.differs(f"{named((side, transaction_id))} was accepted twice", "journal")
+            if not may_be_forgotten:
+                self._late.setdefault(member, []).append(known)
+                return False
+            self._late_or_new[member] = prior
+        elif not (known.corrects_itself and prior.place == SUPERSEDED) and not may_be_forgotten:
+            self.differs(f"{named(member)} was accepted twice", "journal")
+        if prior.place == DUPLICATE:
+            self.renewed.add(member)
         self._replace(side, prior, prior.place)
         return True
 
@@ -92,6 +102,14 @@ class Accounts:
         Returns:
             Whether such content came.
         """
+        prior = self._late_or_new.pop(member, None)
+        if prior is not None:
+            # It was known after all, and stands again.
+            side, transaction_id = member
+            self.renewed.discard(member)
+            self.forgotten[side, prior.currency][prior.place].add(-1, -prior.amount_minor)
+            self._late.setdefault(member, []).append(self.known[side][transaction_id])
+            self.known[side][transaction_id] = prior
         waiting = self._late.get(member, [])
         for place, known in enumerate(waiting):
             if (known.amount_minor, known.currency) == (amount_minor, currency):
@@ -103,6 +121,7 @@ class Accounts:
 
     def end_batch(self) -> None:
         """Check that all that came late was said to have, and what was corrected has come."""
+        self._late_or_new.clear()
         if self._late:
             self.differs(f"{named(*self._late)} was accepted twice", "journal")
         for correction, corrected in self.awaited.items():

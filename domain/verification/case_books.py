@@ -21,14 +21,15 @@ class CaseBooks:
         """Open a case, or open it again; whoever was assigned stays so.
 
         Raises:
-            Difference: It is open already.
+            Difference: It is open already, and not of a duplicate whose id came anew.
         """
         before = self._cases.get(member)
         if before is None:
             self._cases[member] = Case(category)
             return
-        if before.is_open:
+        if before.is_open and member not in self._accounts.renewed:
             self._accounts.differs(f"an exception opened twice for {named(member)}")
+        self._accounts.renewed.discard(member)
         before.category, before.is_open, before.set_aside = category, True, False
 
     def find_open(self, member: Member) -> Case:

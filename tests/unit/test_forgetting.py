@@ -17,8 +17,9 @@ from domain.matching.legs import Leg, Settled
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
 from domain.transactions import build_transaction
+from domain.verification.difference import Difference
 from tests.unit.domain.cases import DAY, START
-from tests.unit.domain.logs import reversal
+from tests.unit.domain.logs import Log, audit, reversal
 from tests.unit.domain.test_reconciliation_folding import facts
 from tests.unit.domain.test_runs import DEFINITION, HOUR, World
 from tests.unit.test_freezing import Twins, decided
@@ -71,6 +72,8 @@ class Weeks(Twins):
         self.at = START
         self.records = 0
         self.sent = []
+        self.log = Log()
+        self.define()
 
     def some_definition(self):
         rules = [UNIQUE] + ([rule("counterparty")] if self.rng.random() < 0.4 else [])
@@ -79,7 +82,8 @@ class Weeks(Twins):
     def step(self, touched, decide):
         decided(decide, self.snapped)
         self.singly.book.closed.spread()
-        decided(decide, self.singly)
+        decision = decided(decide, self.singly)
+        self.log.add(decision.events, decision.journal)
         super().step(touched, decide)
         assert facts(self.snapped) == facts(self.singly) == facts(self.plain)
         for state in (self.plain, self.snapped, self.singly, self.recalled):
@@ -164,7 +168,8 @@ def test_all_forget_the_same_and_no_match_by_half(block):
         try:
             weeks.play(random.Random(seed).randint(10, 60))
             weeks.check()
-        except (AssertionError, LookupError) as problem:
+            audit(weeks.log)
+        except (AssertionError, LookupError, Difference) as problem:
             raise AssertionError(f"seed={seed}") from problem
         seen += weeks.seen
     assert seen["forgotten"] > 25
@@ -286,3 +291,20 @@ def test_what_a_log_had_forgotten_is_no_rival_either():
     assert state.book.closed.rivals() == []
     assert [leg.transaction_id for leg in state.book.open_legs()] == ["s1"]
     assert "t1" not in state.book.known[1]
+
+
+def test_verification_takes_back_that_an_id_was_forgotten():
+    """Its time is over but its day is not, so the flow knows it still: what comes is only late."""
+    world = World(rules=[UNIQUE], time_zone="UTC")
+    world.send(("s1", "K", START), more={"supersedes": "s1"})
+    world.send(("t1", "K", START))
+    world.until(START + 7 * DAY + 3 * HOUR)
+    late = world.send(("s1", "A", START + 4 * HOUR))
+    assert [type(event).__name__ for event in late[:2]] == [
+        "TransactionsAccepted", "TransactionSuperseded"
+    ]  # fmt: skip
+    world.ask(reversal(world.state, world.state.book.known[0]["s1"]))
+    log = Log()
+    for decision in world.decisions:
+        log.add(decision.events, decision.journal)
+    audit(log)
