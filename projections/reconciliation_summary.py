@@ -234,11 +234,17 @@ def add_changes(ledger: Ledger, changes: Iterable[CaseChange]) -> None:
         _count_status(ledger, after, 1)
         if before is not None:
             _count_status(ledger, before, -1)
+        if before is not None and not _is_forgotten(before, after):
             if _stands_as(before) == _stands_as(after):
                 # Whoever works a case moves no transaction, and so posts nothing to any day.
                 continue
             _count_case(ledger, before, -1, after.updated_position)
         _count_case(ledger, after, 1, after.updated_position)
+
+
+def _is_forgotten(before: Case, after: Case) -> bool:
+    """Whether the id of a duplicate came anew: the duplicate was forgotten, and goes nowhere."""
+    return before.place == "duplicate" and after.position != before.position
 
 
 def _count_status(ledger: Ledger, case: Case, sign: int) -> None:

@@ -42,10 +42,11 @@ class SnapshotDamaged(StoreError):
     code = "store.snapshot_damaged"
 
     def __init__(self, stream_id: str, version: int, problem: str) -> None:
+        self.problem = problem
         super().__init__(
             f"the snapshot of {stream_id} at version {version} is damaged ({problem}). Find out "
-            "what damaged the table snapshots; without that row the stream is folded from the "
-            "snapshot before or from its events, if its journals have not expired."
+            "what damaged the table snapshots. Unless journal_expiries names that version, its row "
+            "can go: the stream is folded from the snapshot before, or from its events."
         )
 
 

@@ -38,7 +38,7 @@ OUTCOMES = Counter(
 )
 SNAPSHOT_BYTES = Histogram(
     "settler_store_snapshot_bytes",
-    "Size of one snapshot kept.",
+    "Size of one snapshot kept, as it is stored: compressed.",
     buckets=tuple(4**power for power in range(5, 16)),
 )
 CLAIM_SECONDS = Histogram(

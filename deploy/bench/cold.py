@@ -22,6 +22,7 @@ from connectors.postgres.store import PostgresStore
 from deploy.bench.measured import BenchFailed
 from deploy.bench.records import TENANTS, Pairs, definitions
 from deploy.embedded import EmbeddedStack
+from deploy.large_blocks import give_back_large_blocks
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.storing import Writer
 from flows.surroundings import Surroundings
@@ -92,6 +93,7 @@ class ColdBench:
 
     def run(self) -> dict[str, Any]:
         """Measure all; starts a Postgres of its own and ends it."""
+        give_back_large_blocks()  # as the process of a flow does
         stack = EmbeddedStack(valkey=False, topic_prefix=None, partitions=1)
         with stack:
             url = stack.postgres.url("postgres")

@@ -302,16 +302,11 @@ def _anchor_of(found: StoredAnchor | None, stream_id: str) -> Anchor | None:
     try:
         state = from_column(stream_id, found.version, found.format, found.state)
         return read_anchor(state, *stream_id.split("/"))
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        msgspec.DecodeError,
-        SnapshotDamaged,
-    ) as exc:
+    except (ValueError, LookupError, TypeError, msgspec.DecodeError, SnapshotDamaged) as exc:
+        problem = exc.problem if isinstance(exc, SnapshotDamaged) else exc
         raise Difference(
             "journal",
-            f"the snapshot that stands in for expired journals cannot be read: {exc}",
+            f"the snapshot that stands in for expired journals cannot be read: {problem}",
             where,
             RESTORE_LOG,
         ) from exc

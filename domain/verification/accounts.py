@@ -6,7 +6,7 @@ from typing import NoReturn
 from domain.transactions import SIDE_NAMES, Transaction, supersedes
 from domain.verification.difference import KEEP_AND_REPORT, Difference, Where
 from domain.verification.entries import OPEN, Known, Member, named, no_tallies
-from domain.verification.totals import DUPLICATE, MATCHED, SUPERSEDED, SideKey, Tally
+from domain.verification.totals import MATCHED, SUPERSEDED, SideKey, Tally
 
 
 class Accounts:
@@ -24,7 +24,6 @@ class Accounts:
         awaited: Corrections that the batch in hand has still to accept → what gave way to them.
         accepted: What was accepted, by side and currency.
         forgotten: What no longer stands under its id, by side and currency, and place.
-        renewed: Duplicates whose ids came anew: their exceptions stand open, and may open again.
     """
 
     def __init__(self, where: Where, forgotten_before_us: Callable[[], int | None]) -> None:
@@ -34,7 +33,6 @@ class Accounts:
         self.awaited: dict[Member, Member] = {}
         self.accepted: dict[SideKey, Tally] = {}
         self.forgotten: dict[SideKey, dict[str, Tally]] = {}
-        self.renewed: set[Member] = set()
         self._late: dict[Member, list[Known]] = {}
         # Came under an id that had corrected itself, and may have been forgotten: what stood there.
         self._late_or_new: dict[Member, Known] = {}
@@ -86,8 +84,6 @@ class Accounts:
             self._late_or_new[member] = prior
         elif not (known.corrects_itself and prior.place == SUPERSEDED) and not may_be_forgotten:
             self.differs(f"{named(member)} was accepted twice", "journal")
-        if prior.place == DUPLICATE:
-            self.renewed.add(member)
         self._replace(side, prior, prior.place)
         return True
 
@@ -106,7 +102,6 @@ class Accounts:
         if prior is not None:
             # It was known after all, and stands again.
             side, transaction_id = member
-            self.renewed.discard(member)
             self.forgotten[side, prior.currency][prior.place].add(-1, -prior.amount_minor)
             self._late.setdefault(member, []).append(self.known[side][transaction_id])
             self.known[side][transaction_id] = prior

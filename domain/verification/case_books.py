@@ -4,6 +4,7 @@ from domain.casework_events import ExceptionAssigned, ExceptionCommented, Except
 from domain.events import Event, ExceptionResolved
 from domain.verification.accounts import Accounts
 from domain.verification.entries import Case, Member, named
+from domain.verification.totals import DUPLICATE
 
 
 class CaseBooks:
@@ -21,15 +22,15 @@ class CaseBooks:
         """Open a case, or open it again; whoever was assigned stays so.
 
         Raises:
-            Difference: It is open already, and not of a duplicate whose id came anew.
+            Difference: It is open already, and not of a duplicate.
         """
         before = self._cases.get(member)
         if before is None:
             self._cases[member] = Case(category)
             return
-        if before.is_open and member not in self._accounts.renewed:
+        # Of a duplicate that was forgotten it stays open, and its id may come anew.
+        if before.is_open and before.category != DUPLICATE:
             self._accounts.differs(f"an exception opened twice for {named(member)}")
-        self._accounts.renewed.discard(member)
         before.category, before.is_open, before.set_aside = category, True, False
 
     def find_open(self, member: Member) -> Case:

@@ -217,6 +217,8 @@ class DayBooks:
         place: str | None
         after: tuple[str, int, date, str | None, str]
         if isinstance(event, RecordUnmatched):
+            if before is not None and before[3] == DUPLICATE:
+                before = None  # that one was forgotten, and its id has come anew
             day = self._day_of(event.occurred_ms)
             place = _place(event.category)
             after = (event.currency, event.amount_minor, day, place, event.category)

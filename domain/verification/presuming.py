@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NoReturn
 
 from domain.events import (
     DuplicateDetected,
+    Event,
     ExceptionResolved,
     MatchReversed,
     MatchSuggested,
@@ -185,6 +186,13 @@ class PresumingLedger(Ledger):
         if not suggested:
             for currency, tally in told_by(event, side, ids).items():
                 self.accounts.count_matched(side, currency, tally)
+
+    def _leave(self, event: Event, side: int, transaction_id: str, known: Known) -> None:
+        """See `Ledger._leave`; a duplicate is left only by what came anew under its id."""
+        if known.place == DUPLICATE:
+            known.place = PENDING
+        else:
+            super()._leave(event, side, transaction_id, known)
 
     def _give_back(self, event: MatchReversed, side: int, ids: list[str]) -> None:
         for currency, tally in told_by(event, side, ids).items():

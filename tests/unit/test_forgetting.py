@@ -10,6 +10,7 @@ from collections import Counter
 import msgspec
 import pytest
 
+from connectors.postgres.journal import decode_journal
 from domain.commands import StartRun
 from domain.definition_parsing import parse_definition
 from domain.instants import instant_text
@@ -17,7 +18,10 @@ from domain.matching.legs import Leg, Settled
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
 from domain.transactions import build_transaction
+from domain.verification.anchors import read_anchor
 from domain.verification.difference import Difference
+from domain.verification.letters import Letters
+from domain.verification.stream import StreamAudit
 from tests.unit.domain.cases import DAY, START
 from tests.unit.domain.logs import Log, audit, reversal
 from tests.unit.domain.test_reconciliation_folding import facts
@@ -308,3 +312,30 @@ def test_verification_takes_back_that_an_id_was_forgotten():
     for decision in world.decisions:
         log.add(decision.events, decision.journal)
     audit(log)
+
+
+@pytest.mark.parametrize("matched", [True, False])
+@pytest.mark.parametrize("expired_later", [True, False])
+def test_an_id_that_came_anew_is_verified_without_its_journal_too(matched, expired_later):
+    world = World(rules=[UNIQUE], time_zone="UTC")
+    world.send(("s1", "A", START), ("t1", "A", START))
+    world.send(("s2", "A", START))
+    later = START + 9 * DAY
+    world.until(later)
+    kept = snapshot(world.state)
+    world.send(("s2", "B", later))
+    if matched:
+        world.send(("t2", "B", later))
+    world.until(later + 3 * DAY)
+    if expired_later:
+        kept = snapshot(world.state)
+    world.send(("s3", "C", later + 3 * DAY))
+    log = Log()
+    for decision in world.decisions:
+        log.add(decision.events, decision.journal)
+    anchor = read_anchor(kept, "acme", "orders")
+    of_stream = StreamAudit("acme", "orders", decode_journal, Letters([]), anchor=anchor)
+    for batch in log.batches():
+        expired = batch.base_version < anchor.version
+        of_stream.read(batch._replace(journal=None) if expired else batch)
+    assert of_stream.end(of_stream.version, {}).version == of_stream.version
