@@ -92,12 +92,15 @@ class Accounts:
         places = self.forgotten.setdefault((side, known.currency), no_tallies())
         places[place].add(1, known.amount_minor)
 
-    def take_late(self, member: Member, amount_minor: int, currency: str) -> bool:
+    def take_late(self, member: Member, by: Member, amount_minor: int, currency: str) -> bool:
         """Count content that came behind its correction under the same id as superseded.
+
+        What came behind one of another id stands, and is remembered with that.
 
         Returns:
             Whether such content came.
         """
+        correction = self.find(*by)
         prior = self._late_or_new.pop(member, None)
         if prior is not None:
             # It was known after all, and stands again.
@@ -112,6 +115,8 @@ class Accounts:
                 if not waiting:
                     del self._late[member]
                 return True
+        known = self.find(*member)
+        known.occurred_at = min(known.occurred_at, correction.occurred_at)
         return False
 
     def end_batch(self) -> None:

@@ -18,8 +18,11 @@ class CaseBooks:
         """Go on with other accounts of the same transactions."""
         self._accounts = accounts
 
-    def open(self, member: Member, category: str) -> None:
+    def open(self, member: Member, category: str, *, anew: bool) -> None:
         """Open a case, or open it again; whoever was assigned stays so.
+
+        Args:
+            anew: Where it is a duplicate's, another record may have come under its id.
 
         Raises:
             Difference: It is open already, and not of a duplicate.
@@ -29,7 +32,7 @@ class CaseBooks:
             self._cases[member] = Case(category)
             return
         # Of a duplicate that was forgotten it stays open, and its id may come anew.
-        if before.is_open and before.category != DUPLICATE:
+        if before.is_open and not (anew and before.category == DUPLICATE):
             self._accounts.differs(f"an exception opened twice for {named(member)}")
         before.category, before.is_open, before.set_aside = category, True, False
 

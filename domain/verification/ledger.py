@@ -245,8 +245,7 @@ class Ledger:
         member = (event.side, event.transaction_id)
         by = (event.side, event.superseded_by)
         if event.late:
-            self.accounts.find(*by)
-            if self.accounts.take_late(member, event.amount_minor, event.currency):
+            if self.accounts.take_late(member, by, event.amount_minor, event.currency):
                 return
         else:
             self.accounts.awaited[by] = member
@@ -255,9 +254,6 @@ class Ledger:
         if known.place != PENDING:
             self.accounts.differs(f"{named(member)} is {known.place}, yet gives way to {named(by)}")
         known.place = SUPERSEDED
-        if event.late:
-            # The flow remembers it with the correction, which was there before.
-            known.occurred_at = min(known.occurred_at, self.accounts.find(*by).occurred_at)
 
     def _paused_event(self, event: ReconciliationPaused | ReconciliationResumed) -> None:
         pausing = isinstance(event, ReconciliationPaused)
@@ -285,13 +281,11 @@ class Ledger:
         member = (event.side, event.transaction_id)
         known = self.accounts.find(*member)
         self._check_amount(event, known)
-        shows_one = member in self._showing
+        shown = member in self._showing
         self._check_category(member, known, event.category, PENDING)
         if event.category != DUPLICATE:
             known.place = EXCEPTION
-        elif not shows_one:
-            self.accounts.differs(f"an exception opened twice for {named(member)}")
-        self.cases.open(member, event.category)
+        self.cases.open(member, event.category, anew=shown or event.category != DUPLICATE)
 
     def _reclassified_event(self, event: ExceptionReclassified) -> None:
         member = (event.side, event.transaction_id)
