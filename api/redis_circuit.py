@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Literal, TypeVar
 
 import structlog
@@ -84,6 +85,7 @@ class RedisCircuit:
         return "ok"
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; one that is slow to close is left to the system."""
         if self.pool is not None:
-            await self.pool.disconnect()
+            with suppress(*_FAILURES):
+                await self.pool.disconnect()

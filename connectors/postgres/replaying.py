@@ -15,13 +15,13 @@ from psycopg import Connection
 from connectors.postgres.freezing import thaw_everything
 from connectors.postgres.journal import decode_journal
 from connectors.postgres.queries import load_queries
-from connectors.postgres.snapshots import from_column
+from connectors.postgres.streams import read_snapshot
 from domain.errors import SettlerError
 from domain.events import decode_events
 from domain.folding import JournalMissing
 from domain.reconciliation import Reconciliation
 from domain.replay import AsOf, PastNotKept, fold_batch
-from domain.snapshots import READABLE, restore
+from domain.snapshots import restore
 
 _SQL = load_queries("replaying")
 _BATCHES_AT_ONCE = 4
@@ -114,10 +114,9 @@ def rebuild_at(conn: Connection[Any], place: Place, *, snapshots: bool = True) -
         )
     state: Reconciliation | None = None
     if snapshots:
-        asked = {"stream_id": place.stream_id, "version": place.version, "formats": list(READABLE)}
-        row = conn.execute(_SQL["snapshot_before"], asked, binary=True).fetchone()
-        if row is not None:
-            state = restore(from_column(place.stream_id, *row))
+        found = read_snapshot(conn, place.stream_id, place.version)
+        if found is not None:
+            state = restore(found[2])
             thaw_everything(conn, state)
     after = 0 if state is None else state.version
     try:

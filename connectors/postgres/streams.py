@@ -45,11 +45,8 @@ def claim_stream(
         if held is None:
             return None
         version, fence, next_offset, definition_version = held
-        asked = key | {"version": version, "formats": list(READABLE)}
-        snapshot = conn.execute(_SQL["newest_snapshot"], asked, binary=True).fetchone()
+        snapshot = read_snapshot(conn, stream_id, version)
         snapshot_version, snapshot_format, state = snapshot or (0, 0, None)
-        if state is not None:
-            state = from_column(stream_id, snapshot_version, snapshot_format, state)
         batches = read_stream(conn, stream_id, snapshot_version)
     CLAIM_SECONDS.observe(time.perf_counter() - started)
     return Claim(
@@ -62,6 +59,22 @@ def claim_stream(
         definition_version,
         batches,
     )
+
+
+def read_snapshot(
+    conn: Connection[Any], stream_id: str, version: int
+) -> tuple[int, int, bytes] | None:
+    """Read the newest snapshot of a stream up to a version, of a format this release knows.
+
+    Returns:
+        Its version and format, and what `domain.snapshots.snapshot` wrote; None if there is none.
+
+    Raises:
+        SnapshotDamaged: It is not what was written.
+    """
+    asked = {"stream_id": stream_id, "version": version, "formats": list(READABLE)}
+    row = conn.execute(_SQL["newest_snapshot"], asked, binary=True).fetchone()
+    return None if row is None else (*row[:2], from_column(stream_id, *row))
 
 
 def database_time_us(conn: Connection[Any]) -> int:

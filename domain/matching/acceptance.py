@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from domain.matching.book import Book
 from domain.matching.filing import Filing
-from domain.matching.legs import Known, Leg, Settled, Superseded
+from domain.matching.legs import Superseded
 from domain.matching.pairing import Pairing
+from domain.matching.sameness import is_known, makes_way
 from domain.matching.settling import Settling
 from domain.matching.undoing import note_late, supersede
 from domain.transaction_columns import TransactionColumns
@@ -194,12 +195,10 @@ class Acceptance:
     def _refusal(self, transaction: Transaction, occurred_at: int) -> _Refused | None:
         """Why a transaction is not taken in; `_KNOWN` for a redelivery, None if it is taken."""
         side, named = transaction.side, transaction.transaction_id
-        prior = self._book.known[side].get(named)
-        if prior is not None:
-            earlier = self._book.replaced[side].get(named, ())
-            if self._holds(prior, transaction) or transaction.packed in earlier:
+        if named in self._book.known[side]:
+            if is_known(self._book, transaction):
                 return _KNOWN
-            if not self._makes_way(prior, transaction, bool(earlier)):
+            if not makes_way(self._book, transaction):
                 return _Refused(
                     "conflicting_duplicate",
                     f"{SIDE_NAMES[side]} transaction {named} is known with other content; the "
@@ -214,40 +213,6 @@ class Acceptance:
                 "in.",
             )
         return None
-
-    def _holds(self, prior: Known, transaction: Transaction) -> bool:
-        """Whether the very content is known under its id."""
-        packed = transaction.packed
-        match prior:
-            case Leg():
-                return prior.packed == packed
-            case Settled():
-                return packed in prior.packed(transaction.side)
-            case Superseded():
-                return packed in prior.contents
-        return prior == packed
-
-    def _makes_way(self, prior: Known, transaction: Transaction, corrected: bool) -> bool:
-        """Whether other content under a known id is a correction, or what one has corrected.
-
-        Args:
-            corrected: Something under this id was corrected before.
-        """
-        named = transaction.transaction_id
-        if supersedes(transaction) == named:
-            return True
-        if isinstance(prior, Superseded):
-            return all(self._corrects_itself(one) for one in prior.contents)
-        if corrected:
-            return False
-        if isinstance(prior, Settled):
-            contents = prior.packed(transaction.side)
-            return any(self._corrects_itself(one, named) for one in contents)
-        return self._corrects_itself(prior.packed if isinstance(prior, Leg) else prior)
-
-    def _corrects_itself(self, packed: bytes, named: str | None = None) -> bool:
-        one = self._book.unpack(packed)
-        return supersedes(one) == one.transaction_id and named in (None, one.transaction_id)
 
     def _leave_out(self, transaction: Transaction, refused: _Refused, raw: bytes) -> None:
         if refused is _KNOWN:

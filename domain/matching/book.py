@@ -89,10 +89,13 @@ class Book(Terms):
         if corrects is not None and corrects != transaction_id:
             self._expect(transaction, corrects)
         if isinstance(prior, Superseded):
-            contents = (*prior.contents, transaction.packed)
-            self.known[side][transaction_id] = Superseded(prior.by, contents)
-            return None
-        if prior is not None:
+            if not prior.by == transaction_id == corrects:
+                prior.contents = (*prior.contents, transaction.packed)
+                return None
+            # What was left of what is forgotten makes way.
+            self.replaced[side][transaction_id] = prior.contents
+            del self.days[side][transaction_id]
+        elif prior is not None:
             replaced = self.replaced[side]
             replaced[transaction_id] = (*replaced.get(transaction_id, ()), transaction.packed)
             return None
@@ -105,8 +108,7 @@ class Book(Terms):
         known = self.known[correction.side]
         if transaction_id not in known:
             known[transaction_id] = Superseded(correction.transaction_id)
-            day = self.event_time(correction) // DAY_US
-            self.list_closed(correction.side, transaction_id, day)
+            self.list_closed(correction.side, transaction_id, self.event_time(correction) // DAY_US)
 
     def file(self, leg: Leg) -> None:
         """File an open leg, without planning a look; ids stand in the order of filing."""

@@ -4,7 +4,7 @@ The members of a match are all of the day of its newest one: a match of which on
 could not be reversed, and an id it had lost could come anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -70,6 +70,16 @@ class Pairs(NamedTuple):
             one
             for one, source, target, *held, source_id, target_id in rows
             if source is not one or target is not one or held != [source_id, target_id]
+        }
+
+    def among(self, some: Sequence[Collection[str]]) -> set[Settled]:
+        """Those with a member whose id is among some of its side."""
+        return {
+            one
+            for side in (0, 1)
+            if some[side]
+            for one_id, one in zip(self.ids[side], self.settled, strict=True)
+            if one_id in some[side]
         }
 
     def take_some(self, some: set[Settled]) -> "Pairs":

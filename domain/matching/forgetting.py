@@ -11,9 +11,10 @@ from typing import Any
 
 from domain.matching.book import Book
 from domain.matching.closed import DAY_US, Closed
-from domain.matching.legs import DAY_MS, Settled
+from domain.matching.legs import DAY_MS, Settled, Superseded
 from domain.matching.pools import UniquePool
-from domain.transactions import Transaction, supersedes
+from domain.matching.sameness import is_known, makes_way
+from domain.transactions import Transaction
 
 
 def forget_before(book: Book, instant_us: int) -> None:
@@ -42,12 +43,12 @@ def forget_before(book: Book, instant_us: int) -> None:
 def _forget_pairs(book: Book, closed: Closed) -> None:
     """Forget the pairs of a day gone by; those that need a closer look become ids and values."""
     pairs, pool = closed.pairs, book.pools[0]
-    closed.spread_some(pairs.dead(book.known, pool))
+    closed.spread_some(pairs.dead(book.known, pool) | pairs.among(book.replaced))
     if not isinstance(pool, UniquePool) or pool.contests:
         closed.spread()
         return
     for side, ids in enumerate(pairs.ids):
-        for table in (book.known[side], book.replaced[side], book.days[side]):
+        for table in (book.known[side], book.days[side]):
             _drop(table, ids)
         _drop(pool.sides[side], pairs.keys)
 
@@ -60,7 +61,7 @@ def _drop(table: dict[Any, Any], keys: Iterable[Any]) -> None:
 
 def _forget_ids(book: Book, side: int, ids: Sequence[str]) -> None:
     """Forget those of a day gone by that have not been opened or closed anew since."""
-    known, replaced, days = book.known[side], book.replaced[side], book.days[side]
+    known, days = book.known[side], book.days[side]
     kept_from, kept_ms = book.kept_from, book.kept_from * DAY_MS
     for transaction_id in ids:
         entry = known.get(transaction_id)
@@ -71,9 +72,23 @@ def _forget_ids(book: Book, side: int, ids: Sequence[str]) -> None:
             continue
         elif isinstance(entry, bytes):
             book.no_longer_aside(side, entry)
-        del known[transaction_id]
-        replaced.pop(transaction_id, None)
-        days.pop(transaction_id, None)
+        _forget_id(book, side, transaction_id)
+
+
+def _forget_id(book: Book, side: int, transaction_id: str) -> None:
+    """Forget a closed id, but for what came under it that is still young enough to be taken in."""
+    entry = book.known[side].pop(transaction_id)
+    book.days[side].pop(transaction_id, None)
+    by, contents = transaction_id, book.replaced[side].pop(transaction_id, ())
+    if isinstance(entry, Superseded):
+        by, contents = entry.by, entry.contents
+    last_day = max(
+        (book.event_time(book.unpack(one)) // DAY_US for one in contents),
+        default=book.kept_from - 1,
+    )
+    if last_day >= book.kept_from:
+        book.known[side][transaction_id] = Superseded(by, contents)
+        book.list_closed(side, transaction_id, last_day)
 
 
 def forget_match(book: Book, match: Settled) -> None:
@@ -83,29 +98,27 @@ def forget_match(book: Book, match: Settled) -> None:
         legs = [book.leg_of(book.unpack(packed)) for packed in match.packed(side)]
         for leg in legs:
             if book.known[side].get(leg.transaction_id) is match:
-                del book.known[side][leg.transaction_id]
-                book.replaced[side].pop(leg.transaction_id, None)
+                _forget_id(book, side, leg.transaction_id)
         for rule, pool in zip(book.rules, book.pools, strict=True):
             if isinstance(pool, UniquePool):
                 pool.forget(side, [leg.keys[rule.slot] for leg in legs], book.known[side])
 
 
 def forget_anew(book: Book, transaction: Transaction) -> None:
-    """Forget a closed id under which a log has another record accepted: it had been forgotten.
+    """Forget a closed id under which a log has a record accepted that would not be taken in.
 
-    Not where that corrects what stands, nor where what stands had corrected it before it came.
+    The log's writer knew it no longer.
     """
     side, transaction_id = transaction.side, transaction.transaction_id
     known = book.known[side].get(transaction_id)
-    if not isinstance(known, Settled | bytes):
+    if not isinstance(known, Settled | Superseded | bytes):
         return
-    members = [known] if isinstance(known, bytes) else known.packed(side)
-    standing = [one for one in map(book.unpack, members) if one.transaction_id == transaction_id]
-    if any(supersedes(one) == transaction_id for one in (transaction, *standing)):
+    if not is_known(book, transaction) and makes_way(book, transaction):
         return
     if isinstance(known, Settled):
         forget_match(book, known)
-        return
-    book.no_longer_aside(side, known)
-    del book.known[side][transaction_id], book.days[side][transaction_id]
+    elif isinstance(known, bytes):
+        book.no_longer_aside(side, known)
+    book.known[side].pop(transaction_id, None)
+    book.days[side].pop(transaction_id, None)
     book.replaced[side].pop(transaction_id, None)

@@ -94,6 +94,8 @@ def packed_members(legs: Sequence[Leg]) -> bytes | tuple[bytes, ...]:
 class Superseded(msgspec.Struct, gc=False, eq=False):
     """An id whose record was corrected by one of another id, `by`.
 
+    One that is its own `by` had been corrected under itself, and what stood under it is forgotten.
+
     Attributes:
         contents: Packed, what came under this id; empty while only its correction has come.
     """

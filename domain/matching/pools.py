@@ -5,11 +5,11 @@ open. A pool also keeps *rivals*: legs that a later rule has matched, which stil
 rule asks whether a set is ambiguous or a group whole (`CompiledRule.remembers_rivals`).
 """
 
-from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from domain.matching.compiled import CompiledRule
-from domain.matching.legs import Leg
+from domain.matching.legs import Known, Leg, Settled
 
 #: Both sides of what stands under one key: source legs and target legs.
 Bucket = tuple[list[Leg], list[Leg]]
@@ -241,12 +241,12 @@ class UniquePool(KeyedPool):
         found = self.sides[side].get(key)
         return found if isinstance(found, str) else None
 
-    def forget(self, side: int, keys: Iterable[Any], known: Container[str]) -> None:
+    def forget(self, side: int, keys: Iterable[Any], known: Mapping[str, Known]) -> None:
         """Let spent values be new again, once who used them up is remembered no longer."""
         here = self.sides[side]
         for key in keys:
             holder = here.get(key)
-            if type(holder) is str and holder not in known:
+            if type(holder) is str and type(known.get(holder)) is not Settled:
                 if self._behind or self._aside:
                     self.free(side, key, holder)
                     self._aside.pop((side, key), None)

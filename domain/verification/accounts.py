@@ -73,19 +73,23 @@ class Accounts:
         """
         side, transaction_id = member = one.side, one.transaction_id
         prior = self.known[side][transaction_id]
-        before_us = self._forgotten_before_us()
-        may_be_forgotten = (
-            prior.place not in OPEN and before_us is not None and prior.occurred_at < before_us
-        )
         if prior.corrects_itself and not known.corrects_itself:
-            if not may_be_forgotten:
+            if not self._may_be_forgotten(prior):
                 self._late.setdefault(member, []).append(known)
                 return False
             self._late_or_new[member] = prior
-        elif not (known.corrects_itself and prior.place == SUPERSEDED) and not may_be_forgotten:
+        elif not (
+            known.corrects_itself and prior.place == SUPERSEDED
+        ) and not self._may_be_forgotten(prior):
             self.differs(f"{named(member)} was accepted twice", "journal")
         self._replace(side, prior, prior.place)
         return True
+
+    def _may_be_forgotten(self, known: Known) -> bool:
+        if known.place in OPEN:
+            return False
+        before_us = self._forgotten_before_us()
+        return before_us is not None and known.occurred_at < before_us
 
     def _replace(self, side: int, known: Known, place: str) -> None:
         """Count what no longer stands under its id."""

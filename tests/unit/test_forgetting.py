@@ -14,7 +14,7 @@ from connectors.postgres.journal import decode_journal
 from domain.commands import StartRun
 from domain.definition_parsing import parse_definition
 from domain.instants import instant_text
-from domain.matching.legs import Leg, Settled
+from domain.matching.legs import Leg, Settled, Superseded
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
 from domain.transactions import build_transaction
@@ -76,6 +76,8 @@ class Weeks(Twins):
         self.at = START
         self.records = 0
         self.sent = []
+        self.brought = []
+        self.accepted = set()
         self.log = Log()
         self.define()
 
@@ -88,6 +90,9 @@ class Weeks(Twins):
         self.singly.book.closed.spread()
         decision = decided(decide, self.singly)
         self.log.add(decision.events, decision.journal)
+        twice = self.accepted.intersection(decision.journal)
+        assert not twice, f"accepted a second time: {twice}"
+        self.accepted.update(decision.journal)
         super().step(touched, decide)
         assert facts(self.snapped) == facts(self.singly) == facts(self.plain)
         for state in (self.plain, self.snapped, self.singly, self.recalled):
@@ -96,6 +101,9 @@ class Weeks(Twins):
 
     def some_record(self):
         rng, more = self.rng, {}
+        if rng.random() < 0.1 and (again := self.still_taken()):
+            self.seen["redelivered"] += 1
+            return rng.choice(again[:20])
         side, value = rng.choice([0, 1]), rng.choice("ABCDEFG")
         known = [name for of_side, name in self.sent if of_side == side][-8:]
         name = f"{'st'[side]}{self.records}"
@@ -111,6 +119,8 @@ class Weeks(Twins):
             prior = rng.choice(known)
             name = prior if choice < 0.18 else name
             more = {"supersedes": prior} if choice > 0.08 else {}
+        elif choice < 0.4:
+            more = {"supersedes": f"{'st'[side]}{self.records + rng.randint(1, 5)}"}
         self.records += 1
         self.sent.append((side, name))
         at = self.at + rng.choice([0, 0, 0, -DAY, -2 * DAY, DAY]) + rng.randint(0, 20) * HOUR
@@ -119,7 +129,14 @@ class Weeks(Twins):
             "amount": "10.00", "currency": "EUR", "occurred_at": instant_text(at),
             "reference": f"R{value}", "counterparty": rng.choice("xyz"), **more,
         }  # fmt: skip
-        return build_transaction(fields, side, self.now_us + DAY)
+        self.brought.append(build_transaction(fields, side, self.now_us + DAY))
+        return self.brought[-1]
+
+    def still_taken(self):
+        """What was brought and is not too old yet, the oldest first."""
+        book = self.plain.book
+        dated = [(book.event_time(one), place) for place, one in enumerate(self.brought)]
+        return [self.brought[place] for at, place in sorted(dated) if at >= book.kept_from * DAY]
 
     def reverse_one(self):
         book = self.plain.book
@@ -178,6 +195,7 @@ def test_all_forget_the_same_and_no_match_by_half(block):
         seen += weeks.seen
     assert seen["forgotten"] > 25
     assert seen["reversed"] > 25
+    assert seen["redelivered"] > 25
 
 
 def test_members_of_a_match_are_forgotten_together_with_the_newest():
@@ -192,6 +210,37 @@ def test_members_of_a_match_are_forgotten_together_with_the_newest():
     assert not known[0]
     assert not known[1]
     assert not world.state.book.pools[0].sides[0]
+
+
+LATER = START + 5 * DAY
+
+
+@pytest.mark.parametrize("closed", ["a pair", "a duplicate"])
+@pytest.mark.parametrize("by", ["s0", "s1"])
+def test_what_was_corrected_to_an_earlier_day_is_remembered_for_its_own(closed, by):
+    """Else it would be taken in once more, after what had corrected it is forgotten."""
+    world = World(rules=[UNIQUE], time_zone="UTC")
+    if closed == "a duplicate":
+        world.send(("s9", "B", START), ("t9", "B", START))
+    if by == "s0":
+        world.send(("s0", "A", LATER), ("t0", "A", START))
+    world.send((by, "B", START), more={"supersedes": "s0"})
+    if by == "s1":
+        world.send(("s0", "A", LATER), ("t0", "A", START))
+    if closed == "a pair":
+        world.send(("t2", "B", START))
+    world.until(START + 8 * DAY)
+    for state in (world.state, world.folded(), restore(snapshot(world.state))):
+        assert known_ids(state) == [["s0"], ["t0"]]
+        assert isinstance(state.book.known[0]["s0"], Superseded)
+    again = world.send(("s0", "A", LATER))
+    assert not world.decisions[-1].journal
+    assert not world.decisions[-1].rejections
+    assert again == []
+    world.send(("s0", "C", LATER))
+    assert [one.code for one in world.decisions[-1].rejections] == ["conflicting_duplicate"]
+    world.until(LATER + 8 * DAY)
+    assert known_ids(world.state) == [[], ["t0"]]
 
 
 def known_ids(state):
@@ -250,12 +299,14 @@ def test_a_snapshot_that_knows_a_match_in_part_has_it_forgotten():
     assert state.book.pools[0].sides == ({}, {})
 
 
-@pytest.mark.parametrize("closed", ["match", "duplicate"])
+@pytest.mark.parametrize("closed", ["match", "duplicate", "superseded"])
 def test_a_log_that_accepts_a_closed_id_anew_had_forgotten_it(closed):
     world = World(rules=[UNIQUE])
     world.send(("s1", "A", START), ("s2", "A", START), ("t1", "A", START + 2 * DAY))
+    if closed == "superseded":
+        world.send(("s4", "A", START), more={"supersedes": "s2"})
     anew = World(rules=[UNIQUE])
-    anew.send(({"match": "s1", "duplicate": "s2"}[closed], "B", START + 3 * DAY))
+    anew.send(("s1" if closed == "match" else "s2", "B", START + 3 * DAY))
     state = world.folded()
     state.evolve_all(anew.decisions[-1].events, anew.decisions[-1].journal)
     known = state.book.known
@@ -267,8 +318,8 @@ def test_a_log_that_accepts_a_closed_id_anew_had_forgotten_it(closed):
     else:
         assert isinstance(known[0]["s2"], Leg)
         assert isinstance(known[0]["s1"], Settled)
-        assert not state.book.pools[0].aside
-        assert not state.book.days[0]
+        assert not state.book.pools[0].aside or closed == "superseded"
+        assert state.book.days[0].keys() == {"s4"} & known[0].keys()
 
 
 def test_what_had_corrected_itself_is_not_forgotten_for_what_it_corrects():

@@ -10,12 +10,6 @@ SELECT clock_timestamp();
 -- read_expiry --
 SELECT version, position FROM journal_expiries WHERE stream_id = %(stream_id)s;
 
--- snapshot_before --
-SELECT version, format, state FROM snapshots
-WHERE stream_id = %(stream_id)s AND version <= %(version)s
-  AND format = ANY (%(formats)s::smallint[])
-ORDER BY version DESC LIMIT 1;
-
 -- read_batches --
 -- Those with events after one version and up to another.
 SELECT base_version, format, events, journal FROM event_store

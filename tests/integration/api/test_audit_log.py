@@ -58,7 +58,7 @@ def test_changes_of_credentials_are_written_down_without_secrets(served, log):
     ]  # fmt: skip
     assert lines[2]["target"] == made["key_id"]
     assert lines[2]["details"]["overlap_seconds"] == 60
-    assert made["key"].rpartition("_")[2] not in str(lines)
+    assert made["key"].removeprefix(f"rk_{made['key_id']}_") not in str(lines)
 
 
 def test_it_is_filtered_and_comes_in_pages(client, log):
