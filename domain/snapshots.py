@@ -221,7 +221,7 @@ def _spread_listed(book: Book) -> None:
     """
     days = book.closed.days.values()
     for closed in days:
-        closed.spread_some(closed.pairs.dead(book.known, book.pools[0]))
+        closed.spread_undone()
     listed = {
         entry
         for closed in days

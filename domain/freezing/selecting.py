@@ -105,9 +105,8 @@ def _that_stand_alone(book: Book, pool: UniquePool, closed: Closed, count: int) 
     """Take out the first pairs, and put those that have to stay back, behind the others."""
     pinned = pinned_ids(book)
     pairs = closed.pairs.take(0, count)
-    dead = pairs.dead(book.known, pool)
-    if dead:
-        closed.list_singly(pairs.take_some(dead))
+    if not closed.undone.isdisjoint(pairs.settled):
+        closed.list_singly(pairs.take_some(closed.undone))
     if (
         not any(map(_rivals_of, pairs.settled))
         and pinned[0].isdisjoint(pairs.ids[0])
@@ -174,6 +173,7 @@ class Matches:
                 days = [min(of_members), max(of_members)]
             days = [min(days[0], *of_members), max(days[1], *of_members)]
             self._take_out(members)
+            self._book.closed.undo(settled)
         self._forget_listed()
         return Chosen(entries, rows, (days[0], days[1]), [])
 
@@ -253,6 +253,7 @@ class Matches:
         if not self._ids[0]:
             return
         for closed in self._book.closed.days.values():
+            closed.undone.intersection_update(closed.pairs.settled)
             for side, ids in enumerate(closed.ids):
                 ids[:] = [one for one in ids if one not in self._ids[side]]
             for place, keys in enumerate(closed.spent):

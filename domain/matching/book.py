@@ -92,8 +92,7 @@ class Book(Terms):
             if not prior.by == transaction_id == corrects:
                 prior.contents = (*prior.contents, transaction.packed)
                 return None
-            # What was left of what is forgotten makes way.
-            self.replaced[side][transaction_id] = prior.contents
+            self.replaced[side][transaction_id] = prior.contents  # what stood is forgotten
             del self.days[side][transaction_id]
         elif prior is not None:
             replaced = self.replaced[side]
@@ -269,6 +268,7 @@ class Book(Terms):
             Its sources and its targets, in id order.
         """
         self.drop_rivals(settled)
+        self.closed.undo(settled)
         sides = []
         for side in (0, 1):
             legs = [self.leg_of(self.unpack(packed)) for packed in settled.packed(side)]

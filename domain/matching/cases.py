@@ -7,7 +7,7 @@ from domain.matching.book import Book
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Leg
 from domain.matching.near_misses import Classification, classify, severity
-from domain.matching.outlook import Outlook
+from domain.matching.outcomes import Outcomes
 from domain.matching.selection import Why
 
 # Open exceptions around one value that are classified anew when one of them changes; beyond it the
@@ -25,7 +25,7 @@ class Cases:
     Args:
         events: Where what is decided is told.
         watermark_us: Event time, microseconds; None while it is not known yet.
-        outlook: What the rules would make of legs.
+        outcomes: What the rules would make of legs.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class Cases:
         events: list[Event],
         definition_version: int,
         watermark_us: int | None,
-        outlook: Outlook,
+        outcomes: Outcomes,
     ) -> None:
         self.book = book
         self.events = events
         self.definition_version = definition_version
         self.watermark_us = watermark_us
-        self._outlook = outlook
+        self._outcomes = outcomes
 
     def unmatched(self, leg: Leg, what: Classification) -> RecordUnmatched:
         """Word the opening of an exception."""
@@ -97,7 +97,7 @@ class Cases:
         said: dict[str, tuple[CompiledRule, Why]] = {}
         for rule in self.book.rules:
             tries_several = rule.many_side is not None or rule.policy == "prefer"
-            why = self._outlook.selection(rule, leg).reasons.get(leg) if tries_several else None
+            why = self._outcomes.selection(rule, leg).reasons.get(leg) if tries_several else None
             if why is not None:
                 said.setdefault(why.kind, (rule, why))
         return said.get("several") or said.get("bound") or said.get("none")

@@ -4,12 +4,10 @@ The members of a match are all of the day of its newest one: a match of which on
 could not be reversed, and an id it had lost could come anew.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from operator import is_
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from domain.matching.legs import Leg, Settled
-from domain.matching.pools import Pool, UniquePool
 
 DAY_US = 86_400_000_000
 
@@ -45,33 +43,6 @@ class Pairs(NamedTuple):
         self.ids[1].extend(others.ids[1])
         self.settled.extend(others.settled)
 
-    def dead(self, known: Sequence[Mapping[str, Any]], pool: Pool) -> set[Settled]:
-        """Those that are pairs no more: reopened, or frozen by another way.
-
-        Nobody takes them off when that happens, so whoever reads the pairs asks before.
-
-        Args:
-            known: `Book.known`.
-            pool: Of the first rule.
-        """
-        if not self.settled:
-            return set()
-        assert isinstance(pool, UniquePool), "only a unique rule pairs off"
-        found = [list(map(known[side].get, self.ids[side])) for side in (0, 1)]
-        holders = [list(map(pool.sides[side].get, self.keys)) for side in (0, 1)]
-        if (
-            all(map(is_, found[0], self.settled))
-            and all(map(is_, found[1], self.settled))
-            and holders == list(self.ids)
-        ):
-            return set()
-        rows = zip(self.settled, *found, *holders, *self.ids, strict=True)
-        return {
-            one
-            for one, source, target, *held, source_id, target_id in rows
-            if source is not one or target is not one or held != [source_id, target_id]
-        }
-
     def among(self, some: Sequence[Collection[str]]) -> set[Settled]:
         """Those with a member whose id is among some of its side."""
         return {
@@ -100,15 +71,16 @@ class Pairs(NamedTuple):
 class Closed(NamedTuple):
     """What has to be forgotten of a day's closed transactions when ids of its age are.
 
-    `pairs` has matches both of whose members are of that day, and some that are none any more: see
-    `Pairs.dead`. Other matches stand by their ids, and an id may stand there that is in a pair too,
-    or that has been closed anew since and is of another day now: see `Book.day_of`.
+    `pairs` has matches both of whose members are of that day, but some are none now and stand in
+    `undone`, among others. Other matches stand by their ids, and an id may stand there that is in a
+    pair too, or that has been closed anew since and is of another day now: see `Book.day_of`.
     """
 
     ids: tuple[list[str], list[str]]
     spent: list[list[Any]]  # at 2 x rule + side: values used up
     rivals: dict[Leg, None]
     pairs: Pairs
+    undone: set[Settled]
 
     def list_singly(self, pairs: Pairs) -> None:
         """Note pairs as ids and spent values."""
@@ -119,6 +91,12 @@ class Closed(NamedTuple):
     def spread(self) -> None:
         """Turn all pairs into ids and spent values."""
         self.list_singly(self.pairs.take(0, len(self.pairs.keys)))
+        self.undone.clear()
+
+    def spread_undone(self) -> None:
+        """Turn what is no pair any more into ids and spent values."""
+        self.spread_some(self.undone)
+        self.undone.clear()
 
     def spread_some(self, some: set[Settled]) -> None:
         """Turn those pairs into ids and spent values that are among some matches."""
@@ -138,7 +116,7 @@ class ClosedDays:
 
     def new(self, rules: int) -> Closed:
         """A day of so many rules without anything closed."""
-        return Closed(([], []), [[] for _ in range(2 * rules)], {}, Pairs([], ([], []), []))
+        return Closed(([], []), [[] for _ in range(2 * rules)], {}, Pairs([], ([], []), []), set())
 
     def use(self, rules: int) -> None:
         """Go on under other rules: rivals and spent values belonged to the ones before."""
@@ -203,6 +181,10 @@ class ClosedDays:
             newer.spent[side].append(key)
             newer.ids[1 - side].append(other_id)
             newer.spent[1 - side].append(key)
+
+    def undo(self, settled: Settled) -> None:
+        """Note that a match may be among the pairs of its day, and is none any more."""
+        self.of_match(settled.newest_ms).undone.add(settled)
 
     def drop_rival(self, rival: Leg) -> bool:
         """Count a rival no more; say whether it still counted."""

@@ -25,7 +25,7 @@ def set_duplicates_aside(settling: "Settling", rule: CompiledRule, leg: Leg, fou
             (
                 one
                 for one in (found.sources, found.targets)[leg.side]
-                if settling.outlook.left_over(one, rule.index)
+                if settling.outcomes.left_over(one, rule.index)
             ),
             key=by_time,
         )

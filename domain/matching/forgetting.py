@@ -43,7 +43,7 @@ def forget_before(book: Book, instant_us: int) -> None:
 def _forget_pairs(book: Book, closed: Closed) -> None:
     """Forget the pairs of a day gone by; those that need a closer look become ids and values."""
     pairs, pool = closed.pairs, book.pools[0]
-    closed.spread_some(pairs.dead(book.known, pool) | pairs.among(book.replaced))
+    closed.spread_some(closed.undone | pairs.among(book.replaced))
     if not isinstance(pool, UniquePool) or pool.contests:
         closed.spread()
         return
@@ -94,6 +94,7 @@ def _forget_id(book: Book, side: int, transaction_id: str) -> None:
 def forget_match(book: Book, match: Settled) -> None:
     """Forget all of a match that is still known, and the values it used up."""
     book.drop_rivals(match)
+    book.closed.undo(match)
     for side in (0, 1):
         legs = [book.leg_of(book.unpack(packed)) for packed in match.packed(side)]
         for leg in legs:

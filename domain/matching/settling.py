@@ -24,7 +24,7 @@ from domain.matching.due import SECOND_US
 from domain.matching.duplicates import set_duplicates_aside
 from domain.matching.legs import DUPLICATE, EXCEPTION, OPEN, PERSON, Leg, by_time
 from domain.matching.lone_pairs import LonePairs
-from domain.matching.outlook import TOO_MANY, Outlook
+from domain.matching.outcomes import TOO_MANY, Outcomes
 from domain.matching.selection import (
     Match,
     Selection,
@@ -53,8 +53,8 @@ class Settling:
         self.watermark_us = watermark_us
         self._settles = settles and watermark_us is not None
         self.definition_version = definition_version
-        self.outlook = Outlook(book)
-        self.cases = Cases(book, self.events, definition_version, watermark_us, self.outlook)
+        self.outcomes = Outcomes(book)
+        self.cases = Cases(book, self.events, definition_version, watermark_us, self.outcomes)
         self.judged: dict[int, tuple[list[Match], dict[Leg, Verdict]]] = {}
         self.checked: set[tuple[int, Any]] = set()
 
@@ -96,7 +96,7 @@ class Settling:
 
     def forget_outcomes(self) -> None:
         """Ask again what rules would make of legs, for what is open has changed."""
-        self.outlook.forget()
+        self.outcomes.forget()
         self.judged.clear()
         self.checked.clear()
 
@@ -107,7 +107,7 @@ class Settling:
         ask_at: int | None = None
         left_ambiguous: tuple[CompiledRule, str] | None = None
         for rule in self.book.rules:
-            found = self.outlook.around(rule, leg)
+            found = self.outcomes.around(rule, leg)
             if found is None:
                 continue
             if found.too_many:
@@ -116,7 +116,7 @@ class Settling:
                 continue
             if rule.unique and set_duplicates_aside(self, rule, leg, found):
                 return
-            selection = self.outlook.outcome(rule, found)
+            selection = self.outcomes.outcome(rule, found)
             if rule.asks and self.book.suggestions:
                 review(self, rule, found, selection)
             match = selection.taken.get(leg)

@@ -43,7 +43,7 @@ def _remaining(
 
     def stays(leg: Leg) -> bool:
         return leg.rule == OPEN and (
-            settling.outlook.tentative(leg, rule.index + 1, len(settling.book.rules)) is None
+            settling.outcomes.tentative(leg, rule.index + 1, len(settling.book.rules)) is None
         )
 
     staying = {leg for match in group for leg in (*match.sources, *match.targets) if stays(leg)}
@@ -56,7 +56,7 @@ def _judge_earlier(settling: "Settling", rule: CompiledRule, members: tuple[Leg,
         if not earlier.asks:
             continue
         for leg in members:
-            selection = settling.outlook.selection(earlier, leg)
+            selection = settling.outcomes.selection(earlier, leg)
             match = selection.taken.get(leg) if earlier.suggests else None
             if match is not None:
                 judge(settling, earlier, [match], (match,))
@@ -147,7 +147,7 @@ def review(settling: "Settling", rule: CompiledRule, found: Found, selection: Se
             continue
         match = selection.taken.get(leg)
         mine = _asked_by(settling, rule, leg)
-        if match is not None or settling.outlook.left_over(leg, rule.index):
+        if match is not None or settling.outcomes.left_over(leg, rule.index):
             stale.update(one for one, members in mine.items() if members != match)
         if match is not None and rule.suggests and not mine:
             moved[match] = None

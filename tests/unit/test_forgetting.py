@@ -56,6 +56,12 @@ def whole_and_listed(book):
                     for of_side in (0, 1)
                     for packed in entry.packed(of_side)
                 ), one
+    for closed in book.closed.days.values():
+        pairs = closed.pairs
+        for key, *ids, settled in zip(pairs.keys, *pairs.ids, pairs.settled, strict=True):
+            if settled not in closed.undone:
+                assert [book.known[side].get(ids[side]) for side in (0, 1)] == [settled] * 2
+                assert [book.pools[0].sides[side].get(key) for side in (0, 1)] == ids
     for index, pool in enumerate(book.pools):
         for side in (0, 1):
             for holder in pool.sides[side].values():

@@ -26,7 +26,7 @@ from domain.identity import match_id
 from domain.matching import groups_of_singles
 from domain.matching.block_groups import crowded
 from domain.matching.group_pool import CROWDED
-from domain.matching.outlook import TOO_MANY
+from domain.matching.outcomes import TOO_MANY
 from domain.reconciliation import Chunk, Reconciliation
 from domain.transactions import Transaction, build_transaction
 from tests.unit.domain.logs import Log

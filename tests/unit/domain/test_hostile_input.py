@@ -14,7 +14,7 @@ from domain.definition_parsing import parse_definition
 from domain.events import DuplicateDetected, MatchSuggested, RecordMatched, RecordUnmatched
 from domain.matching import group_pool, near_misses, pair_pool, selection
 from domain.matching.group_pool import CROWDED
-from domain.matching.outlook import TOO_MANY
+from domain.matching.outcomes import TOO_MANY
 from domain.matching.subset_search import NODES_MAX
 from domain.patterns import compile_pattern
 from domain.reconciliation import Chunk, Reconciliation

@@ -19,7 +19,7 @@ TOO_MANY: Final = (
 )
 
 
-class Outlook:
+class Outcomes:
     """Asks the rules about legs, and remembers what they answered.
 
     Holds on to nobody who asks: what a step has made is to go with the step, and would wait for a
