@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from connectors.files.errors import FileUnusable
-from connectors.files.rows import Record, RowPlan
+from connectors.files.rows import Record, Row, RowPlan
 from domain.definitions import Definition
 from domain.transactions import Rejection
 
@@ -50,10 +50,11 @@ def read_csv(
             raise FileUnusable(path, "is empty or starts with an empty line; it needs a header")
         if lines.foreign:
             raise FileUnusable(path, "is not UTF-8 in its header; save it as UTF-8")
-        yield from _rows(reader, lines, RowPlan(path, header, side, definition))
+        plan = RowPlan(path, header, side, definition)
+        yield from plan.build_all(_rows(reader, lines, plan))
 
 
-def _rows(reader: "csv._reader", lines: "_Lines", plan: RowPlan) -> Iterator[Record]:  # type: ignore[name-defined]
+def _rows(reader: "csv._reader", lines: "_Lines", plan: RowPlan) -> Iterator[Row | Rejection]:  # type: ignore[name-defined]
     width = len(plan.header)
     while True:
         row = reader.line_num + 1
@@ -66,12 +67,12 @@ def _rows(reader: "csv._reader", lines: "_Lines", plan: RowPlan) -> Iterator[Rec
             yield _unreadable(plan, row, reader.line_num, str(exc))
             continue
         if len(cells) == width and not lines.foreign:
-            yield plan.build(cells, row)
+            yield Row(cells, row)
         elif cells:
             yield _odd(plan, cells, row, lines.foreign)
 
 
-def _odd(plan: RowPlan, cells: list[str], row: int, foreign: bool) -> Record:
+def _odd(plan: RowPlan, cells: list[str], row: int, foreign: bool) -> Row | Rejection:
     width = len(plan.header)
     if foreign:
         return plan.reject(
@@ -81,7 +82,7 @@ def _odd(plan: RowPlan, cells: list[str], row: int, foreign: bool) -> Record:
             f"line {row} holds bytes that are not UTF-8; save the file as UTF-8",
         )
     if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
-        return plan.build(cells[:width], row)
+        return Row(cells[:width], row)
     return plan.reject(
         cells,
         row,

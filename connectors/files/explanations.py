@@ -29,14 +29,14 @@ class Explainer:
         definition_version: int,
         transaction: Callable[[int, str], Transaction],
     ) -> None:
-        self._rules = {rule.name: rule for rule in definition.rules}
+        self._rules = {rule.name: (rule, Comparison(rule.amount)) for rule in definition.rules}
         self._version = definition_version
         self._transaction = transaction
         self._measured: dict[str, list[Span]] = {}
 
     def explain(self, event: RecordMatched | MatchSuggested) -> dict[str, Any]:
         """The explanation of a match or suggestion, ready for JSON."""
-        rule = self._rules[event.rule]
+        rule, comparison = self._rules[event.rule]
         sources = [self._transaction(SOURCE, one) for one in event.source_ids]
         targets = [self._transaction(TARGET, one) for one in event.target_ids]
         explanation: dict[str, Any] = {
@@ -44,7 +44,7 @@ class Explainer:
             "conditions": [
                 _condition(condition, sources, targets) for condition in rule.conditions
             ],
-            "amount": _amount(rule, event, sources, targets),
+            "amount": _amount(rule.amount, comparison, event, sources, targets),
         }
         if rule.date is not None:
             explanation["date"] = self._date(rule, sources, targets)
@@ -108,14 +108,13 @@ def _values(name: str, transactions: list[Transaction]) -> list[str]:
 
 
 def _amount(
-    rule: Rule,
+    amount: AmountRule,
+    comparison: Comparison,
     event: RecordMatched | MatchSuggested,
     sources: list[Transaction],
     targets: list[Transaction],
 ) -> dict[str, Any]:
-    amount = rule.amount
     found: dict[str, Any] = {"kind": amount.kind}
-    comparison = Comparison(amount)
     values = [
         comparison.side([comparison.value(one) for one in side]) for side in (sources, targets)
     ]

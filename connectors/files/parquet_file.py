@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from pyarrow import types
 
 from connectors.files.cells import AMOUNT_FIELDS, TIME_FIELD
 from connectors.files.errors import FileUnusable
-from connectors.files.rows import Record, RowPlan, side_spec
+from connectors.files.rows import Cells, Record, Row, RowPlan, side_spec
 from domain.definitions import Column, Definition
 
 BATCH_ROWS = 8192
+
+_Read = Callable[[Any], str]
 
 
 def read_parquet(path: Path, side: int, definition: Definition) -> Iterator[Record]:
@@ -45,15 +48,16 @@ def read_parquet(path: Path, side: int, definition: Definition) -> Iterator[Reco
             _reader(path, item, mapped.get(item.name), spec.columns.get(mapped.get(item.name, "")))
             for item in schema
         ]
-        row = 0
-        for batch in _batches(path, file):
-            columns = [
-                [None if value is None else read(value) for value in values]
-                for read, values in zip(readers, map(_values, batch.columns), strict=True)
-            ]
-            for cells in zip(*columns, strict=True):
-                row += 1
-                yield plan.build(cells, row)
+        rows = chain.from_iterable(_cells(batch, readers) for batch in _batches(path, file))
+        yield from plan.build_all(map(Row, rows, count(1)))
+
+
+def _cells(batch: pa.RecordBatch, readers: list[_Read]) -> Iterator[Cells]:
+    columns = [
+        [None if value is None else read(value) for value in values]
+        for read, values in zip(readers, map(_values, batch.columns), strict=True)
+    ]
+    return zip(*columns, strict=True)
 
 
 def _batches(path: Path, file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
@@ -80,9 +84,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
-def _reader(
-    path: Path, item: pa.Field, field: str | None, column: Column | None
-) -> Callable[[Any], str]:
+def _reader(path: Path, item: pa.Field, field: str | None, column: Column | None) -> _Read:
     """How a value of this column becomes text; `field` is ours, None for an attribute."""
     kind = item.type
     if _is_text(kind):
@@ -110,7 +112,7 @@ def _reader(
 
 def _timestamp_reader(
     path: Path, item: pa.Field, field: str | None, column: Column | None
-) -> Callable[[Any], str]:
+) -> _Read:
     if item.type.tz is not None:
         return lambda value: value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
     if field != TIME_FIELD:

@@ -1,17 +1,21 @@
 """From the columns of one file to the fields of a transaction, as the definition maps them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from connectors.files.cells import Convert, converter
 from connectors.files.errors import CellInvalid, FileUnusable
 from domain.definitions import Column, Definition, SideSpec
-from domain.transaction_reading import decode_transaction
+from domain.transaction_reading import read_transactions
 from domain.transactions import SOURCE, Rejection, Transaction
 
 Record = Transaction | Rejection
+#: Texts in the header's order; None or blank means absent.
+Cells = Sequence[str | None]
 
 REQUIRED_FIELDS = ("transaction_id", "amount", "currency", "occurred_at")
 OUR_FIELDS = frozenset(
@@ -35,6 +39,15 @@ ATTRIBUTE = "attributes."
 NO_CLOCK = 1 << 62
 # A record takes no more attributes than this; of a wider file the ones that rules name come first.
 ATTRIBUTES_MAX = 64
+# Rows read together.
+_ROWS_AT_ONCE = 1_024
+
+
+class Row(NamedTuple):
+    """Of a file: as many cells as its header has, and its number, kept as `offset`."""
+
+    cells: Cells
+    number: int
 
 
 class RowPlan:
@@ -75,24 +88,59 @@ class RowPlan:
         self._attributes = attributes
         self.fields = {name: place for name, (place, _) in fields.items()}
 
-    def build(self, cells: Sequence[str | None], row: int) -> Record:
-        """Make a transaction, or the rejection that says why not.
+    def build_all(self, rows: Iterable[Row | Rejection]) -> Iterator[Record]:
+        """Make transactions, or the rejections that say why not; what is rejected already passes.
 
-        Args:
-            cells: Texts in the header's order; None or blank means absent.
-            row: The row's number in the file, kept as `offset`.
+        Several are read at once, which costs a third of reading each by itself.
+        """
+        following = iter(rows)
+        while some := list(islice(following, _ROWS_AT_ONCE)):
+            yield from self._build(some)
+
+    def _build(self, rows: Sequence[Row | Rejection]) -> list[Record]:
+        cells_of = {row.number: row.cells for row in rows if isinstance(row, Row)}
+        made: dict[int, Record] = {}
+        raws: dict[int, bytes] = {}
+        # By way of JSON: the reading of messages agrees with `build_transaction`, and is so much
+        # faster that the detour costs less than half of going there straight.
+        for number, cells in cells_of.items():
+            try:
+                raws[number] = msgspec.json.encode(self._fields_of(cells))
+            except CellInvalid as exc:
+                made[number] = self.reject(cells, number, exc.code, str(exc))
+        for read in read_transactions(list(raws.values()), raws, self._side, NO_CLOCK):
+            is_elsewhere = (read.tenant_id, read.reconciliation_id) != (
+                self._tenant_id,
+                self._reconciliation_id,
+            )
+            for one in read.transactions:
+                made[one.offset] = one
+                if is_elsewhere:
+                    made[one.offset] = self.reject(
+                        cells_of[one.offset],
+                        one.offset,
+                        "unknown_reconciliation",
+                        elsewhere(one, self._tenant_id),
+                    )
+            for rejection in read.rejections:
+                rejection.raw = self.raw(cells_of[rejection.offset])
+                made[rejection.offset] = rejection
+        return [made[row.number] if isinstance(row, Row) else row for row in rows]
+
+    def _fields_of(self, cells: Cells) -> dict[str, object]:
+        """Name what a row's cells say.
+
+        Raises:
+            CellInvalid: One is not in the notation the definition gives its column.
         """
         fields: dict[str, object] = {
             "tenant_id": self._tenant_id,
             "reconciliation_id": self._reconciliation_id,
         }
-        try:
-            for place, name, convert in self._fields:
-                text = cells[place]
-                if text and not text.isspace():
-                    fields[name] = text if convert is None else convert(text)
-        except CellInvalid as exc:
-            return self.reject(cells, row, exc.code, str(exc))
+        for place, name, convert in self._fields:
+            text = cells[place]
+            if text and not text.isspace():
+                fields[name] = text if convert is None else convert(text)
         if self._attributes:
             attributes = {}
             for place, name in self._attributes:
@@ -101,21 +149,9 @@ class RowPlan:
                     attributes[name] = text
             if attributes:
                 fields["attributes"] = attributes
-        # By way of JSON: the reading of messages agrees with `build_transaction`, and is so much
-        # faster that the detour costs less than half of going there straight.
-        record = decode_transaction(msgspec.json.encode(fields), self._side, NO_CLOCK, row)
-        if isinstance(record, Rejection):
-            record.raw = self.raw(cells)
-            return record
-        if record.tenant_id != self._tenant_id or (
-            record.reconciliation_id != self._reconciliation_id
-        ):
-            return self.reject(
-                cells, row, "unknown_reconciliation", elsewhere(record, self._tenant_id)
-            )
-        return record
+        return fields
 
-    def reject(self, cells: Sequence[str | None], row: int, code: str, message: str) -> Rejection:
+    def reject(self, cells: Cells, row: int, code: str, message: str) -> Rejection:
         """Reject a row, with its transaction id where the id's cell can be read."""
         place = self.fields["transaction_id"]
         identifier = cells[place] if place < len(cells) else None
@@ -130,7 +166,7 @@ class RowPlan:
             offset=row,
         )
 
-    def raw(self, cells: Sequence[str | None]) -> bytes:
+    def raw(self, cells: Cells) -> bytes:
         """The row as one JSON object; bytes that are no UTF-8 are shown escaped."""
         named = dict(zip(self.header, cells, strict=False))
         if len(cells) > len(self.header):
