@@ -13,7 +13,10 @@ import pytest
 from connectors.postgres.journal import decode_journal
 from domain.commands import StartRun
 from domain.definition_parsing import parse_definition
+from domain.freezing.selecting import Matches, take_pairs
 from domain.instants import instant_text
+from domain.matching.closed import DAY_US
+from domain.matching.forgetting import forget_before
 from domain.matching.legs import Leg, Settled, Superseded
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
@@ -326,6 +329,36 @@ def test_a_log_that_accepts_a_closed_id_anew_had_forgotten_it(closed):
         assert isinstance(known[0]["s1"], Settled)
         assert not state.book.pools[0].aside or closed == "superseded"
         assert state.book.days[0].keys() == {"s4"} & known[0].keys()
+
+
+def test_a_pair_that_a_log_had_forgotten_takes_nothing_with_it_on_its_day():
+    world = World(rules=[UNIQUE], time_zone="UTC")
+    world.send(("s1", "A", START))
+    world.send(("t1", "A", START))
+    anew = World(rules=[UNIQUE])
+    anew.send(("s1", "B", START + 3 * DAY))
+    state = world.folded()
+    assert any(closed.pairs.keys for closed in state.book.closed.days.values())
+    state.evolve_all(anew.decisions[-1].events, anew.decisions[-1].journal)
+    forget_before(state.book, START + 2 * DAY)
+    assert known_ids(state) == [["s1"], []]
+
+
+def test_what_is_a_pair_and_stands_by_its_id_is_frozen_once():
+    """It was closed before, and let go of since."""
+    world = World(rules=[UNIQUE], time_zone="UTC")
+    world.send(("s1", "A", START))
+    world.send(("t1", "A", START))
+    world.send(("t1", "Z", START), more={"supersedes": "t1"})
+    snapshot(world.state)
+    world.send(("t2", "A", START))
+    book = world.state.book
+    (closed,) = book.closed.days.values()
+    assert "s1" in closed.ids[0]
+    assert closed.pairs.ids == (["s1"], ["t2"])
+    assert len(Matches(book, []).take(10).entries) == 1
+    assert not take_pairs(book, START // DAY_US, closed, 10).entries
+    assert known_ids(world.state) == [[], ["t1"]]
 
 
 def test_what_had_corrected_itself_is_not_forgotten_for_what_it_corrects():
