@@ -21,6 +21,8 @@ TELL_AGAIN_SECONDS = 60.0
 # A request of which nothing is heard for so long is given up.
 _ANSWER_SECONDS = 30.0
 _POLL_SECONDS = 0.05
+# What a process waits at its end for a broker that is away.
+_LAST_WAIT_MS = 1_000
 
 
 class GroupOffsets:
@@ -55,6 +57,10 @@ class GroupOffsets:
                 "group.id": group,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
+                # There is no session; but the library lets nobody go before it has waited for an
+                # answer as long as one may last, 45 s unless told otherwise.
+                "session.timeout.ms": _LAST_WAIT_MS,
+                "heartbeat.interval.ms": _LAST_WAIT_MS // 2,
                 "on_commit": self._on_commit,
                 "error_cb": lambda _error: None,  # the readers say the same
                 "log_level": 0,

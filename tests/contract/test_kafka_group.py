@@ -1,5 +1,7 @@
 """The flow's offsets as a consumer group's: sent now and then, never in the way of anything."""
 
+import threading
+
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions
 from structlog.testing import capture_logs
@@ -94,6 +96,16 @@ def test_a_broker_that_is_away_is_waited_for_by_nobody_and_said_once(sent):
         group.tell_last({("t", 0): 9}, 0.1)
     told = [line for line in lines if line["event"] == "kafka.group_not_told"]
     assert [(line["group"], line["problem"]) for line in told] == [("any", "no answer in time")]
+
+
+def test_nobody_waits_for_a_broker_that_is_away_at_the_end_either():
+    """librdkafka waits for an answer as long as a member's session may last: 45 s by default."""
+    group = GroupOffsets(NOBODY, "any")
+    group.tell({("t", 0): 1})
+    closing = threading.Thread(target=group._consumer.close)
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive()
 
 
 def test_what_the_broker_refuses_is_sent_again(admin, config, topic_prefix):

@@ -34,7 +34,7 @@ def consume(servers: str, topic: str) -> list[tuple[bytes, bytes]]:
     consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
     found, ended = [], set()
     while len(ended) < len(partitions):
-        for message in consumer.consume(10_000, timeout=10):
+        for message in consumer.consume(10_000, timeout=0.2):  # it waits as long for that many
             if message.error():
                 ended.add(message.partition())
             else:

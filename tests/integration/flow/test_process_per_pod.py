@@ -101,8 +101,12 @@ def test_addresses_that_cannot_be_are_refused(environment, tmp_path):
         ("--addresses", "a:1;b:2", "--index", "2"),
         ("--addresses", "a:1;b:2", "--index", "0", "--processes", "2"),
     ]
-    for number, arguments in enumerate(wrong):
-        pod = Role(environment, tmp_path / f"{number}.log", "flow", *arguments)
+    pods = [
+        Role(environment, tmp_path / f"{number}.log", "flow", *arguments)
+        for number, arguments in enumerate(wrong)
+    ]
+    for pod in pods:
         pod.start()
-        assert pod.process.wait(20) == 2, arguments
+    for pod, arguments in zip(pods, wrong, strict=True):
+        assert pod.process.wait(60) == 2, arguments
         assert "--" in pod.log()
