@@ -215,7 +215,8 @@ def _define(state: "Reconciliation", event: ReconciliationDefined) -> None:
     state.definition_version = event.definition_version
     state.remember_command(event.command_id)
     if definition != state.book.definition:
-        state.frozen.change_rules()
+        if not state.book.has_same_rules(definition):
+            state.frozen.change_rules()
         state.book.use(definition)
 
 

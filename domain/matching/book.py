@@ -47,8 +47,7 @@ class Book(Terms):
         again: Legs whose surroundings changed, to be looked at in the same step.
         gone: (rule's number, place in its pool) → a leg that is found there no longer.
         kept_from: Ids closed on days before this one, from the epoch, have been forgotten.
-        days: Per side: the day that an id is forgotten with whose record was superseded or set
-            aside as a duplicate.
+        days: Per side: the day that the id of a superseded record or a duplicate is forgotten with.
     """
 
     def __init__(self, definition: Definition) -> None:
@@ -66,12 +65,14 @@ class Book(Terms):
         super().__init__(definition)
 
     def use(self, definition: Definition) -> None:
-        """Put a definition in force and file every open leg under it.
+        """Put a definition in force, and file every open leg under it if its rules are others.
 
         Rivals and spent values belonged to the rules before and are dropped.
         """
-        if self.pools:
-            self.closed.spread()
+        if self.pools and self.has_same_rules(definition):
+            self.use_same_rules(definition)
+            return
+        self.closed.spread()
         super().use(definition)
         self.refusals.tell(self.rules)
         self.closed.use(len(self.rules))
@@ -161,8 +162,7 @@ class Book(Terms):
 
         Args:
             side: The counterparts' side; the lists have one value for each of them.
-            others: The legs, one for each.
-            newest_ms: The matches', for their identity.
+            others, newest_ms: The legs, and the matches' newest times, one for each.
 
         Returns:
             For how many legs a look was planned; the caller tells the queue that they need none.

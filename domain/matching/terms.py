@@ -30,7 +30,6 @@ class Terms:
 
     def use(self, definition: Definition) -> None:
         """Compile a definition; its pools are empty."""
-        self.definition = definition
         self.rules: list[CompiledRule] = compile_rules(definition)
         self.pools = [make_pool(rule) for rule in self.rules]
         self._rules_and_pools = list(zip(self.rules, self.pools, strict=True))
@@ -39,6 +38,16 @@ class Terms:
             [read for rule in self.rules for read in rule.readers(1)],
         )
         self.calendar = Calendar(definition.time_zone)
+        self.use_same_rules(definition)
+
+    def has_same_rules(self, definition: Definition) -> bool:
+        """Whether what is filed under the rules in force is filed right under a definition's."""
+        ours = self.definition
+        return (ours.rules, ours.time_zone) == (definition.rules, definition.time_zone)
+
+    def use_same_rules(self, definition: Definition) -> None:
+        """Take from a definition what is not in its rules, such as how long to wait."""
+        self.definition = definition
         settles = {rule.settle_us for rule in self.rules if not rule.immediate}
         self.looks: list[int] = sorted(settles | {definition.window.wait_us})
 

@@ -38,6 +38,7 @@ def rule(field: str, **more: object) -> dict[str, object]:
 
 
 UNIQUE = rule("reference", unique=True)
+REMEMBER = ("P7D", "P7D", "P9D")
 
 
 def whole_and_listed(book):
@@ -92,7 +93,9 @@ class Weeks(Twins):
 
     def some_definition(self):
         rules = [UNIQUE] + ([rule("counterparty")] if self.rng.random() < 0.4 else [])
-        return parse_definition({**DEFINITION, "rules": rules})
+        window = {"wait": self.rng.choice(["P1D", "PT2H"]), "remember": self.rng.choice(REMEMBER)}
+        window = {**DEFINITION["window"], **window}
+        return parse_definition({**DEFINITION, "rules": rules, "window": window})
 
     def step(self, touched, decide):
         decided(decide, self.snapped)

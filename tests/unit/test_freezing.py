@@ -161,7 +161,10 @@ class Twins:
     def define(self):
         self.commands += 1
         name = f"command-{self.commands}"
-        other = self.definition if self.rng.random() < 0.3 else self.some_definition()
+        choice, other = self.rng.random(), self.some_definition()
+        if choice < 0.6:
+            kept = {"window": other.window} if choice < 0.3 else {}
+            other = parse_definition(definition_to_plain(replace(self.definition, **kept)))
         self.definition = other
         self.step(
             lambda state: by_definition(state, other), lambda state: state.define(other, name)
