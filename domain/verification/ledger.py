@@ -8,7 +8,6 @@ what one event leaves to be said by another has to be said within the same batch
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from domain.definition_parsing import parse_definition
 from domain.errors import DefinitionInvalid
 from domain.events import (
     CommandRefused,
@@ -37,6 +36,7 @@ from domain.verification.case_books import CaseBooks
 from domain.verification.difference import Where
 from domain.verification.entries import OPEN, Known, Member, named
 from domain.verification.match_books import Made, MatchBooks, told_by
+from domain.verification.memory import Memory
 from domain.verification.run_books import RUN_EVENTS, RunBooks
 from domain.verification.totals import (
     DUPLICATE,
@@ -53,8 +53,6 @@ _BY_MATCH = ("late_match", "manual_match")
 # Resolutions that put a transaction back among what is pending, and where it stood if it was no
 # duplicate.
 _BACK_FROM = {"superseded": EXCEPTION, "first_corrected": DUPLICATE}
-# Event time is written down once a minute of it has passed.
-_UNRECORDED_US = 60_000_000
 
 
 class Ledger:
@@ -73,8 +71,8 @@ class Ledger:
         )
         self.redelivered = 0
         self.rejected = 0
-        self._definition: ReconciliationDefined | None = None
-        self._watermark_us: int | None = None
+        self._definition_version = 0
+        self._memory = Memory(tenant_id, reconciliation_id)
         self._matches = MatchBooks(tenant_id, reconciliation_id, self.accounts)
         self._paused = False
         self.closed_day: str | None = None
@@ -116,18 +114,11 @@ class Ledger:
         self.accounts.end_batch()
 
     def forgotten_before_us(self) -> int | None:
-        """Before which event time ids of closed transactions need no longer be known.
-
-        They are for `window.remember`; since event time is not recorded at every step, the flow
-        may have forgotten them a little earlier than the log tells.
-        """
-        if self._watermark_us is None or self._definition is None:
-            return None
+        """See `Memory.forgotten_before_us`."""
         try:
-            window = parse_definition(self._definition.definition, *self._scope).window
+            return self._memory.forgotten_before_us()
         except DefinitionInvalid as exc:
             self.accounts.differs(f"the definition in force cannot be read: {exc}")
-        return self._watermark_us + _UNRECORDED_US - window.remember_us
 
     def go_on_from(self, other: "Ledger") -> None:
         """Take over the books of the stretch of the log before, all but its accounts."""
@@ -262,7 +253,7 @@ class Ledger:
         self._paused = pausing
 
     def _run_event(self, event: RunEvent) -> None:
-        self._runs.read(event, self._watermark_us)
+        self._runs.read(event, self._memory.watermark_us)
 
     def _refused_event(self, event: CommandRefused) -> None:
         """Nothing was changed."""
@@ -335,12 +326,12 @@ class Ledger:
         self._showing.add(member)
 
     def _watermark_event(self, event: WatermarkAdvanced) -> None:
-        if self._watermark_us is not None and event.watermark_us <= self._watermark_us:
+        before_us = self._memory.watermark_us
+        if before_us is not None and event.watermark_us <= before_us:
             self.accounts.differs(
-                f"event time went from {self._watermark_us} to {event.watermark_us}, which is "
-                "not forward"
+                f"event time went from {before_us} to {event.watermark_us}, which is not forward"
             )
-        self._watermark_us = event.watermark_us
+        self._memory.watermark_us = event.watermark_us
 
     def _closed_event(self, event: PeriodClosed) -> None:
         if self.closed_day is not None and event.day <= self.closed_day:
@@ -348,12 +339,13 @@ class Ledger:
         self.closed_day = event.day
 
     def _defined_event(self, event: ReconciliationDefined) -> None:
-        expected = self._definition.definition_version + 1 if self._definition else 1
+        expected = self._definition_version + 1
         if event.definition_version != expected:
             self.accounts.differs(
                 f"definition version {event.definition_version} follows on {expected - 1}"
             )
-        self._definition = event
+        self._memory.define(event.definition, self.forgotten_before_us())
+        self._definition_version = event.definition_version
         self._runs.redefine()
 
     books_by_type: ClassVar[Mapping[type[Any], Callable[..., None]]] = {
@@ -388,7 +380,7 @@ class Ledger:
         cases_open, cases_closed, in_progress, comments = self.cases.counts()
         return Totals(
             version,
-            self._definition.definition_version if self._definition else 0,
+            self._definition_version,
             self.redelivered,
             self.rejected,
             cases_open,

@@ -293,6 +293,12 @@ def test_what_was_forgotten_is_too_old_also_once_more_is_remembered():
     world.send(*pair)
     assert [one.code for one in world.decisions[-1].rejections] == ["too_old"] * 2
     assert not world.decisions[-1].journal
+    world.send(("s1", "B", START + 9 * DAY))
+    assert world.decisions[-1].journal
+    log = Log()
+    for decision in world.decisions:
+        log.add(decision.events, decision.journal)
+    audit(log)
 
 
 def test_a_snapshot_that_knows_a_match_in_part_has_it_forgotten():
