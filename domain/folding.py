@@ -5,6 +5,8 @@ test holds that both end in the same.
 """
 
 from collections.abc import Sequence
+from functools import cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, cast
 
 from domain.definition_parsing import parse_definition
@@ -25,12 +27,13 @@ from domain.events import (
     ReconciliationResumed,
     RecordMatched,
     RecordUnmatched,
+    TransactionsAccepted,
     TransactionSuperseded,
     WatermarkAdvanced,
     match_id_of,
 )
 from domain.matching.legs import PERSON, Leg, Settled, Suggestion
-from domain.matching.recalling import pair_off_again, run_of_matches, take_up
+from domain.matching.recalling import Late, pair_off_again, run_of_matches, take_up
 from domain.matching.refusals import Refusal
 from domain.period_events import PeriodClosed
 from domain.periods import day_number
@@ -123,12 +126,26 @@ def fold_event(state: "Reconciliation", event: Event) -> None:  # noqa: C901 - o
             raise AssertionError(f"{type(event).__name__} is not folded here")
 
 
-def fold_accepted(state: "Reconciliation", journal: list[bytes]) -> None:
-    """Fold the transactions of one `TransactionsAccepted`."""
-    for side, instant in take_up(state.book, journal):
+def fold_accepted(
+    state: "Reconciliation", journal: list[bytes], events: list[Event], at: int
+) -> None:
+    """Fold the transactions of the `TransactionsAccepted` at place `at` of its batch."""
+    late = cache(lambda: _told_late(events, at))
+    for side, instant in take_up(state.book, journal, late):
         newest = state.newest[side]
         if newest is None or instant > newest:
             state.newest[side] = instant
+
+
+def _told_late(events: list[Event], at: int) -> Late:
+    """Which records of those accepted at place `at` had been corrected before they came."""
+    following = map(events.__getitem__, range(at + 1, len(events)))
+    of_piece = takewhile(lambda event: not isinstance(event, TransactionsAccepted), following)
+    return {
+        (event.side, event.transaction_id, event.amount_minor, event.currency): event.superseded_by
+        for event in of_piece
+        if isinstance(event, TransactionSuperseded) and event.late
+    }
 
 
 def fold_matches(state: "Reconciliation", events: list[Event], begin: int) -> int:

@@ -384,7 +384,7 @@ class Reconciliation:
                 count = event.count
                 if place + count > len(journal):
                     raise JournalMissing(self.stream_id, self.version + 1)
-                fold_accepted(self, journal[place : place + count])
+                fold_accepted(self, journal[place : place + count], events, at)
                 place += count
             elif isinstance(event, RecordMatched):
                 folded = fold_matches(self, events, at)

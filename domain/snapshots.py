@@ -264,8 +264,6 @@ def restore(data: bytes) -> Reconciliation:
     _restore_closed(state, stored)
     _restore_open(state, stored)
     state.book.recalls = False
-    if stored.kept_from is not None:
-        state.book.kept_from = stored.kept_from
     state.frozen.restore(stored.blocks)
     return state
 
@@ -300,6 +298,10 @@ def _file_open(
 
 def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
     book = state.book
+    if stored.kept_from is not None:
+        book.kept_from = stored.kept_from
+    for side, contents in enumerate(stored.replaced):
+        book.replaced[side].update({one: tuple(packed) for one, packed in contents.items()})
     members: Counter[Settled] = Counter()
     matches = [
         Settled(rule, newest_ms, _alone(sources), _alone(targets), (), compared)
@@ -320,8 +322,6 @@ def _restore_closed(state: Reconciliation, stored: _Snapshot) -> None:
         assert isinstance(pool, UniquePool)
         slot = book.rules[index].slot
         pool.set_aside(side, book.leg_of(book.unpack(packed)).keys[slot], duplicate)
-    for side, contents in enumerate(stored.replaced):
-        book.replaced[side].update({one: tuple(packed) for one, packed in contents.items()})
     for index, packed in stored.rivals:
         leg = book.leg_of(book.unpack(packed))
         leg.rule = index

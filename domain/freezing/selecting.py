@@ -253,7 +253,8 @@ class Matches:
         if not self._ids[0]:
             return
         for closed in self._book.closed.days.values():
-            closed.undone.intersection_update(closed.pairs.settled)
+            if closed.undone:
+                closed.undone.intersection_update(closed.pairs.settled)
             for side, ids in enumerate(closed.ids):
                 ids[:] = [one for one in ids if one not in self._ids[side]]
             for place, keys in enumerate(closed.spent):

@@ -105,10 +105,14 @@ class Book(Terms):
 
     def _expect(self, correction: Transaction, transaction_id: str) -> None:
         """Know an id as superseded, be it before its record has come."""
-        known = self.known[correction.side]
-        if transaction_id not in known:
-            known[transaction_id] = Superseded(correction.transaction_id)
-            self.list_closed(correction.side, transaction_id, self.event_time(correction) // DAY_US)
+        side, known = correction.side, self.known[correction.side]
+        entry = known.setdefault(transaction_id, Superseded(transaction_id))
+        if isinstance(entry, Superseded):
+            if entry.by == transaction_id:
+                entry.by = correction.transaction_id
+            day = self.event_time(correction) // DAY_US
+            if day > self.days[side].get(transaction_id, day - 1):
+                self.list_closed(side, transaction_id, day)
 
     def file(self, leg: Leg) -> None:
         """File an open leg, without planning a look; ids stand in the order of filing."""
@@ -205,8 +209,7 @@ class Book(Terms):
         Args:
             sources, targets: In id order.
             rule: The match's rule, by name.
-            by_rule: The rule's number, or PERSON: people's matches come before every rule, so that
-                no rule counts their members any more.
+            by_rule: The rule's number, or PERSON, whose matches come before every rule.
             newest_ms, compared: As its event tells them.
         """
         settled = Settled(
@@ -294,10 +297,7 @@ class Book(Terms):
         leg.disposition, leg.packed = DUPLICATE, b""
 
     def set_superseded(self, side: int, transaction_id: str, by: str) -> None:
-        """Let a record that is open or a duplicate give way to the one that corrects it.
-
-        One that has its own id makes room for it here.
-        """
+        """Let an open record or a duplicate give way to what corrects it, also under its own id."""
         known = self.known[side].get(transaction_id)
         if isinstance(known, Leg):
             content = known.packed

@@ -11,7 +11,7 @@ from typing import Any
 
 from domain.matching.book import Book
 from domain.matching.closed import DAY_US, Closed
-from domain.matching.legs import DAY_MS, Settled, Superseded
+from domain.matching.legs import DAY_MS, Leg, Settled, Superseded
 from domain.matching.pools import UniquePool
 from domain.matching.sameness import is_known, makes_way
 from domain.transactions import Transaction
@@ -105,17 +105,22 @@ def forget_match(book: Book, match: Settled) -> None:
                 pool.forget(side, [leg.keys[rule.slot] for leg in legs], book.known[side])
 
 
-def forget_anew(book: Book, transaction: Transaction) -> None:
-    """Forget a closed id under which a log has a record accepted that would not be taken in.
+def make_room(book: Book, transaction: Transaction, by: str | None) -> None:
+    """Before a record is taken as its log has it: let its id stand as the log's writer knew it.
 
-    The log's writer knew it no longer.
+    The writer may have forgotten it. Earlier releases did so sooner.
+
+    Args:
+        by: Who had superseded it before it came, as the log tells; None: it was open then.
     """
     side, transaction_id = transaction.side, transaction.transaction_id
     known = book.known[side].get(transaction_id)
-    if not isinstance(known, Settled | Superseded | bytes):
+    if known is None or isinstance(known, Leg):
         return
     if not is_known(book, transaction) and makes_way(book, transaction):
-        return
+        opens = isinstance(known, Superseded) and known.by == transaction_id
+        if opens == (by is None):
+            return
     if isinstance(known, Settled):
         forget_match(book, known)
     elif isinstance(known, bytes):
@@ -123,3 +128,6 @@ def forget_anew(book: Book, transaction: Transaction) -> None:
     book.known[side].pop(transaction_id, None)
     book.days[side].pop(transaction_id, None)
     book.replaced[side].pop(transaction_id, None)
+    if by is not None:
+        book.known[side][transaction_id] = Superseded(by)
+        book.list_closed(side, transaction_id, book.event_time(transaction) // DAY_US)

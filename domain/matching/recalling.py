@@ -4,14 +4,14 @@ What is done in short here is what folding does at length, one by one. A restart
 them up again before it commits anything, and whoever waits for that counts seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from operator import attrgetter
 
 from domain.events import Event, RecordMatched
 from domain.matching.book import Book
 from domain.matching.due import FIRST_LOOK, SECOND_US
-from domain.matching.forgetting import forget_anew
+from domain.matching.forgetting import make_room
 from domain.matching.legs import MATCHED, OPEN, PENDING, Leg
 from domain.matching.pools import UniquePool
 from domain.transaction_columns import TransactionColumns, unpack_columns
@@ -46,26 +46,35 @@ def legs_of(book: Book, records: TransactionColumns, due: int) -> list[Leg]:
     )
 
 
-def take_up(book: Book, packed: Sequence[bytes]) -> list[tuple[int, int]]:
+#: Side, id, amount and currency of a record that came after what had corrected it → the id of that.
+Late = Mapping[tuple[int, str, int, str], str]
+
+
+def take_up(book: Book, packed: Sequence[bytes], late: Callable[[], Late]) -> list[tuple[int, int]]:
     """File accepted transactions, in the order of the journal.
+
+    Args:
+        late: Asked once corrections, or ids that are known, are among them.
 
     Returns:
         Pairs of a side and the newest event time of it among them.
     """
     newest = []
-    one = book.definition
+    scope = book.definition.tenant_id, book.definition.reconciliation_id
     for begin in range(0, len(packed), STRETCH):
         stretch = packed[begin : begin + STRETCH]
-        for records in unpack_columns(stretch, one.tenant_id, one.reconciliation_id):
+        for records in unpack_columns(stretch, *scope):
             newest.append((records.side, max(book.event_times(records))))
             if _are_new(book, records):
                 legs = legs_of(book, records, FIRST_LOOK)
                 file_all(book, legs)
                 book.due.plan_first(legs, book.looks[0])
             else:
-                for transaction in records:
-                    forget_anew(book, transaction)
-                    book.take(transaction)
+                told = late()
+                for one in records:
+                    content = (one.side, one.transaction_id, one.amount_minor, one.currency)
+                    make_room(book, one, told.get(content))
+                    book.take(one)
     return newest
 
 

@@ -20,9 +20,10 @@ def makes_way(book: Book, transaction: Transaction) -> bool:
     side, named = transaction.side, transaction.transaction_id
     if supersedes(transaction) == named:
         return True
-    if named in book.replaced[side]:
+    known = book.known[side][named]
+    if named in book.replaced[side] or (isinstance(known, Superseded) and known.by == named):
         return False
-    contents = map(book.unpack, _contents(book.known[side][named], side))
+    contents = map(book.unpack, _contents(known, side))
     return all(supersedes(one) == named for one in contents if one.transaction_id == named)
 
 

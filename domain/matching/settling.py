@@ -114,8 +114,11 @@ class Settling:
                 if rule.many_side is None:
                     left_ambiguous = left_ambiguous or (rule, TOO_MANY)
                 continue
-            if rule.unique and set_duplicates_aside(self, rule, leg, found):
-                return
+            if rule.unique:
+                if set_duplicates_aside(self, rule, leg, found):
+                    return
+                # Others may have been.
+                found = self.outcomes.around(rule, leg) or found
             selection = self.outcomes.outcome(rule, found)
             if rule.asks and self.book.suggestions:
                 review(self, rule, found, selection)

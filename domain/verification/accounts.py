@@ -16,6 +16,7 @@ class Accounts:
         where: The stream.
         forgotten_before_us: Gives the event time before which the flow may have forgotten the ids
             of closed transactions; None if it may have forgotten none.
+        begins_within: The flow has forgotten some before the first event that is read.
 
     Attributes:
         where: The event being read, for what is said about it.
@@ -26,7 +27,13 @@ class Accounts:
         forgotten: What no longer stands under its id, by side and currency, and place.
     """
 
-    def __init__(self, where: Where, forgotten_before_us: Callable[[], int | None]) -> None:
+    def __init__(
+        self,
+        where: Where,
+        forgotten_before_us: Callable[[], int | None],
+        *,
+        begins_within: bool = False,
+    ) -> None:
         self.where = where
         self.known: tuple[dict[str, Known], dict[str, Known]] = ({}, {})
         self.matched: dict[SideKey, Tally] = {}
@@ -37,6 +44,7 @@ class Accounts:
         # Came under an id that had corrected itself, and may have been forgotten: what stood there.
         self._late_or_new: dict[Member, Known] = {}
         self._forgotten_before_us = forgotten_before_us
+        self._begins_within = begins_within
 
     def differs(self, problem: str, kind: str = "conservation") -> NoReturn:
         """Say that the event being read cannot be true."""
@@ -104,7 +112,7 @@ class Accounts:
         Returns:
             Whether such content came.
         """
-        correction = self.find(*by)
+        correction = self.known[by[0]].get(by[1]) if self._begins_within else self.find(*by)
         prior = self._late_or_new.pop(member, None)
         if prior is not None:
             # It was known after all, and stands again.
@@ -120,7 +128,8 @@ class Accounts:
                     del self._late[member]
                 return True
         known = self.find(*member)
-        known.occurred_at = min(known.occurred_at, correction.occurred_at)
+        if correction is not None:
+            known.occurred_at = min(known.occurred_at, correction.occurred_at)
         return False
 
     def end_batch(self) -> None:

@@ -90,7 +90,7 @@ class PresumedAccounts(Accounts):
             Difference: It does not.
         """
         self._check_standing(anchor)
-        accounts = Accounts(self.where, forgotten_before_us)
+        accounts = Accounts(self.where, forgotten_before_us, begins_within=True)
         accounts.known = anchor.known
         accounts.matched = self.matched
         accounts.accepted = self.accepted

@@ -17,7 +17,7 @@ from domain.freezing.selecting import Matches, take_pairs
 from domain.instants import instant_text
 from domain.matching.closed import DAY_US
 from domain.matching.forgetting import forget_before
-from domain.matching.legs import Leg, Settled, Superseded
+from domain.matching.legs import Leg, Settled
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
 from domain.transactions import build_transaction
@@ -26,7 +26,7 @@ from domain.verification.difference import Difference
 from domain.verification.letters import Letters
 from domain.verification.stream import StreamAudit
 from tests.unit.domain.cases import DAY, START
-from tests.unit.domain.logs import Log, audit, reversal
+from tests.unit.domain.logs import Log, audit, log_of, reversal
 from tests.unit.domain.test_reconciliation_folding import facts
 from tests.unit.domain.test_runs import DEFINITION, HOUR, World
 from tests.unit.test_freezing import Twins, decided
@@ -224,37 +224,6 @@ def test_members_of_a_match_are_forgotten_together_with_the_newest():
     assert not world.state.book.pools[0].sides[0]
 
 
-LATER = START + 5 * DAY
-
-
-@pytest.mark.parametrize("closed", ["a pair", "a duplicate"])
-@pytest.mark.parametrize("by", ["s0", "s1"])
-def test_what_was_corrected_to_an_earlier_day_is_remembered_for_its_own(closed, by):
-    """Else it would be taken in once more, after what had corrected it is forgotten."""
-    world = World(rules=[UNIQUE], time_zone="UTC")
-    if closed == "a duplicate":
-        world.send(("s9", "B", START), ("t9", "B", START))
-    if by == "s0":
-        world.send(("s0", "A", LATER), ("t0", "A", START))
-    world.send((by, "B", START), more={"supersedes": "s0"})
-    if by == "s1":
-        world.send(("s0", "A", LATER), ("t0", "A", START))
-    if closed == "a pair":
-        world.send(("t2", "B", START))
-    world.until(START + 8 * DAY)
-    for state in (world.state, world.folded(), restore(snapshot(world.state))):
-        assert known_ids(state) == [["s0"], ["t0"]]
-        assert isinstance(state.book.known[0]["s0"], Superseded)
-    again = world.send(("s0", "A", LATER))
-    assert not world.decisions[-1].journal
-    assert not world.decisions[-1].rejections
-    assert again == []
-    world.send(("s0", "C", LATER))
-    assert [one.code for one in world.decisions[-1].rejections] == ["conflicting_duplicate"]
-    world.until(LATER + 8 * DAY)
-    assert known_ids(world.state) == [[], ["t0"]]
-
-
 def known_ids(state):
     return [sorted(ids) for ids in state.book.known]
 
@@ -295,10 +264,7 @@ def test_what_was_forgotten_is_too_old_also_once_more_is_remembered():
     assert not world.decisions[-1].journal
     world.send(("s1", "B", START + 9 * DAY))
     assert world.decisions[-1].journal
-    log = Log()
-    for decision in world.decisions:
-        log.add(decision.events, decision.journal)
-    audit(log)
+    audit(log_of(world.decisions))
 
 
 def test_a_snapshot_that_knows_a_match_in_part_has_it_forgotten():
@@ -407,10 +373,7 @@ def test_verification_takes_back_that_an_id_was_forgotten():
         "TransactionsAccepted", "TransactionSuperseded"
     ]  # fmt: skip
     world.ask(reversal(world.state, world.state.book.known[0]["s1"]))
-    log = Log()
-    for decision in world.decisions:
-        log.add(decision.events, decision.journal)
-    audit(log)
+    audit(log_of(world.decisions))
 
 
 @pytest.mark.parametrize("matched", [True, False])
@@ -429,9 +392,7 @@ def test_an_id_that_came_anew_is_verified_without_its_journal_too(matched, expir
     if expired_later:
         kept = snapshot(world.state)
     world.send(("s3", "C", later + 3 * DAY))
-    log = Log()
-    for decision in world.decisions:
-        log.add(decision.events, decision.journal)
+    log = log_of(world.decisions)
     anchor = read_anchor(kept, "acme", "orders")
     of_stream = StreamAudit("acme", "orders", decode_journal, Letters([]), anchor=anchor)
     for batch in log.batches():

@@ -1,6 +1,7 @@
 """Logs as the flow would store them, made by the real engine from small worlds."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -93,6 +94,14 @@ class Log:
     def has(self, *kinds: type) -> bool:
         found = {type(event) for row in self.rows for event in row.events}
         return found >= set(kinds)
+
+
+def log_of(decisions: Iterable[Decision]) -> Log:
+    """What was decided, as it is stored."""
+    log = Log()
+    for decision in decisions:
+        log.add(decision.events, decision.journal)
+    return log
 
 
 def audit(log: Log, batches: list[StoredBatch] | None = None, version: int | None = None) -> Totals:

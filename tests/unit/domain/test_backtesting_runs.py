@@ -11,7 +11,7 @@ from domain.events import DuplicateDetected, MatchReversed
 from domain.identity import match_id
 from domain.run_events import ReconciliationCompleted
 from tests.unit.domain.cases import DAY, MINUTE, START
-from tests.unit.domain.logs import Log
+from tests.unit.domain.logs import log_of
 from tests.unit.domain.test_backtesting import backtest
 from tests.unit.domain.test_runs import World
 
@@ -32,16 +32,9 @@ def held_world() -> World:
     return world
 
 
-def log_of(world: World) -> Log:
-    log = Log()
-    for decision in world.decisions:
-        log.add(decision.events, decision.journal)
-    return log
-
-
 def changes(world: World, definition=None) -> dict[str, int]:
     """What a backtest finds to be different, by name; of the definition in force unless told."""
-    log = log_of(world)
+    log = log_of(world.decisions)
     found = report(backtest(log, definition or world.definition), 10)
     counts = {
         f"{name} {kind}": found[kind][name]["count"]
@@ -56,7 +49,7 @@ def changes(world: World, definition=None) -> dict[str, int]:
 def test_a_value_spent_in_the_range_of_a_run_is_spent_until_the_run_ends():
     world = held_world()
     world.send(("s2", "A", LONG_AFTER), ("t2", "B", LONG_AFTER))
-    assert log_of(world).has(DuplicateDetected)
+    assert log_of(world.decisions).has(DuplicateDetected)
     world.until(LONG_AFTER + 5 * DAY)
     assert changes(world) == {}
 
@@ -66,18 +59,18 @@ def test_a_match_in_the_range_of_a_run_is_reversed_as_it_was():
     named = match_id("acme", "orders", "reference", ["s1"], ["t1"], (START + MINUTE) // 1000)
     world.ask(ReverseMatch(named, ["s1"], ["t1"], "wrong"), "reverse-1")
     world.until(LONG_AFTER + 5 * DAY)
-    assert log_of(world).has(MatchReversed)
+    assert log_of(world.decisions).has(MatchReversed)
     assert changes(world) == {}
 
 
 def test_what_a_run_let_go_of_is_let_go_of():
     world = held_world()
     world.until(START + 35 * DAY)
-    assert log_of(world).has(ReconciliationCompleted)
+    assert log_of(world.decisions).has(ReconciliationCompleted)
     # Event time is written down once more, then the range is let go of.
     world.until(START + 36 * DAY)
     world.send(("s2", "A", START + 36 * DAY), ("t2", "A", START + 36 * DAY))
-    assert not log_of(world).has(DuplicateDetected)
+    assert not log_of(world.decisions).has(DuplicateDetected)
     assert changes(world) == {}
 
 

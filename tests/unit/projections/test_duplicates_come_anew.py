@@ -10,7 +10,7 @@ from projections import exceptions, reconciliation_summary
 from projections.agreement import _summary_of
 from projections.log import LogBatch
 from tests.unit.domain.cases import DAY, START
-from tests.unit.domain.logs import Log, audit
+from tests.unit.domain.logs import audit, log_of
 from tests.unit.domain.test_runs import World
 from tests.unit.test_forgetting import UNIQUE
 
@@ -58,9 +58,7 @@ def test_the_forgotten_one_stays_a_duplicate(becomes):
     world.until(later + 3 * DAY)
     if becomes == "matched late":
         world.send(("t2", "B", later + 3 * DAY))
-    log = Log()
-    for decision in world.decisions:
-        log.add(decision.events, decision.journal)
+    log = log_of(world.decisions)
     wanted = _summary_of(audit(log))
     found = summary_of(world)
     assert {one: found[one] for one in wanted} == wanted
