@@ -48,15 +48,18 @@ def read_parquet(path: Path, side: int, definition: Definition) -> Iterator[Reco
             _reader(path, item, mapped.get(item.name), spec.columns.get(mapped.get(item.name, "")))
             for item in schema
         ]
-        rows = chain.from_iterable(_cells(batch, readers) for batch in _batches(path, file))
+        rows = chain.from_iterable(_cells(path, one, readers) for one in _batches(path, file))
         yield from plan.build_all(map(Row, rows, count(1)))
 
 
-def _cells(batch: pa.RecordBatch, readers: list[_Read]) -> Iterator[Cells]:
-    columns = [
-        [None if value is None else read(value) for value in values]
-        for read, values in zip(readers, map(_values, batch.columns), strict=True)
-    ]
+def _cells(path: Path, batch: pa.RecordBatch, readers: list[_Read]) -> Iterator[Cells]:
+    try:
+        columns = [
+            [None if value is None else read(value) for value in values]
+            for read, values in zip(readers, map(_values, batch.columns), strict=True)
+        ]
+    except UnicodeDecodeError as exc:
+        raise FileUnusable(path, f"holds text that is not UTF-8 ({exc}); write it anew") from exc
     return zip(*columns, strict=True)
 
 

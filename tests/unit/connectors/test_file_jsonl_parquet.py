@@ -213,3 +213,20 @@ def test_rows_past_a_batch_are_numbered_on(parquet_path):
     )
     records = list(read_records(parquet_path, TARGET, definition()))
     assert [one.offset for one in records] == list(range(1, count + 1))
+
+
+def test_text_that_is_not_utf_8_is_told_as_the_file_it_is_in(tmp_path):
+    # As a writer leaves it that takes any bytes for text: Parquet does not look.
+    ids = pa.array([b"t-1", b"caf\xe9"], pa.binary()).view(pa.string())
+    table = pa.table(
+        {
+            "transaction_id": ids,
+            "amount": ["1.00"] * 2,
+            "currency": ["EUR"] * 2,
+            "occurred_at": ["2026-01-05"] * 2,
+        }
+    )
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path)
+    with pytest.raises(FileUnusable, match="not UTF-8"):
+        list(read_records(path, TARGET, definition()))
