@@ -22,9 +22,9 @@ from domain.matching.book import Book
 from domain.matching.closed import Pairs
 from domain.matching.forgetting import forget_match
 from domain.matching.legs import Leg, Settled, Suggestion, Superseded
-from domain.matching.pools import UniquePool
 from domain.matching.recalling import STRETCH, file_all, legs_of, plan_looks
 from domain.matching.refusals import Refusal
+from domain.matching.unique_pool import UniquePool
 from domain.reconciliation import Reconciliation
 from domain.runs import Run
 from domain.transaction_columns import unpack_columns
@@ -350,8 +350,8 @@ def _restore_spent(book: Book, of_day: _Closed) -> None:
         index, side = divmod(place, 2)
         pool = book.pools[index]
         assert isinstance(pool, UniquePool)
-        pool.sides[side].update(zip(keys, holders, strict=True))
         for key, holder in zip(keys, holders, strict=True):
+            pool.put(side, key, holder)
             day = book.day_of(side, holder)
             one = book.closed.of_day(of_day.day if day is None else day)
             one.spent[place].append(key)
@@ -366,7 +366,7 @@ def _restore_pairs(book: Book, pairs: Pairs, stored: _Pairs | None) -> None:
     settled = list(map(Settled, *columns))
     for side, ids in enumerate(stored.ids):
         book.known[side].update(zip(ids, settled, strict=True))
-        pool.sides[side].update(zip(stored.keys, ids, strict=True))
+    pool.spend_pairs(stored.keys, *stored.ids)
     pairs.put(Pairs(stored.keys, stored.ids, settled))
 
 

@@ -20,7 +20,7 @@ from domain.freezing.selecting import Chosen, Held, Matches, is_held, take_legs,
 from domain.matching.book import Book
 from domain.matching.due import SECOND_US
 from domain.matching.legs import Settled
-from domain.matching.pools import UniquePool
+from domain.matching.unique_pool import UniquePool
 
 # Matched transactions frozen at once, as a multiple of what has to go: each block more is one more
 # to ask, and to look through what is closed costs the same for many as for few.
@@ -159,6 +159,6 @@ def _put_match_back(book: Book, one: FrozenMatch, *, with_spent: bool) -> None:
         for index, key in member.spent if with_spent else ():
             pool = book.pools[index]
             assert isinstance(pool, UniquePool)
-            assert key not in pool.sides[side], f"{key} is in memory and frozen"
-            pool.sides[side][key] = named
+            assert pool.on(side, key) is None, f"{key} is in memory and frozen"
+            pool.put(side, key, named)
             closed.spent[2 * index + side].append(key)

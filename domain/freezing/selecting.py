@@ -16,7 +16,7 @@ from domain.matching.book import Book
 from domain.matching.closed import DAY_US, Closed, Pairs
 from domain.matching.due import FIRST_LOOK, SECOND_US
 from domain.matching.legs import EXCEPTION, OPEN, PENDING, Leg, Settled
-from domain.matching.pools import UniquePool
+from domain.matching.unique_pool import UniquePool
 
 #: The due second that sorts what is never due behind everything.
 NEVER: Final = 1 << 62
@@ -80,9 +80,9 @@ def take_pairs(book: Book, day: int, closed: Closed, count: int) -> Chosen:
     pool, known = book.pools[0], book.known
     assert isinstance(pool, UniquePool), "only a unique rule pairs off"
     pairs = _that_stand_alone(book, pool, closed, count)
+    pool.forget_pairs(pairs.keys)
     for side in (0, 1):
         # What they return is let go of at once: a list of it would be as long as the pairs are.
-        deque(map(pool.sides[side].pop, pairs.keys), 0)
         deque(map(known[side].pop, pairs.ids[side]), 0)
     settled = pairs.settled
     entries: list[Any] = list(
@@ -223,7 +223,7 @@ class Matches:
                 if pool.contests and pool.is_contested(key):
                     return False
                 for side in (0, 1):
-                    holder = pool.sides[side].get(key)
+                    holder = pool.on(side, key)
                     if holder is not None and (
                         not isinstance(holder, str) or (side, holder) not in own
                     ):
@@ -245,7 +245,7 @@ class Matches:
             for index, key in one.spent:
                 pool = self._book.pools[index]
                 assert isinstance(pool, UniquePool)
-                del pool.sides[one.side][key]
+                pool.put(one.side, key, None)
                 self._spent.add((index, one.side, key))
 
     def _forget_listed(self) -> None:

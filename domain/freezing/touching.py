@@ -29,7 +29,7 @@ from domain.freezing.fingerprints import of_ids, of_keys
 from domain.freezing.frozen import Touched
 from domain.matching.book import Book
 from domain.matching.legs import Known, Leg, Settled, Superseded
-from domain.matching.pools import UniquePool
+from domain.matching.unique_pool import UniquePool
 from domain.passing import time_by_clock, time_by_input
 from domain.run_events import ReconciliationRetried, ReconciliationStarted
 from domain.runs import days_between

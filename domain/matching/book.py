@@ -29,9 +29,10 @@ from domain.matching.legs import (
     by_time,
     packed_members,
 )
-from domain.matching.pools import Pool, UniquePool
+from domain.matching.pools import Pool
 from domain.matching.refusals import Refusal, Refusals
 from domain.matching.terms import Terms
+from domain.matching.unique_pool import UniquePool
 from domain.transactions import Transaction, supersedes
 
 
@@ -178,9 +179,8 @@ class Book(Terms):
         settled = list(map(Settled, repeat(name), newest_ms, sources, targets))
         other_ids = [other.transaction_id for other in others]
         self.known[side].update(zip(ids, settled, strict=True))
-        pool.sides[side].update(zip(keys, ids, strict=True))
         self.known[1 - side].update(zip(other_ids, settled, strict=True))
-        pool.sides[1 - side].update(zip(keys, other_ids, strict=True))
+        pool.spend_pairs(keys, *((other_ids, ids) if side else (ids, other_ids)))
         self.closed.close_pairs(side, ids, instants, keys, others, other_ids, settled)
         planned = 0
         for other in others:

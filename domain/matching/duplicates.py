@@ -6,7 +6,8 @@ from domain.events import DuplicateDetected, ExceptionReclassified
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import DUPLICATE, EXCEPTION, Leg, by_time
 from domain.matching.near_misses import Classification
-from domain.matching.pools import Found, UniquePool
+from domain.matching.pools import Found
+from domain.matching.unique_pool import UniquePool
 
 if TYPE_CHECKING:
     from domain.matching.settling import Settling

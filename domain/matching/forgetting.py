@@ -12,8 +12,8 @@ from typing import Any
 from domain.matching.book import Book
 from domain.matching.closed import DAY_US, Closed
 from domain.matching.legs import DAY_MS, Leg, Settled, Superseded
-from domain.matching.pools import UniquePool
 from domain.matching.sameness import is_known, makes_way
+from domain.matching.unique_pool import UniquePool
 from domain.transactions import Transaction
 
 
@@ -50,7 +50,7 @@ def _forget_pairs(book: Book, closed: Closed) -> None:
     for side, ids in enumerate(pairs.ids):
         for table in (book.known[side], book.days[side]):
             _drop(table, ids)
-        _drop(pool.sides[side], pairs.keys)
+    pool.forget_pairs(pairs.keys)
 
 
 def _drop(table: dict[Any, Any], keys: Iterable[Any]) -> None:

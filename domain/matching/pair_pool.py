@@ -16,8 +16,9 @@ from domain.matching.compiled import CompiledRule
 from domain.matching.group_pool import GroupPool
 from domain.matching.indexes import Index, Search, number_indexes
 from domain.matching.legs import Leg, by_time
-from domain.matching.pools import NOTHING_KNOWN, Found, KeyedPool, Pool, UniquePool
+from domain.matching.pools import NOTHING_KNOWN, Found, KeyedPool, Pool
 from domain.matching.text_indexes import text_indexes
+from domain.matching.unique_pool import UniquePool
 from domain.matching.values import Value
 
 # Up to so many legs are tried one by one: asking that many costs as much as an index does.

@@ -16,8 +16,8 @@ from domain.events import RecordMatched
 from domain.matching.book import Book
 from domain.matching.due import FIRST_LOOK
 from domain.matching.legs import OPEN, PENDING, Leg
-from domain.matching.pools import UniquePool
 from domain.matching.settling import Settling
+from domain.matching.unique_pool import UniquePool
 from domain.transaction_columns import TransactionColumns
 from domain.transactions import SOURCE, Transaction
 
@@ -34,6 +34,7 @@ _amount_of = attrgetter("amount_minor")
 _currency_of = attrgetter("currency")
 _instant_of = attrgetter("occurred_at")
 _disposition_of = attrgetter("disposition")
+_side_of = attrgetter("side")
 _Value = TypeVar("_Value")
 
 
@@ -158,7 +159,7 @@ class Pairing:
             return 0
         if count < len(rows.ids):
             rows = rows.between(0, count)
-        found: list[Any] = list(map(self._pool.sides[1 - self._side].get, rows.keys))
+        found: list[Any] = list(map(self._pool.table.get, rows.keys))
         met = [place for place, other in enumerate(found) if other is not None]
         if not self._files and len(met) < count:
             return self._take(records, rows.between(0, next(_places_of_none(found))))
@@ -177,7 +178,7 @@ class Pairing:
 
     def _new_ones(self, rows: _Rows) -> int:
         """How many come before the first known, doubled, keyless or forgotten one."""
-        known, waiting = self._book.known[self._side], self._pool.sides[self._side]
+        known = self._book.known[self._side]
         ids, keys, instants = rows.ids, rows.keys, rows.instants
         distinct = set(keys)
         self._oldest = min(instants) if instants else 0
@@ -186,7 +187,6 @@ class Pairing:
             and len(distinct) == len(ids) == len(set(ids))
             and None not in distinct
             and known.keys().isdisjoint(ids)
-            and waiting.keys().isdisjoint(keys)
             and self._oldest >= self._forgotten_before
         ):
             return len(ids)
@@ -195,7 +195,6 @@ class Pairing:
             if (
                 one_id in known
                 or one_id in met_ids
-                or key in waiting
                 or key in met_keys
                 or instant < self._forgotten_before
             ):
@@ -210,13 +209,14 @@ class Pairing:
             self._rule.plain
             and not self._rule.refused
             and set(map(type, others)) == {Leg}
+            and set(map(_side_of, others)) == {1 - self._side}
             and not any(map(_disposition_of, others))
             and list(map(_amount_of, others)) == pairs.amounts
             and list(map(_currency_of, others)) == pairs.currencies
         ):
             return len(others)
         for count, (place, other) in enumerate(zip(pairs.places, others, strict=True)):
-            if type(other) is not Leg or other.disposition != PENDING:
+            if type(other) is not Leg or other.side == self._side or other.disposition != PENDING:
                 return count
             leg = self._book.leg_of(self._records[place])
             source, target = (leg, other) if self._side == SOURCE else (other, leg)
@@ -286,7 +286,7 @@ class Pairing:
             )
         )
         book.known[self._side].update(zip(rows.ids, legs, strict=True))
-        self._pool.sides[self._side].update(zip(rows.keys, legs, strict=True))
+        self._pool.table.update(zip(rows.keys, legs, strict=True))
         for pool in book.pools[1:]:
             for leg in legs:
                 pool.add(leg)

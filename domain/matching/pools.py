@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from typing import Any, Final, NamedTuple, Protocol
 
 from domain.matching.compiled import CompiledRule
-from domain.matching.legs import Known, Leg, Settled
+from domain.matching.legs import Leg
 
 #: Both sides of what stands under one key: source legs and target legs.
 Bucket = tuple[list[Leg], list[Leg]]
-#: What stands under a key of a side; a text only in a `UniquePool`.
-Entry = Leg | dict[Leg, None] | str
+#: What stands under a key of a side.
+Entry = Leg | dict[Leg, None]
 
 
 class Found(NamedTuple):
@@ -140,7 +140,7 @@ class KeyedPool:
     def fellows(self, leg: Leg) -> Collection[Leg]:
         """See `Pool.fellows`."""
         key = leg.keys[self._slot]
-        return () if key is None else _entries(self.sides[1 - leg.side].get(key))
+        return () if key is None else legs_under(self.sides[1 - leg.side].get(key))
 
     def alone(self, legs: list[Leg]) -> list[Leg]:
         """See `Pool.alone`."""
@@ -155,142 +155,12 @@ class KeyedPool:
 
     def bucket(self, key: Any) -> Bucket:
         """Both sides of one key."""
-        sources, targets = (_entries(side.get(key)) for side in self.sides)
+        sources, targets = (legs_under(side.get(key)) for side in self.sides)
         return list(sources), list(targets)
 
 
-def _entries(found: Entry | None) -> Collection[Leg]:
+def legs_under(found: Entry | None) -> Collection[Leg]:
+    """The legs of an entry."""
     if isinstance(found, Leg):
         return (found,)
-    return found if isinstance(found, dict) else ()
-
-
-class UniquePool(KeyedPool):
-    """Legs by a value that may occur once per side.
-
-    Once its leg has matched a value is spent: the id of that transaction then stands in the leg's
-    place, and whoever brings the value again is a duplicate of it.
-    """
-
-    def __init__(self, rule: CompiledRule) -> None:
-        super().__init__(rule)
-        # Open legs whose value is spent: they cannot be found until it is free again.
-        self._behind: dict[tuple[int, Any], list[Leg]] = {}
-        # Ids of duplicates by the value they brought again.
-        self._aside: dict[tuple[int, Any], list[str]] = {}
-
-    def add(self, leg: Leg) -> None:
-        """See `Pool.add`; a leg whose value is spent is not filed, its look sets it aside."""
-        key = leg.keys[self._slot]
-        if key is None:
-            return
-        side = self.sides[leg.side]
-        found = side.get(key)
-        if found is None:
-            side[key] = leg
-        elif type(found) is str:
-            self._behind.setdefault((leg.side, key), []).append(leg)
-        else:
-            super().add(leg)
-
-    def add_all(self, legs: Sequence[Leg]) -> None:
-        """See `Pool.add_all`."""
-        slot = self._slot
-        keys = [leg.keys[slot] for leg in legs]
-        if None in keys:
-            super().add_all(legs)
-            return
-        found = list(map(self.sides[legs[0].side].setdefault, keys, legs))
-        if found != legs:
-            for leg, entry in zip(legs, found, strict=True):
-                if entry is not leg:
-                    self.add(leg)
-
-    def discard(self, leg: Leg) -> None:
-        """See `Pool.discard`."""
-        place = (leg.side, leg.keys[self._slot])
-        behind = self._behind.get(place) if self._behind else None
-        if behind is None or leg not in behind:
-            super().discard(leg)
-            return
-        behind.remove(leg)
-        if not behind:
-            del self._behind[place]
-
-    def spend(self, leg: Leg, key: Any) -> None:
-        """Take `leg` out for good: its value, `key`, is used up."""
-        side = self.sides[leg.side]
-        found = side.get(key)
-        if type(found) is str:
-            self.discard(leg)  # used up before; it stays with who did
-            return
-        side[key] = leg.transaction_id
-        if type(found) is dict:
-            behind = self._behind.setdefault((leg.side, key), [])
-            behind += [one for one in found if one is not leg]
-
-    def free(self, side: int, key: Any, holder: str) -> None:
-        """Let a value be new again if `holder` used it up."""
-        if self.sides[side].get(key) == holder:
-            del self.sides[side][key]
-            for leg in self._behind.pop((side, key), ()):
-                self.add(leg)
-
-    def spent_by(self, side: int, key: Any) -> str | None:
-        """The id of the transaction that used a value up, None while nobody has."""
-        found = self.sides[side].get(key)
-        return found if isinstance(found, str) else None
-
-    def forget(self, side: int, keys: Iterable[Any], known: Mapping[str, Known]) -> None:
-        """Let spent values be new again, once who used them up is remembered no longer."""
-        here = self.sides[side]
-        for key in keys:
-            holder = here.get(key)
-            if type(holder) is str and type(known.get(holder)) is not Settled:
-                if self._behind or self._aside:
-                    self.free(side, key, holder)
-                    self._aside.pop((side, key), None)
-                else:
-                    del here[key]
-
-    def set_aside(self, side: int, key: Any, transaction_id: str) -> None:
-        """Note a duplicate, which is not found here any more."""
-        self._aside.setdefault((side, key), []).append(transaction_id)
-
-    def aside_from(self, side: int, key: Any) -> list[str]:
-        """The duplicates of a value that nobody holds any more; none while one does."""
-        return [] if key in self.sides[side] else self._aside.get((side, key), [])
-
-    def drop_aside(self, side: int, key: Any, transaction_id: str) -> None:
-        """Note a duplicate no longer, if it was."""
-        ids = self._aside.get((side, key), [])
-        if transaction_id in ids:
-            ids.remove(transaction_id)
-            if not ids:
-                del self._aside[side, key]
-
-    @property
-    def aside(self) -> list[tuple[int, str]]:
-        """Side and id of every duplicate noted."""
-        return [(side, one) for (side, _), ids in self._aside.items() for one in ids]
-
-    def alone(self, legs: list[Leg]) -> list[Leg]:
-        """See `Pool.alone`."""
-        alone = super().alone(legs)
-        if not self.contests:
-            return alone
-        return [leg for leg in alone if not self.is_contested(leg.keys[self._slot])]
-
-    @property
-    def contests(self) -> bool:
-        """Whether anybody has brought any value that was used up."""
-        return bool(self._behind or self._aside)
-
-    def is_contested(self, key: Any) -> bool:
-        """Whether anybody has brought a value that was used up."""
-        places = (0, key), (1, key)
-        return any(one in self._behind or one in self._aside for one in places)
-
-    def noted_aside(self, side: int, key: Any) -> Sequence[str]:
-        """The duplicates of a value."""
-        return self._aside.get((side, key), ())
+    return found or ()

@@ -13,7 +13,7 @@ from domain.matching.book import Book
 from domain.matching.due import FIRST_LOOK, SECOND_US
 from domain.matching.forgetting import make_room
 from domain.matching.legs import MATCHED, OPEN, PENDING, Leg
-from domain.matching.pools import UniquePool
+from domain.matching.unique_pool import UniquePool
 from domain.transaction_columns import TransactionColumns, unpack_columns
 
 #: Transactions taken up at once; also how many of them share an entry in the queue of looks.
@@ -152,11 +152,10 @@ def pair_off_again(book: Book, events: Sequence[RecordMatched]) -> list[Leg]:
         if len(legs) < len(ids):
             return []
         keys = [leg_keys[rule.slot] for leg_keys in map(_keys_of, legs)]
-        if None in keys or list(map(pool.sides[side].get, keys)) != legs:
-            return []
         sides.append((ids, legs, keys))
     (_, sources, source_keys), (target_ids, targets, target_keys) = sides
-    if source_keys != target_keys:
+    waiting = list(map(list, zip(sources, targets, strict=True)))
+    if source_keys != target_keys or list(map(pool.table.get, source_keys)) != waiting:
         return []
     planned = book.pair_off(
         1,

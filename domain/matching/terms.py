@@ -8,7 +8,8 @@ from domain.matching.compiled import CompiledRule, compile_rules
 from domain.matching.keys import KeyOf
 from domain.matching.legs import Leg
 from domain.matching.pair_pool import make_pool
-from domain.matching.pools import Pool, UniquePool
+from domain.matching.pools import Pool
+from domain.matching.unique_pool import UniquePool
 from domain.transaction_columns import TransactionColumns
 from domain.transactions import Transaction, unpack_transaction
 

@@ -3,10 +3,10 @@
 from domain.events import Compared, ExceptionResolved, MatchReversed, TransactionSuperseded
 from domain.matching.book import Book
 from domain.matching.legs import EXCEPTION, Leg, Settled
-from domain.matching.pools import UniquePool
 from domain.matching.refusals import Refusal
 from domain.matching.selection import ids_of, total_of
 from domain.matching.settling import Settling
+from domain.matching.unique_pool import UniquePool
 from domain.transactions import Transaction, supersedes
 
 

@@ -14,8 +14,8 @@ from domain.events import (
 )
 from domain.matching.book import Book
 from domain.matching.legs import DISPOSITIONS, Leg, Settled, Superseded
-from domain.matching.pools import UniquePool
 from domain.matching.recalling import pair_off_again
+from domain.matching.unique_pool import UniquePool
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
 from domain.transactions import build_transaction
@@ -62,9 +62,7 @@ def pools(book: Book):
                     for side in (found.sources, found.targets)
                 ]
         spent = (
-            [{key: one for key, one in side.items() if isinstance(one, str)} for side in pool.sides]
-            if isinstance(pool, UniquePool)
-            else None
+            [dict(pool.spent(side)) for side in (0, 1)] if isinstance(pool, UniquePool) else None
         )
         aside = (
             sorted(one for one in pool.aside if isinstance(book.known[one[0]].get(one[1]), bytes))
