@@ -234,13 +234,14 @@ class Pairing:
         return count
 
     def _pair_off(self, pairs: _Rows, others: list[Leg]) -> None:
-        mine = pairs.ids, pairs.amounts
-        ids = list(map(_id_of, others))
-        theirs = ids, list(map(_amount_of, others))
-        instants = list(map(_instant_of, others))
-        newest_ms = [instant // 1000 for instant in map(max, instants, pairs.instants)]
+        ours = pairs.ids, pairs.amounts
+        theirs = list(map(_id_of, others)), list(map(_amount_of, others))
+        newest_ms = [
+            (one if one > other else other) // 1000
+            for one, other in zip(pairs.instants, map(_instant_of, others), strict=True)
+        ]
         (sources, source_minors), (targets, target_minors) = (
-            (mine, theirs) if self._side == SOURCE else (theirs, mine)
+            (ours, theirs) if self._side == SOURCE else (theirs, ours)
         )
         self._settling.events += map(
             RecordMatched,
