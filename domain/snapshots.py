@@ -366,7 +366,7 @@ def _restore_pairs(book: Book, pairs: Pairs, stored: _Pairs | None) -> None:
     settled = list(map(Settled, *columns))
     for side, ids in enumerate(stored.ids):
         book.known[side].update(zip(ids, settled, strict=True))
-    pool.spend_pairs(stored.keys, *stored.ids)
+    pool.spend_pairs(stored.keys, settled)
     pairs.put(Pairs(stored.keys, stored.ids, settled))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from domain.definitions import Definition
 from domain.events import Compared
-from domain.matching.closed import DAY_US, Closed, ClosedDays
+from domain.matching.closed import DAY_US, Closed, ClosedDays, Members
 from domain.matching.due import FIRST_LOOK, SECOND_US, DueQueue
 from domain.matching.legs import (
     DUPLICATE,
@@ -154,10 +154,9 @@ class Book(Terms):
     def pair_off(
         self,
         side: int,
-        ids: list[str],
-        packed: list[bytes],
-        instants: list[int],
         keys: list[Any],
+        new: Members,
+        waiting: Members,
         others: list[Leg],
         newest_ms: list[int],
     ) -> int:
@@ -166,22 +165,22 @@ class Book(Terms):
         The same as filing each counterpart and taking both out, without the detour.
 
         Args:
-            side: The counterparts' side; the lists have one value for each of them.
-            others, newest_ms: The legs, and the matches' newest times, one for each.
+            side: Of the new ones, the counterparts; every list has one value for each of them.
+            others: The legs that waited.
+            newest_ms: The matches' newest times.
 
         Returns:
             For how many legs a look was planned; the caller tells the queue that they need none.
         """
         pool = self.pools[0]
         assert isinstance(pool, UniquePool)
-        name, theirs = self.rules[0].name, [other.packed for other in others]
-        sources, targets = (theirs, packed) if side else (packed, theirs)
-        settled = list(map(Settled, repeat(name), newest_ms, sources, targets))
-        other_ids = [other.transaction_id for other in others]
-        self.known[side].update(zip(ids, settled, strict=True))
-        self.known[1 - side].update(zip(other_ids, settled, strict=True))
-        pool.spend_pairs(keys, *((other_ids, ids) if side else (ids, other_ids)))
-        self.closed.close_pairs(side, ids, instants, keys, others, other_ids, settled)
+        sources, targets = (waiting, new) if side else (new, waiting)
+        columns = repeat(self.rules[0].name), newest_ms, sources.packed, targets.packed
+        settled = list(map(Settled, *columns))
+        self.known[0].update(zip(sources.ids, settled, strict=True))
+        self.known[1].update(zip(targets.ids, settled, strict=True))
+        pool.spend_pairs(keys, settled)
+        self.closed.close_pairs(keys, sources, targets, settled)
         planned = 0
         for other in others:
             if other.due:

@@ -12,6 +12,14 @@ from domain.matching.legs import Leg, Settled
 DAY_US = 86_400_000_000
 
 
+class Members(NamedTuple):
+    """Members of matches on one side, by the column."""
+
+    ids: list[str]
+    instants: list[int]
+    packed: list[bytes]
+
+
 class Pairs(NamedTuple):
     """Matches of one transaction a side by a unique first rule, by the column.
 
@@ -153,34 +161,26 @@ class ClosedDays:
         return closed
 
     def close_pairs(
-        self,
-        side: int,
-        ids: list[str],
-        instants: list[int],
-        keys: list[Any],
-        others: list[Leg],
-        other_ids: list[str],
-        settled: list[Settled],
+        self, keys: list[Any], sources: Members, targets: Members, settled: list[Settled]
     ) -> None:
         """Note pairs by the unique first rule on the days of their members, see `Book.pair_off`."""
-        other_instants = [other.occurred_at for other in others]
-        closed = self.on(instants[0])
+        closed = self.on(max(sources.instants[0], targets.instants[0]))
         begin, end = self.last_bounds_us
-        if begin <= min(*instants, *other_instants) <= max(*instants, *other_instants) < end:
-            by_side = (other_ids, ids) if side else (ids, other_ids)
-            closed.pairs.put(Pairs(keys, by_side, settled))
+        instants = *sources.instants, *targets.instants
+        if begin <= min(instants) and max(instants) < end:
+            closed.pairs.put(Pairs(keys, (sources.ids, targets.ids), settled))
             return
-        rows = zip(ids, instants, other_ids, other_instants, keys, settled, strict=True)
-        for one_id, instant, other_id, other_instant, key, match in rows:
-            newer = self.on(max(instant, other_instant))
-            if instant // DAY_US == other_instant // DAY_US:
-                by_side = ([other_id], [one_id]) if side else ([one_id], [other_id])
-                newer.pairs.put(Pairs([key], by_side, [match]))
+        rows = zip(
+            sources.ids, sources.instants, targets.ids, targets.instants, keys, settled, strict=True
+        )
+        for source_id, source_instant, target_id, target_instant, key, match in rows:
+            newer = self.on(max(source_instant, target_instant))
+            if source_instant // DAY_US == target_instant // DAY_US:
+                newer.pairs.put(Pairs([key], ([source_id], [target_id]), [match]))
                 continue
-            newer.ids[side].append(one_id)
-            newer.spent[side].append(key)
-            newer.ids[1 - side].append(other_id)
-            newer.spent[1 - side].append(key)
+            for side, one in ((0, source_id), (1, target_id)):
+                newer.ids[side].append(one)
+                newer.spent[side].append(key)
 
     def undo(self, settled: Settled) -> None:
         """Note that a match may be among the pairs of its day, and is none any more."""

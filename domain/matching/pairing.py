@@ -14,6 +14,7 @@ import msgspec
 
 from domain.events import RecordMatched
 from domain.matching.book import Book
+from domain.matching.closed import Members
 from domain.matching.due import FIRST_LOOK
 from domain.matching.legs import OPEN, PENDING, Leg
 from domain.matching.settling import Settling
@@ -33,6 +34,7 @@ _id_of = attrgetter("transaction_id")
 _amount_of = attrgetter("amount_minor")
 _currency_of = attrgetter("currency")
 _instant_of = attrgetter("occurred_at")
+_packed_of = attrgetter("packed")
 _disposition_of = attrgetter("disposition")
 _side_of = attrgetter("side")
 _Value = TypeVar("_Value")
@@ -205,15 +207,7 @@ class Pairing:
 
     def _agreed(self, pairs: _Rows, others: list[Any]) -> int:
         """How many come before the first that its counterpart does not simply agree with."""
-        if (
-            self._rule.plain
-            and not self._rule.refused
-            and set(map(type, others)) == {Leg}
-            and set(map(_side_of, others)) == {1 - self._side}
-            and not any(map(_disposition_of, others))
-            and list(map(_amount_of, others)) == pairs.amounts
-            and list(map(_currency_of, others)) == pairs.currencies
-        ):
+        if self._rule.plain and not self._rule.refused and self._all_equal(pairs, others):
             return len(others)
         for count, (place, other) in enumerate(zip(pairs.places, others, strict=True)):
             if type(other) is not Leg or other.side == self._side or other.disposition != PENDING:
@@ -223,6 +217,18 @@ class Pairing:
             if not self._rule.admits(source, target):
                 return count
         return len(others)
+
+    def _all_equal(self, pairs: _Rows, others: list[Any]) -> bool:
+        """Whether all have a pending counterpart of the same money."""
+        try:
+            return (
+                set(map(_side_of, others)) == {1 - self._side}
+                and not any(map(_disposition_of, others))
+                and list(map(_amount_of, others)) == pairs.amounts
+                and list(map(_currency_of, others)) == pairs.currencies
+            )
+        except AttributeError:
+            return False  # what stands there is not one leg
 
     def _unnamed(self, others: list[Any], count: int) -> int:
         """How many of the first `count` come before one that an open exception may name."""
@@ -234,31 +240,30 @@ class Pairing:
         return count
 
     def _pair_off(self, pairs: _Rows, others: list[Leg]) -> None:
-        ours = pairs.ids, pairs.amounts
-        theirs = list(map(_id_of, others)), list(map(_amount_of, others))
-        newest_ms = [
-            (one if one > other else other) // 1000
-            for one, other in zip(pairs.instants, map(_instant_of, others), strict=True)
-        ]
-        (sources, source_minors), (targets, target_minors) = (
-            (ours, theirs) if self._side == SOURCE else (theirs, ours)
+        new = Members(pairs.ids, pairs.instants, pairs.packed)
+        waiting = Members(
+            list(map(_id_of, others)), list(map(_instant_of, others)), list(map(_packed_of, others))
         )
+        newest_ms = [
+            (max(other, one)) // 1000
+            for one, other in zip(new.instants, waiting.instants, strict=True)
+        ]
+        sources, targets = (new, waiting) if self._side == SOURCE else (waiting, new)
+        amounts = pairs.amounts, list(map(_amount_of, others))
         self._settling.events += map(
             RecordMatched,
             repeat(self._rule.name),
             repeat("one_to_one"),
             repeat(self._settling.definition_version),
-            [[one] for one in sources],
-            [[one] for one in targets],
+            [[one] for one in sources.ids],
+            [[one] for one in targets.ids],
             pairs.currencies,
-            source_minors,
-            target_minors,
+            amounts[self._side],
+            amounts[1 - self._side],
             newest_ms,
         )
         self._book.due.forgotten(
-            self._book.pair_off(
-                self._side, pairs.ids, pairs.packed, pairs.instants, pairs.keys, others, newest_ms
-            )
+            self._book.pair_off(self._side, pairs.keys, new, waiting, others, newest_ms)
         )
         if not self._alone:
             for other in others:

@@ -10,6 +10,7 @@ from operator import attrgetter
 
 from domain.events import Event, RecordMatched
 from domain.matching.book import Book
+from domain.matching.closed import Members
 from domain.matching.due import FIRST_LOOK, SECOND_US
 from domain.matching.forgetting import make_room
 from domain.matching.legs import MATCHED, OPEN, PENDING, Leg
@@ -133,6 +134,10 @@ def run_of_matches(events: Sequence[Event], begin: int) -> int:
     return end - begin
 
 
+def _members(ids: list[str], legs: list[Leg]) -> Members:
+    return Members(ids, list(map(_instant_of, legs)), list(map(_packed_of, legs)))
+
+
 def pair_off_again(book: Book, events: Sequence[RecordMatched]) -> list[Leg]:
     """Close the members of recorded matches, see `run_of_matches`.
 
@@ -153,16 +158,15 @@ def pair_off_again(book: Book, events: Sequence[RecordMatched]) -> list[Leg]:
             return []
         keys = [leg_keys[rule.slot] for leg_keys in map(_keys_of, legs)]
         sides.append((ids, legs, keys))
-    (_, sources, source_keys), (target_ids, targets, target_keys) = sides
+    (source_ids, sources, source_keys), (target_ids, targets, target_keys) = sides
     waiting = list(map(list, zip(sources, targets, strict=True)))
     if source_keys != target_keys or list(map(pool.table.get, source_keys)) != waiting:
         return []
     planned = book.pair_off(
         1,
-        target_ids,
-        list(map(_packed_of, targets)),
-        list(map(_instant_of, targets)),
         target_keys,
+        _members(target_ids, targets),
+        _members(source_ids, sources),
         sources,
         [one.newest_ms for one in events],
     )

@@ -12,12 +12,13 @@ from typing import Any
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Known, Leg, Settled
 from domain.matching.pools import NOTHING_KNOWN, Bucket, Found, legs_under
+from domain.packed_content import decode_packed
 
 #: What stands under a value of a side: a leg, several, or the id of the one that used it up.
 SideEntry = Leg | dict[Leg, None] | str
-#: What stands under a value: a leg whose other side is empty; the ids, source and target, of those
-#: who used it up on both; or whatever else stands on either side.
-_Entry = Leg | tuple[str, str] | list[SideEntry | None]
+#: What stands under a value: a leg whose other side is empty; the match whose only two members used
+#: it up; or whatever else stands on either side.
+_Entry = Leg | Settled | list[SideEntry | None]
 
 
 class UniquePool:
@@ -41,6 +42,8 @@ class UniquePool:
         found = self.table.get(key)
         if isinstance(found, Leg):
             return found if found.side == side else None
+        if isinstance(found, Settled):
+            return decode_packed(found.packed(side)[0]).transaction_id
         return None if found is None else found[side]
 
     def put(self, side: int, key: Any, entry: SideEntry | None) -> None:
@@ -49,8 +52,6 @@ class UniquePool:
         source, target = (other, entry) if side else (entry, other)
         if source is None and target is None:
             self.table.pop(key, None)
-        elif type(source) is str and type(target) is str:
-            self.table[key] = source, target
         elif type(entry) is Leg and other is None:
             self.table[key] = entry
         elif type(other) is Leg and entry is None:
@@ -163,11 +164,9 @@ class UniquePool:
             behind = self._behind.setdefault((leg.side, key), [])
             behind += [one for one in found if one is not leg]
 
-    def spend_pairs(
-        self, keys: Sequence[Any], source_ids: Sequence[str], target_ids: Sequence[str]
-    ) -> None:
-        """Let the sources and targets of pairs have used values up, whoever waited under them."""
-        self.table.update(zip(keys, zip(source_ids, target_ids, strict=True), strict=True))
+    def spend_pairs(self, keys: Sequence[Any], matches: Sequence[Settled]) -> None:
+        """Let matches of one and one have used values up, whoever waited under them."""
+        self.table.update(zip(keys, matches, strict=True))
 
     def forget_pairs(self, keys: Iterable[Any]) -> None:
         """Let values of pairs be new again; nobody may have brought one since."""

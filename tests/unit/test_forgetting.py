@@ -18,6 +18,7 @@ from domain.instants import instant_text
 from domain.matching.closed import DAY_US
 from domain.matching.forgetting import forget_before
 from domain.matching.legs import Leg, Settled
+from domain.matching.unique_pool import UniquePool
 from domain.reconciliation import Chunk, Reconciliation
 from domain.snapshots import restore, snapshot
 from domain.transactions import build_transaction
@@ -65,13 +66,11 @@ def whole_and_listed(book):
         for key, *ids, settled in zip(pairs.keys, *pairs.ids, pairs.settled, strict=True):
             if settled not in closed.undone:
                 assert [book.known[side].get(ids[side]) for side in (0, 1)] == [settled] * 2
-                assert [book.pools[0].sides[side].get(key) for side in (0, 1)] == ids
+                assert [book.pools[0].spent_by(side, key) for side in (0, 1)] == ids
     for index, pool in enumerate(book.pools):
         for side in (0, 1):
-            for holder in pool.sides[side].values():
-                assert not isinstance(holder, str) or isinstance(
-                    book.known[side].get(holder), Settled
-                ), (index, holder)
+            for _, holder in pool.spent(side) if isinstance(pool, UniquePool) else ():
+                assert isinstance(book.known[side].get(holder), Settled), (index, holder)
 
 
 class Weeks(Twins):
@@ -221,7 +220,7 @@ def test_members_of_a_match_are_forgotten_together_with_the_newest():
     world.until(START + 10 * DAY)
     assert not known[0]
     assert not known[1]
-    assert not world.state.book.pools[0].sides[0]
+    assert not world.state.book.pools[0].table
 
 
 def known_ids(state):
@@ -280,7 +279,7 @@ def test_a_snapshot_that_knows_a_match_in_part_has_it_forgotten():
                  for place, *used in of_day[3]]  # fmt: skip
     state = restore(msgspec.msgpack.encode(fields))
     assert known_ids(state) == [[], []]
-    assert state.book.pools[0].sides == ({}, {})
+    assert not state.book.pools[0].table
 
 
 @pytest.mark.parametrize("closed", ["match", "duplicate", "superseded"])
@@ -297,8 +296,7 @@ def test_a_log_that_accepts_a_closed_id_anew_had_forgotten_it(closed):
     if closed == "match":
         assert isinstance(known[0]["s1"], Leg)
         assert "t1" not in known[1]
-        assert list(state.book.pools[0].sides[0]) == ["B"]
-        assert not state.book.pools[0].sides[1]
+        assert state.book.pools[0].table == {"B": known[0]["s1"]}
     else:
         assert isinstance(known[0]["s2"], Leg)
         assert isinstance(known[0]["s1"], Settled)
