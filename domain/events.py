@@ -90,8 +90,8 @@ class RecordMatched(msgspec.Struct, array_like=True, tag="RecordMatched", frozen
     rule: str
     match_type: str
     definition_version: int
-    source_ids: list[str]
-    target_ids: list[str]
+    source_ids: tuple[str, ...]
+    target_ids: tuple[str, ...]
     currency: str
     source_minor: int
     target_minor: int
@@ -110,8 +110,8 @@ class MatchSuggested(msgspec.Struct, array_like=True, tag="MatchSuggested", froz
     rule: str
     match_type: str
     definition_version: int
-    source_ids: list[str]
-    target_ids: list[str]
+    source_ids: tuple[str, ...]
+    target_ids: tuple[str, ...]
     currency: str
     source_minor: int
     target_minor: int
@@ -130,8 +130,8 @@ class MatchSuperseded(
 
     match_id: str
     rule: str
-    source_ids: list[str]
-    target_ids: list[str]
+    source_ids: tuple[str, ...]
+    target_ids: tuple[str, ...]
     reason: str
 
 
@@ -145,8 +145,8 @@ class MatchConfirmed(msgspec.Struct, array_like=True, tag="MatchConfirmed", froz
     rule: str
     match_type: str
     definition_version: int
-    source_ids: list[str]
-    target_ids: list[str]
+    source_ids: tuple[str, ...]
+    target_ids: tuple[str, ...]
     currency: str
     source_minor: int
     target_minor: int
@@ -162,8 +162,8 @@ class MatchRejected(msgspec.Struct, array_like=True, tag="MatchRejected", frozen
 
     match_id: str
     rule: str
-    source_ids: list[str]
-    target_ids: list[str]
+    source_ids: tuple[str, ...]
+    target_ids: tuple[str, ...]
     reason: str | None
     command_id: str
 
@@ -176,8 +176,8 @@ class MatchReversed(msgspec.Struct, array_like=True, tag="MatchReversed", frozen
 
     match_id: str
     rule: str
-    source_ids: list[str]
-    target_ids: list[str]
+    source_ids: tuple[str, ...]
+    target_ids: tuple[str, ...]
     currency: str
     source_minor: int
     target_minor: int

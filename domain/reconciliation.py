@@ -32,6 +32,7 @@ from domain.matching.due import SECOND_US
 from domain.matching.forgetting import forget_before
 from domain.matching.legs import DUPLICATE, OPEN
 from domain.matching.people import decide
+from domain.matching.selection import ids_of
 from domain.matching.settling import Settling
 from domain.passing import time_by_clock, time_by_input
 from domain.period_events import PeriodClosed
@@ -190,14 +191,13 @@ class Reconciliation:
         version = 1 if first else self.definition_version + 1
         events: list[Event] = [ReconciliationDefined(version, definition.raw, command_id)]
         events += self.runs.fail("definition_changed", "A new definition came in force; retry it.")
-        for suggestion_id in sorted(self.book.suggestions):
-            suggestion = self.book.suggestions[suggestion_id]
+        for suggestion_id, suggestion in sorted(self.book.suggestions.items()):
             events.append(
                 MatchSuperseded(
                     suggestion_id,
                     suggestion.rule,
-                    [leg.transaction_id for leg in suggestion.sources],
-                    [leg.transaction_id for leg in suggestion.targets],
+                    ids_of(suggestion.sources),
+                    ids_of(suggestion.targets),
                     "the definition changed",
                 )
             )

@@ -63,9 +63,9 @@ Partners = Callable[[Leg], Iterable[Leg]]
 EMPTY = Selection({}, {}, {})
 
 
-def ids_of(legs: tuple[Leg, ...]) -> list[str]:
+def ids_of(legs: tuple[Leg, ...]) -> tuple[str, ...]:
     """Transaction ids, in the order of the legs."""
-    return [leg.transaction_id for leg in legs]
+    return tuple([leg.transaction_id for leg in legs])
 
 
 def total_of(legs: tuple[Leg, ...]) -> int:

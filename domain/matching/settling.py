@@ -7,6 +7,7 @@ own look decides for a leg: whoever loses a tentative partner to a later arrival
 and whoever gains one is found by that look. So the cost of an arrival is its own neighbourhood.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from domain.events import (
@@ -226,7 +227,7 @@ class Settling:
         self.cases.reclassify(stale)
 
     def identity(
-        self, rule: str, source_ids: list[str], target_ids: list[str], newest_ms: int
+        self, rule: str, source_ids: Sequence[str], target_ids: Sequence[str], newest_ms: int
     ) -> str:
         """Name a match of this reconciliation; ids in order."""
         one = self.book.definition

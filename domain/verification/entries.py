@@ -1,5 +1,7 @@
 """The entries a ledger keeps: of a transaction, a suggestion, an exception."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from domain.transactions import SIDE_NAMES
@@ -26,8 +28,8 @@ class Suggestion(msgspec.Struct, gc=False):
     """A row of `matches` that began as a suggestion; `status` is None once a match has it."""
 
     currency: str
-    source_ids: list[str]
-    target_ids: list[str]
+    source_ids: tuple[str, ...]
+    target_ids: tuple[str, ...]
     source_minor: int
     target_minor: int
     stands: bool = True
@@ -57,7 +59,7 @@ def no_tallies() -> dict[str, Tally]:
     return {place: Tally() for place in PLACES}
 
 
-def members_of(source_ids: list[str], target_ids: list[str]) -> list[Member]:
+def members_of(source_ids: Sequence[str], target_ids: Sequence[str]) -> list[Member]:
     """Give the members of a match."""
     return [(0, one) for one in source_ids] + [(1, one) for one in target_ids]
 

@@ -5,7 +5,7 @@ that a mistake there shows here. Each event may only do what the transactions it
 what one event leaves to be said by another has to be said within the same batch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from domain.errors import DefinitionInvalid
@@ -132,7 +132,7 @@ class Ledger:
         self.cases.use(self.accounts)
         self._runs.use(self.accounts)
 
-    def _take(self, event: Made | MatchSuggested, side: int, ids: list[str]) -> None:
+    def _take(self, event: Made | MatchSuggested, side: int, ids: Sequence[str]) -> None:
         """Check one side of a match or suggestion against the transactions it names."""
         if not ids:
             self.accounts.differs(
@@ -180,7 +180,7 @@ class Ledger:
                     f"is {of_members.sum_minor} of {of_members.count}"
                 )
 
-    def _give_back(self, event: MatchReversed, side: int, ids: list[str]) -> None:
+    def _give_back(self, event: MatchReversed, side: int, ids: Sequence[str]) -> None:
         """Put the members of one side of an undone match back."""
         told = told_by(event, side, ids)
         found: dict[str, Tally] = {}

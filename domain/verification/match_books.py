@@ -1,5 +1,7 @@
 """The books of matches and suggestions: which stand, and what the table `matches` shows of them."""
 
+from collections.abc import Sequence
+
 from domain.events import (
     MatchConfirmed,
     MatchRejected,
@@ -133,7 +135,7 @@ class MatchBooks:
 
 
 def told_by(
-    event: Made | MatchSuggested | MatchReversed, side: int, ids: list[str]
+    event: Made | MatchSuggested | MatchReversed, side: int, ids: Sequence[str]
 ) -> dict[str, Tally]:
     """Give by currency what a match tells of its members on one side."""
     if event.compared is not None and event.compared.totals:

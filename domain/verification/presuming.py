@@ -6,7 +6,7 @@ added up, and at the end of the stretch it must come to what the snapshot holds 
 the journals. From there on every transaction is known again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 from domain.events import (
@@ -174,7 +174,7 @@ class PresumingLedger(Ledger):
         ledger.use_accounts()
         return ledger
 
-    def _take(self, event: Made | MatchSuggested, side: int, ids: list[str]) -> None:
+    def _take(self, event: Made | MatchSuggested, side: int, ids: Sequence[str]) -> None:
         suggested = isinstance(event, MatchSuggested)
         for transaction_id in ids:
             known = self.accounts.find(side, transaction_id)
@@ -194,7 +194,7 @@ class PresumingLedger(Ledger):
         else:
             super()._leave(event, side, transaction_id, known)
 
-    def _give_back(self, event: MatchReversed, side: int, ids: list[str]) -> None:
+    def _give_back(self, event: MatchReversed, side: int, ids: Sequence[str]) -> None:
         for currency, tally in told_by(event, side, ids).items():
             self.accounts.count_matched(side, currency, Tally(-tally.count, -tally.sum_minor))
 

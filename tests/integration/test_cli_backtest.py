@@ -95,7 +95,7 @@ def worked_on(database):
     near = {one.sources[0].transaction_id: name for name, one in state.book.suggestions.items()}
     matched = next(one for one in decisions[1].events if isinstance(one, RecordMatched))
     reversed_id = match_id("acme", "shop", "reference", ["s001"], ["t001"], matched.newest_ms)
-    assert matched.source_ids == ["s001"]
+    assert matched.source_ids == ("s001",)
     for number, command in enumerate((
         ConfirmMatch(near["s000"], reason="fee"),
         RejectMatch(near["s010"], "another order"),

@@ -175,7 +175,8 @@ def add_match(
     rule: str = "order-reference", currency: str = "EUR",
 ) -> str:  # fmt: skip
     sources, targets = [f"S{number}"], [f"T{number}"]
-    event = RecordMatched(rule, "one_to_one", 1, sources, targets, currency, 1250, 1200, 1_000)
+    members = tuple(sources), tuple(targets)
+    event = RecordMatched(rule, "one_to_one", 1, *members, currency, 1250, 1200, 1_000)
     position, _ = log.append(tenant_id, reconciliation_id, [event])
     identity = match_id(tenant_id, reconciliation_id, rule, sources, targets, 1_000)
     insert(
@@ -208,7 +209,8 @@ def add_exception(
     updated, matched = position, None
     if resolved_by is not None:
         sources, targets = [transaction_id], [f"T{resolved_by}"]
-        match = RecordMatched("order-reference", "one_to_one", 1, sources, targets, currency,
+        members = tuple(sources), tuple(targets)
+        match = RecordMatched("order-reference", "one_to_one", 1, *members, currency,
                               amount_minor, amount_minor, 2_000)  # fmt: skip
         matched = match_id(tenant_id, reconciliation_id, "order-reference", sources, targets, 2_000)
         closed = ExceptionResolved(number, transaction_id, "late_match", matched)

@@ -358,7 +358,9 @@ def test_a_late_match_resolves_what_a_person_closed_and_the_story_shows_both(ser
     ask(client, exception, "resolve", {"resolution": "write_off", "reason": "gone"})
     made = match_id("acme", "orders", "order-reference", [name], ["T-9"], 2_000)
     events = [
-        RecordMatched("order-reference", "one_to_one", 1, [name], ["T-9"], "EUR", 990, 990, 2_000),
+        RecordMatched(
+            "order-reference", "one_to_one", 1, (name,), ("T-9",), "EUR", 990, 990, 2_000
+        ),
         ExceptionResolved(0, name, "late_match", made),
     ]
     with served.connect() as connection:

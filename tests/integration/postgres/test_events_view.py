@@ -19,29 +19,29 @@ EVERY_EVENT = [
     events.PeriodClosed("2026-01-05"),
     events.WatermarkAdvanced(1_767_614_001_123_456),
     events.RecordMatched(
-        "by-ref", "one_to_many", 1, ["s-1"], ["t-1", "t-2"], "EUR", 300, 299, 1_767_614_001_123
+        "by-ref", "one_to_many", 1, ("s-1",), ("t-1", "t-2"), "EUR", 300, 299, 1_767_614_001_123
     ),
-    events.RecordMatched("äpfel", "one_to_one", 2, ["z", "É"], ["ß", "😀"], "KWD", -1, 0, -7),
-    events.RecordMatched("far", "one_to_one", 2, ["a"], ["b"], "EUR", 2**62, 1, 2**50),
+    events.RecordMatched("äpfel", "one_to_one", 2, ("z", "É"), ("ß", "😀"), "KWD", -1, 0, -7),
+    events.RecordMatched("far", "one_to_one", 2, ("a",), ("b",), "EUR", 2**62, 1, 2**50),
     events.RecordMatched(
-        "fx", "one_to_one", 2, ["a"], ["b"], "USD", 108, 107, 5,
+        "fx", "one_to_one", 2, ("a",), ("b",), "USD", 108, 107, 5,
         events.Compared("USD", 108, 107, [(0, "EUR", 1, 100), (1, "USD", 1, 107)]),
     ),
     events.MatchSuggested(
-        "net", "one_to_one", 1, ["s-1", "s-2"], ["t-1"], "EUR", 300, 299, 5, "ambiguous",
+        "net", "one_to_one", 1, ("s-1", "s-2"), ("t-1",), "EUR", 300, 299, 5, "ambiguous",
         events.Compared("EUR", 290, 299, []),
     ),
     events.MatchSuggested(
-        "by-ref", "one_to_one", 1, ["s-1", "s-2"], ["t-1"], "EUR", 300, 299, 5, "ambiguous"
+        "by-ref", "one_to_one", 1, ("s-1", "s-2"), ("t-1",), "EUR", 300, 299, 5, "ambiguous"
     ),
     events.MatchSuggested(
-        "by-ref", "one_to_one", 1, ["s-1"], ["t-1"], "EUR", 300, 299, 5, "asks", [300], [299], True
+        "by-ref", "one_to_one", 1, ("s",), ("t",), "EUR", 300, 299, 5, "asks", [300], [299], True
     ),
     events.MatchConfirmed(
-        "manual", "one_to_one", 1, ["s-1"], ["t-1"], "EUR", 300, 299, 5, None, "seen", "cmd-2"
+        "manual", "one_to_one", 1, ("s-1",), ("t-1",), "EUR", 300, 299, 5, None, "seen", "cmd-2"
     ),
-    events.MatchRejected("id-of-a-match", "by-ref", ["s"], ["t"], None, "cmd-3"),
-    events.MatchReversed("id", "by-ref", ["s"], ["t"], "JPY", 5, 6, "wrong", None),
+    events.MatchRejected("id-of-a-match", "by-ref", ("s",), ("t",), None, "cmd-3"),
+    events.MatchReversed("id", "by-ref", ("s",), ("t",), "JPY", 5, 6, "wrong", None),
     events.TransactionSuperseded(1, "t-6", "t-7", -5, "JPY", False),
     events.ReconciliationPaused("holidays", "cmd-4"),
     events.ReconciliationResumed(None, "cmd-5"),
@@ -52,7 +52,7 @@ EVERY_EVENT = [
     events.ReconciliationFailed("run-1", "definition_changed", "It changed."),
     events.CommandRefused("cmd-6", "pause", "already_paused", "It is paused."),
     events.MatchSuperseded(
-        identity.match_id("acme", "shop", "by-ref", ["s"], ["t"], 5), "by-ref", ["s"], ["t"], "why"
+        identity.match_id("acme", "shop", "ref", ["s"], ["t"], 5), "ref", ("s",), ("t",), "why"
     ),
     events.RecordUnmatched(
         0, "s-3", "amount_mismatch", "low", 1250, "EUR", 5, "by-ref", "off", [NEAR], 1

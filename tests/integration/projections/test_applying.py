@@ -188,12 +188,12 @@ def test_listeners_hear_once_per_reconciliation_what_changed(full_world):
 
 
 def _matched(ids, position=0) -> ev.RecordMatched:
-    return ev.RecordMatched("r", "one_to_one", 1, [ids], [ids], "EUR", 5, 7, 1_700_000_000_000)
+    return ev.RecordMatched("r", "one_to_one", 1, (ids,), (ids,), "EUR", 5, 7, 1_700_000_000_000)
 
 
 def _suggested(ids) -> ev.MatchSuggested:
     return ev.MatchSuggested(
-        "r", "one_to_one", 1, [ids], [ids], "EUR", 5, 7, 1_700_000_000_000, "why"
+        "r", "one_to_one", 1, (ids,), (ids,), "EUR", 5, 7, 1_700_000_000_000, "why"
     )
 
 
@@ -202,22 +202,24 @@ def _identity(ids, rule="r") -> str:
 
 
 def _superseded(ids) -> ev.MatchSuperseded:
-    return ev.MatchSuperseded(_identity(ids), "r", [ids], [ids], "because")
+    return ev.MatchSuperseded(_identity(ids), "r", (ids,), (ids,), "because")
 
 
 def _confirmed(ids, rule="r") -> ev.MatchConfirmed:
     return ev.MatchConfirmed(
-        rule, "one_to_one", 1, [ids], [ids], "EUR", 5, 7, 1_700_000_000_000, _identity(ids),
+        rule, "one_to_one", 1, (ids,), (ids,), "EUR", 5, 7, 1_700_000_000_000, _identity(ids),
         "because", "c-1",
     )  # fmt: skip
 
 
 def _rejected(ids) -> ev.MatchRejected:
-    return ev.MatchRejected(_identity(ids), "r", [ids], [ids], "because", "c-2")
+    return ev.MatchRejected(_identity(ids), "r", (ids,), (ids,), "because", "c-2")
 
 
 def _reversed(ids, rule="r") -> ev.MatchReversed:
-    return ev.MatchReversed(_identity(ids, rule), rule, [ids], [ids], "EUR", 5, 7, "because", "c-3")
+    return ev.MatchReversed(
+        _identity(ids, rule), rule, (ids,), (ids,), "EUR", 5, 7, "because", "c-3"
+    )
 
 
 @pytest.mark.parametrize("events_max", [1, 100])
@@ -274,7 +276,7 @@ def test_a_suggestion_and_its_match_share_a_row(world, events, statuses, events_
 
 def test_what_a_person_decided_stands_with_the_match(world):
     suggested = ev.MatchSuggested(
-        "r", "one_to_one", 1, ["a"], ["a"], "EUR", 5, 7, 1_700_000_000_000, "why", [5], [7], True
+        "r", "one_to_one", 1, ("a",), ("a",), "EUR", 5, 7, 1_700_000_000_000, "why", [5], [7], True
     )
     paused = ev.ReconciliationPaused("stop", "c-9")
     for number, event in enumerate([suggested, _rejected("a"), paused]):

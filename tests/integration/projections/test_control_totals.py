@@ -104,7 +104,7 @@ def accepted(*days: tuple[int, str, int, int, int], rejected: int = 0) -> ev.Tra
 
 def matched(name: str, newest_ms: int, minor: int) -> ev.RecordMatched:
     return ev.RecordMatched(
-        "r", "one_to_one", 1, [f"s{name}"], [f"t{name}"], "EUR", minor, minor, newest_ms
+        "r", "one_to_one", 1, (f"s{name}",), (f"t{name}",), "EUR", minor, minor, newest_ms
     )
 
 
@@ -140,7 +140,7 @@ def test_each_fact_has_its_day_and_what_comes_late_goes_to_the_first_open(world)
         ev.PeriodClosed("2026-01-05"),
         # late: of the 5th, which is closed; and a match of the 5th that is undone
         accepted((1, "EUR", FIRST, 1, 50)),
-        ev.MatchReversed(SOME_ID, "r", ["s1"], ["t1"], "EUR", 100, 100, None, "c2"),
+        ev.MatchReversed(SOME_ID, "r", ("s1",), ("t1",), "EUR", 100, 100, None, "c2"),
         matched("3", MS + 30 * 3_600_000, 50),
         ev.ExceptionResolved(0, "s3", "late_match", SOME_ID),
     ]  # fmt: skip

@@ -20,11 +20,11 @@ MATCH = ("one_to_one", 1)
 
 
 def matched(n: int) -> ev.RecordMatched:
-    return ev.RecordMatched("m", *MATCH, [f"s{n}"], [f"t{n}"], "EUR", 5, 7, n)
+    return ev.RecordMatched("m", *MATCH, [f"s{n}"], (f"t{n}",), "EUR", 5, 7, n)
 
 
 def suggested(n: int) -> ev.MatchSuggested:
-    return ev.MatchSuggested("s", *MATCH, [f"s{n}"], [f"t{n}"], "EUR", 5, 7, n, "why")
+    return ev.MatchSuggested("s", *MATCH, [f"s{n}"], (f"t{n}",), "EUR", 5, 7, n, "why")
 
 
 def opened(n: int) -> list[ev.Event]:

@@ -28,7 +28,7 @@ ACCEPTED = [(SOURCE, "EUR", 1, 1250), (TARGET, "EUR", 1, 1250)]
 
 def matched(source="s", target="t"):
     return RecordMatched(
-        "reference", "one_to_one", 1, [source], [target], "EUR", 1250, 1250, 1_767_614_400_000
+        "reference", "one_to_one", 1, (source,), (target,), "EUR", 1250, 1250, 1_767_614_400_000
     )
 
 

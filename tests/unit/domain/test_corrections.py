@@ -252,7 +252,7 @@ def test_a_value_used_again_after_a_correction_is_remembered_with_its_new_day():
     corrections = [record(0, "s2", "B", supersedes="s1"), record(1, "t2", "B", supersedes="t1")]
     state.advance(Chunk(corrections))
     anew = [record(0, "s3", "A", day=9), record(1, "t3", "A", day=9)]
-    assert state.advance(Chunk(anew)).events[-1].source_ids == ["s3"]
+    assert state.advance(Chunk(anew)).events[-1].source_ids == ("s3",)
     # Day 5 is forgotten now, day 9 is not.
     far = [record(0, "s4", "F", day=14), record(1, "t4", "G", day=14)]
     state.advance(Chunk(far, caught_up=True))

@@ -6,7 +6,7 @@ import pytest
 
 from domain.events import FORMAT, RecordMatched, WatermarkAdvanced, decode_events, encode_events
 
-MATCH = RecordMatched("rule", "one_to_one", 1, ["s"], ["t"], "EUR", 100, 100, 1_767_600_000_000)
+MATCH = RecordMatched("rule", "one_to_one", 1, ("s",), ("t",), "EUR", 100, 100, 1_767_600_000_000)
 
 
 def test_a_batch_is_an_array_of_named_arrays_in_field_order():

@@ -152,7 +152,7 @@ def test_a_single_that_a_later_rule_took_leaves_the_whole_group_to_the_other():
     events = end_of(WHOLE, *records, taker, later=[PAIRS])
     assert members(events) == {("s2", "t9")}
     (left,) = (event for event in events if isinstance(event, MatchSuggested))
-    assert (left.source_ids, left.target_ids, left.single) == (["s1"], ["t1", "t2"], True)
+    assert (left.source_ids, left.target_ids, left.single) == (("s1",), ("t1", "t2"), True)
 
 
 def test_what_a_later_rule_leaves_of_groups_of_both_sides():

@@ -14,7 +14,7 @@ def named(event):
 
 def test_a_suggestion_names_the_amounts_of_its_members():
     event = ev.MatchSuggested(
-        "r", "one_to_one", 1, ["s"], ["t"], "KWD", 1234, 1000, 5, "why", [1234], [1000], True
+        "r", "one_to_one", 1, ("s",), ("t",), "KWD", 1234, 1000, 5, "why", [1234], [1000], True
     )
     fields = named(event)
     assert fields["match_id"] == IDENTITY
@@ -25,12 +25,12 @@ def test_a_suggestion_names_the_amounts_of_its_members():
 
 def test_what_people_decided_is_named_like_a_match():
     confirmed = named(
-        ev.MatchConfirmed("r", "one_to_one", 1, ["s"], ["t"], "JPY", 5, 7, 5, None, "ok", "c-1")
+        ev.MatchConfirmed("r", "one_to_one", 1, ("s",), ("t",), "JPY", 5, 7, 5, None, "ok", "c-1")
     )
     assert (confirmed["match_id"], confirmed["difference"]) == (IDENTITY, "2")
-    reversed_ = named(ev.MatchReversed(IDENTITY, "r", ["s"], ["t"], "EUR", 500, 700, None, "c-2"))
+    reversed_ = named(ev.MatchReversed(IDENTITY, "r", ("s",), ("t",), "EUR", 500, 700, None, "c-2"))
     assert (reversed_["match_id"], reversed_["target_amount"]) == (IDENTITY, "7.00")
-    rejected = named(ev.MatchRejected(IDENTITY, "r", ["s"], ["t"], "no", "c-3"))
+    rejected = named(ev.MatchRejected(IDENTITY, "r", ("s",), ("t",), "no", "c-3"))
     assert (rejected["match_id"], rejected["reason"]) == (IDENTITY, "no")
 
 
@@ -42,7 +42,7 @@ def test_a_superseded_record_is_named_with_its_side_and_amount():
 def test_what_was_compared_is_named_in_the_currency_compared_in():
     compared = ev.Compared("EUR", 1000, 990, [(0, "USD", 1, 1100), (1, "EUR", 2, 990)])
     event = ev.RecordMatched(
-        "r", "one_to_many", 1, ["s"], ["t", "u"], "EUR", 1000, 990, 5, compared=compared
+        "r", "one_to_many", 1, ("s",), ("t", "u"), "EUR", 1000, 990, 5, compared=compared
     )
     fields = named(event)
     assert fields["difference"] == "-0.10"

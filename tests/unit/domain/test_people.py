@@ -125,7 +125,7 @@ def test_part_of_a_suggestion_ends_it_and_what_is_left_is_looked_at_again():
     assert only(MatchConfirmed, events).suggestion_id == suggestion
     assert only(MatchSuperseded, events).match_id == suggestion
     rest = only(RecordMatched, state.tick(Tick(NOW_US + 5 * DAY_US, caught_up=True)).events)
-    assert (rest.source_ids, rest.target_ids) == (["s2"], ["t1"])
+    assert (rest.source_ids, rest.target_ids) == (("s2",), ("t1",))
 
 
 @pytest.mark.parametrize(("sources", "targets"), [(["s1", "s2"], ["t1"]), (["s1"], ["t1", "t2"])])
@@ -167,7 +167,7 @@ def test_what_an_earlier_rule_asks_about_all_of_is_asked_by_no_later_one():
     )
     again = only(MatchSuggested, events)
     assert (again.rule, again.source_ids, again.target_ids) == (
-        "reference", ["s1", "s2"], ["t1", "t2"],
+        "reference", ("s1", "s2"), ("t1", "t2"),
     )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def test_a_reversed_match_frees_both_and_is_not_made_again():
     state.advance(Chunk([record(0, "s2")], now_us=NOW_US))
     later = state.tick(Tick(NOW_US + 5 * DAY_US, caught_up=True)).events
     again = only(RecordMatched, later)
-    assert (again.source_ids, again.target_ids) == (["s2"], ["t1"])
+    assert (again.source_ids, again.target_ids) == (("s2",), ("t1",))
     assert only(RecordUnmatched, later).transaction_id == "s1"
 
 
@@ -225,7 +225,7 @@ def test_a_match_by_hand_ends_exceptions_and_says_why_it_cannot_be():
     assert refused(state, MatchByHand(["s1", "s2"], ["t1"])) == "reason_needed"
     events = state.decide(MatchByHand(["s2", "s1"], ["t1"], "bank charges"), "c1").events
     confirmed = only(MatchConfirmed, events)
-    assert (confirmed.source_ids, confirmed.match_type) == (["s1", "s2"], "many_to_one")
+    assert (confirmed.source_ids, confirmed.match_type) == (("s1", "s2"), "many_to_one")
     ended = [event for event in events if isinstance(event, ExceptionResolved)]
     assert {event.transaction_id for event in ended} == {"s1", "s2", "t1"}
     assert {(event.resolution, event.match_id) for event in ended} == {
@@ -270,7 +270,7 @@ def test_paused_everything_is_accepted_and_nothing_decided(settle):
     assert state.wake_us(NOW_US) is not None
     state.last_input_us = NOW_US
     events += state.tick(Tick(NOW_US + 4 * DAY_US, caught_up=True)).events
-    assert only(RecordMatched, events).target_ids == ["t1"]
+    assert only(RecordMatched, events).target_ids == ("t1",)
     assert only(RecordUnmatched, events).transaction_id == "s2"
 
 
@@ -320,12 +320,12 @@ def test_a_reversed_match_counts_among_the_rivals_of_earlier_rules_no_more():
     state.advance(Chunk([*records, record(1, "t2", counterparty="X")], now_us=NOW_US))
     events = state.tick(Tick(NOW_US + 2 * DAY_US, caught_up=True)).events
     matched = only(RecordMatched, events)
-    assert (matched.rule, matched.target_ids) == ("counterparty", ["t2"])
+    assert (matched.rule, matched.target_ids) == ("counterparty", ("t2",))
     state.decide(ReverseMatch(identity(matched), ["s1"], ["t2"]), "c1")
     correction = record(1, "t3", "Z", supersedes="t1")
     state.advance(Chunk([correction, record(1, "t4")], now_us=NOW_US))
     again = only(RecordMatched, state.tick(Tick(NOW_US + 3 * DAY_US, caught_up=True)).events)
-    assert (again.rule, again.source_ids, again.target_ids) == ("reference", ["s1"], ["t4"])
+    assert (again.rule, again.source_ids, again.target_ids) == ("reference", ("s1",), ("t4",))
 
 
 @pytest.mark.parametrize("restart", ["none", "snapshot", "fold"])
@@ -351,7 +351,7 @@ def test_whom_a_match_by_hand_leaves_fitting_is_matched_over_any_restart(restart
         state = restore(snapshot(state if restart == "snapshot" else folded))
         state.last_input_us = NOW_US
     later = state.tick(Tick(NOW_US + 5 * DAY_US, caught_up=True)).events
-    assert only(RecordMatched, later).source_ids == ["s2"]
+    assert only(RecordMatched, later).source_ids == ("s2",)
     assert len([event for event in later if isinstance(event, ExceptionResolved)]) == 2
 
 

@@ -212,7 +212,7 @@ def test_what_was_recorded_as_matched_is_matched_whatever_the_rules_say_now(rule
     folded.evolve_all([TransactionsAccepted(counts, {}, 0, 0)], journal)
     newest_ms = record(0, "s1", "r-1").occurred_at // 1000
     folded.evolve_all(
-        [RecordMatched(rule, "one_to_one", 1, ["s1"], ["t1"], "EUR", 100, 100, newest_ms)], []
+        [RecordMatched(rule, "one_to_one", 1, ("s1",), ("t1",), "EUR", 100, 100, newest_ms)], []
     )
     assert {type(one) for side in folded.book.known for one in side.values()} == {Settled}
     (pool,) = folded.book.pools

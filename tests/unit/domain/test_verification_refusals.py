@@ -128,7 +128,7 @@ def test_a_batch_at_a_position_that_was_passed_is_told():
 
 def test_a_match_that_does_not_stand_is_not_reversed():
     books = MatchBooks(*SCOPE, Accounts(Where("acme/orders"), lambda: None))
-    event = MatchReversed("m-1", "r", ["s"], ["t"], "EUR", 100, 100, None, "c-1")
+    event = MatchReversed("m-1", "r", ("s",), ("t",), "EUR", 100, 100, None, "c-1")
     with pytest.raises(Difference, match="match m-1 is reversed, but does not stand"):
         books.undo(event)
 
@@ -149,7 +149,7 @@ def test_places_that_hold_less_than_was_accepted_are_told():
 
 
 def suggestion(rule: str) -> MatchSuggested:
-    return MatchSuggested(rule, "one_to_one", 1, ["s"], ["t"], "EUR", 1, 1, 0, "why", [1], [1])
+    return MatchSuggested(rule, "one_to_one", 1, ("s",), ("t",), "EUR", 1, 1, 0, "why", [1], [1])
 
 
 def ended(of: MatchSuggested) -> MatchSuperseded:

@@ -222,8 +222,8 @@ def _members(rng, pile, places) -> tuple[list[Card], list[Card], str] | None:
     return (source, target, currency) if source and target else None
 
 
-def _ids(cards: list[Card]) -> list[str]:
-    return sorted(card.transaction_id for card in cards)
+def _ids(cards: list[Card]) -> tuple[str, ...]:
+    return tuple(sorted(card.transaction_id for card in cards))
 
 
 def _match(rng, pile) -> list[ev.Event]:

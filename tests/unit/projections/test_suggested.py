@@ -34,9 +34,9 @@ def counted(steps):
     return counts, standing
 
 
-PAIR = came("pair", ["a"], ["x", "y"], 100, 201)
-SAME = came("same", ["a"], ["x", "y"], 100, 201)
-WIDER = came("wider", ["a", "b"], ["x", "y", "z"], 150, 271)
+PAIR = came("pair", ("a",), ("x", "y"), 100, 201)
+SAME = came("same", ("a",), ("x", "y"), 100, 201)
+WIDER = came("wider", ("a", "b"), ("x", "y", "z"), 150, 271)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_a_transaction_in_several_suggestions_counts_once(steps, counts):
 
 def test_members_whose_amounts_are_told_are_counted_by_them():
     event = ev.MatchSuggested(
-        "r", "one_to_one", 1, ["a", "b"], ["x"], "EUR", 70, 60, 0, "several fit", [50, 20], [60]
+        "r", "one_to_one", 1, ("a", "b"), ("x",), "EUR", 70, 60, 0, "several fit", [50, 20], [60]
     )
     other = ev.MatchSuggested(
-        "q", "one_to_one", 1, ["b", "c"], ["x"], "EUR", 29, 60, 0, "several fit", [20, 9], [60]
+        "q", "one_to_one", 1, ("b", "c"), ("x",), "EUR", 29, 60, 0, "several fit", [20, 9], [60]
     )
     first, second = Step("t", "r", "first", event), Step("t", "r", "second", other)
     found, standing = counted([first, second, went(first)])
