@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 import msgspec
 import structlog
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.inputs import StatefulSourcePartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from typing_extensions import override
@@ -302,30 +302,3 @@ def _traces(messages: list[Message], offsets: list[int]) -> dict[int, str]:
         return {}
     found = (traceparent_of(cast("Headers", one)) if one else None for one in headers)
     return {offset: one for offset, one in zip(offsets, found, strict=True) if one is not None}
-
-
-class TopicSource(FixedPartitionedSource[Records, int]):
-    """A topic, every partition of it; which worker reads which is Bytewax's choice.
-
-    Args:
-        topic: Its full name.
-        side: 0 for source, 1 for target.
-        part: Makes one partition's reader, by partition number.
-        partitions: Gives the partition numbers; asked once per worker, before anything is read.
-    """
-
-    def __init__(
-        self,
-        partitions: Callable[[], list[int]],
-        part: Callable[[int], TopicPart],
-    ) -> None:
-        self._partitions = partitions
-        self._part = part
-
-    @override
-    def list_parts(self) -> list[str]:
-        return [str(partition) for partition in self._partitions()]
-
-    @override
-    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> TopicPart:
-        return self._part(int(for_part))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.inputs import StatefulSourcePartition
 from typing_extensions import override
 
 from connectors.postgres.dead_letters import StoredDeadLetter
@@ -110,18 +110,3 @@ class ControlPart(StatefulSourcePartition[ControlItem, None]):
     @override
     def snapshot(self) -> None:
         return None
-
-
-class ControlSource(FixedPartitionedSource[ControlItem, None]):
-    """Commands, ticks and redrives, for the whole flow."""
-
-    def __init__(self, part: Callable[[], ControlPart]) -> None:
-        self._part = part
-
-    @override
-    def list_parts(self) -> list[str]:
-        return ["control"]
-
-    @override
-    def build_part(self, step_id: str, for_part: str, resume_state: None) -> ControlPart:
-        return self._part()

@@ -4,7 +4,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -19,6 +20,7 @@ from connectors.postgres.streams import database_time_us, due_streams
 from connectors.settings import Settings
 from flows.clock import DatabaseClock, WatchForStepsBack
 from flows.control import ControlPart
+from flows.inputs import Part
 from flows.lease import Lease
 from flows.membership import Membership
 from flows.progress import Progress, ProgressThreads
@@ -197,11 +199,16 @@ class FlowProcess:
         )
         self._topics = topics
 
-    def partitions(self, side: int) -> list[int]:
-        """Partition numbers of a side's topic."""
-        return self._identity(self._topic(side)).partitions
+    def parts(self) -> dict[str, Callable[[], Part]]:
+        """What makes each part of the flow's input, by name; waits until both topics are there."""
+        of_topics = {
+            f"{name}/{partition}": partial(self._topic_part, side, partition)
+            for side, name in enumerate(SIDES)
+            for partition in self._identity(self._topic(side)).partitions
+        }
+        return of_topics | {"control": self.control_part}
 
-    def part(self, side: int, partition: int) -> TopicPart:
+    def _topic_part(self, side: int, partition: int) -> TopicPart:
         """A reader of one partition, from where everything before is committed."""
         topic = self._topic(side)
         self._identity(topic)

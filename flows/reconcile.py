@@ -1,9 +1,8 @@
 """The dataflow that reconciles: Kafka in, one commit a flush out.
 
-    Kafka source ─┐                                   (stream, chunk)
-                  ├─▶ key_by_tenant_reconciliation ──▶ match_window ──▶ store
-    Kafka target ─┘                                        ▲
-    commands, ticks, redrives ─────────────────────────────┘
+    Kafka source ──────────────┐                                   (stream, chunk)
+    Kafka target ──────────────┼─▶ key_by_tenant_reconciliation ──▶ match_window ──▶ store
+    commands, ticks, redrives ─┘
 
 `python -m bytewax.run flows.reconcile:flow -s 0.5` runs it; `settler run flow` runs it with a
 lease, signals and metrics around it.
@@ -19,11 +18,11 @@ import structlog
 from bytewax.dataflow import Dataflow
 from bytewax.testing import cluster_main, run_main
 
-from connectors.kafka import TopicSource
+from connectors.kafka import Records
 from connectors.settings import Settings
 from connectors.telemetry import configure_logging, configure_tracing, start_metrics_server
 from flows.arrivals import key_by_tenant_reconciliation
-from flows.control import ControlSource
+from flows.inputs import Inputs
 from flows.process import FlowProcess
 from flows.storing import StoreSink
 from flows.windows import MatchWindow
@@ -45,27 +44,17 @@ def build_flow(process: FlowProcess) -> Dataflow:
         process: Gives each worker its stores, and the topics their offsets.
     """
     flow = Dataflow("settler")
-    source = op.input(
-        "source",
-        flow,
-        TopicSource(lambda: process.partitions(0), lambda number: process.part(0, number)),
-    )
-    target = op.input(
-        "target",
-        flow,
-        TopicSource(lambda: process.partitions(1), lambda number: process.part(1, number)),
-    )
-    control = op.input("control", flow, ControlSource(process.control_part))
-    records = op.merge("sides", source, target)
     keyed = op.flat_map(
         "key_by_tenant_reconciliation",
-        records,
-        lambda records: key_by_tenant_reconciliation(records, process.clock.now_us()),
+        op.input("inputs", flow, Inputs(process.parts)),
+        lambda given: (
+            key_by_tenant_reconciliation(given, process.clock.now_us())
+            if isinstance(given, Records)
+            else (given,)
+        ),
     )
     decided = op.stateful_batch(
-        "match_window",
-        op.merge("inputs", keyed, control),
-        lambda _resume: MatchWindow(process.surroundings()),
+        "match_window", keyed, lambda _resume: MatchWindow(process.surroundings())
     )
     op.output("store", decided, StoreSink(process.writer))
     return flow
