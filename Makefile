@@ -4,6 +4,9 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
+# Containers often set it; then every process compiles all of its modules anew, and every process of
+# the tests rewrites all assertions: ten seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.installed
 CODE := domain connectors projections flows api deploy tests
 ARGS ?=
