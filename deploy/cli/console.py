@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploy.cli.starting import load_structlog
+
 if TYPE_CHECKING:
     from connectors.settings import Settings
 
@@ -22,6 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 def load_settings(role: str = "cli") -> "Settings":
     """Read the settings and set logging up; commands that print data log warnings only."""
+    load_structlog()
     from connectors.settings import Settings
     from connectors.telemetry import configure_logging
 

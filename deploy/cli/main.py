@@ -28,6 +28,7 @@ from deploy.cli import (
     verify,
 )
 from deploy.cli.console import DOES_NOT_HOLD, UNUSABLE, say
+from deploy.cli.starting import start_lightly
 from domain.errors import SettlerError
 
 HELP = "Continuous reconciliation of two streams of money: Kafka in, matches and exceptions out."
@@ -76,6 +77,7 @@ def settler(version: bool = typer.Option(False, "--version", help="Print the ver
 
 def main() -> None:
     """Run the command line; the exit code is 0 ok, 1 does not hold, 2 unusable input."""
+    start_lightly()
     try:
         app()
     except SettlerError as exc:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.cli.console import Json, fail, load_settings, print_json, say
+from deploy.cli.starting import collect_as_usual
 from deploy.large_blocks import give_back_large_blocks
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def run_flow(
     place = index or 0
     if child is not None or (not cluster and processes == 1):
         give_back_large_blocks()
+        collect_as_usual()
         raise typer.Exit(main(settings, cluster, place, by_itself=child is _Child.OF_ONE))
     from deploy.supervisor import Supervisor, flow_cluster, flow_process
     from flows.membership import cluster_name
@@ -123,6 +125,7 @@ def run_projections() -> None:
     settings = load_settings("projections")
     from projections.runner import main
 
+    collect_as_usual()
     raise typer.Exit(main(settings))
 
 
@@ -135,6 +138,7 @@ def run_publish() -> None:
     settings = load_settings("publish")
     from flows.publish import main
 
+    collect_as_usual()
     raise typer.Exit(main(settings))
 
 
@@ -147,6 +151,7 @@ def run_api() -> None:
     settings = load_settings("api")
     from api.app import main
 
+    collect_as_usual()
     raise typer.Exit(main(settings))
 
 

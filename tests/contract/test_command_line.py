@@ -47,6 +47,18 @@ def test_help_loads_nothing_that_is_slow():
     assert loaded.stdout.strip() == "[]"
 
 
+def test_a_command_with_settings_loads_no_rich_but_could():
+    script = (
+        "import sys; from deploy.cli.console import load_settings; load_settings(); "
+        "print('structlog' in sys.modules, 'rich' in sys.modules); "
+        "import rich.table; print(bool(rich))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.split() == ["True", "False", "True"]
+
+
 def test_unknown_commands_and_options_exit_with_2():
     assert run("nonsense").returncode == 2
     assert run("dlq", "list", "--nonsense").returncode == 2
