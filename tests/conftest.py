@@ -6,6 +6,7 @@ service take `own_stack`, which nobody else uses. TEST_BROKER=apache puts a real
 place of the embedded broker, in both.
 """
 
+import gc
 import itertools
 import logging
 import os
@@ -34,6 +35,12 @@ NUMBERS = itertools.count(1)
 # tries the same examples each time, or a line that few of them reach would be missing now and then.
 hypothesis_settings.register_profile("settler", deadline=None, derandomize=bool(measuring()))
 hypothesis_settings.load_profile("settler")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the search for garbage what stays: thousands of tests, and the modules they are of."""
+    gc.freeze()
+    gc.set_threshold(20_000, *gc.get_threshold()[1:])
 
 
 @dataclass(frozen=True)
