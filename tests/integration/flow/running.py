@@ -24,10 +24,14 @@ from tests.measuring import PATIENCE, measuring
 _PAUSE = threading.Event()
 
 
-def eventually(seconds: float, what: str, holds: Callable[[], object]) -> None:
+def eventually(
+    seconds: float, what: str, holds: Callable[[], object], *, resting: bool = True
+) -> None:
     """Ask again and again until it holds; fail with `what` when it does not in time.
 
-    Who asks takes a fifth of the time at most: what is waited for needs the same processors.
+    Args:
+        resting: Ask for a fifth of the time at most, up to half a second apart: what is waited for
+            needs the same processors. Not where each answer on the way is part of the test.
     """
     seconds *= PATIENCE
     asked_at = time.monotonic()
@@ -35,7 +39,8 @@ def eventually(seconds: float, what: str, holds: Callable[[], object]) -> None:
     while not holds():
         answered_at = time.monotonic()
         assert answered_at < deadline, f"not within {seconds} s: {what}"
-        _PAUSE.wait(max(0.02, 4 * (answered_at - asked_at)))
+        took = answered_at - asked_at
+        _PAUSE.wait(min(max(0.02, 4 * took), 0.5) if resting else 0.02)
         asked_at = time.monotonic()
 
 

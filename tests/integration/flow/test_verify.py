@@ -228,7 +228,8 @@ def test_it_holds_at_any_moment_of_a_running_flow(database, environment, setting
 
         sending.start()
         with connect(database.url, "operator") as operator:
-            eventually(60, "the truth, having grown step by step", partial(held, operator))
+            grown = "the truth, having grown step by step"
+            eventually(60, grown, partial(held, operator), resting=False)
         sending.join()
 
 
