@@ -12,9 +12,10 @@ from bytewax.testing import TestingSink, run_main
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 import connectors.kafka
-from connectors.kafka import BATCH_MESSAGES_MAX, TopicPart, TopicSource, describe_topic
+from connectors.kafka import BATCH_MESSAGES_MAX, TopicPart, describe_topic
 from connectors.kafka_memory import MemoryBroker, MemoryPart, MemoryTopic
 from connectors.kafka_sending import ConfirmedTopic, Outgoing, SendInterrupted
+from flows.inputs import Inputs
 from tests.integration.flow.running import eventually
 
 TARGET = 1
@@ -327,7 +328,8 @@ def test_a_dataflow_reads_every_partition_and_tells_when_all_is_through(kafka, p
         parts.append(part_of(kafka, partition, None, told, lambda: len(out) >= 3 * PARTITIONS))
         return parts[-1]
 
-    source = TopicSource(lambda: kafka.describe(lambda _seconds: True).partitions, part)
+    partitions = kafka.describe(lambda _seconds: True).partitions
+    source = Inputs(lambda: {str(one): partial(part, one) for one in partitions})
     flow = Dataflow("reading")
     read_together = op.input("in", flow, source)
     op.output("out", op.flat_map("values", read_together, lambda one: one.values), TestingSink(out))
@@ -342,7 +344,7 @@ def test_a_dataflow_reads_every_partition_and_tells_when_all_is_through(kafka, p
 def test_a_dataflow_that_breaks_down_tells_nothing_of_what_it_had_in_hand(kafka, part_of):
     kafka.put(0, b"0", b"1")
     told = []
-    source = TopicSource(lambda: [0], lambda partition: part_of(kafka, partition, None, told))
+    source = Inputs(lambda: {"0": lambda: part_of(kafka, 0, None, told)})
 
     def break_down(_records):
         raise ArithmeticError
