@@ -1,7 +1,7 @@
-"""The flow's other input: commands from the inbox, reconciliations that are due, redrives.
+"""What the flow reads besides topics: commands from the inbox, reconciliations due, redrives.
 
-One partition, read by one worker. Everything it gives out stays in the store until a commit says it
-is done, so what is lost on the way is given out again; a second time changes nothing.
+One part of its input, read by one worker. Everything it gives out stays in the store until a commit
+says it is done, so what is lost on the way is given out again; a second time changes nothing.
 """
 
 import time
@@ -30,7 +30,7 @@ ControlItem = tuple[str, Arrivals | Command | TickItem]
 
 
 class ControlStore(Protocol):
-    """What the control source reads."""
+    """What the control part reads."""
 
     def read_pending(self, limit: int, exclude: list[str]) -> list[Command]:
         """Undecided commands, oldest first."""
@@ -60,7 +60,7 @@ class _OnTheWay:
 
 
 class ControlPart(StatefulSourcePartition[ControlItem, None]):
-    """The one partition of the control input.
+    """The part of the flow's input that is no topic's.
 
     Args:
         clock_us: The time, microseconds since the epoch.

@@ -36,7 +36,7 @@ _GROUP_SECONDS = 2.0
 
 
 class FlowStore(PostgresStore):
-    """The store with what the control source asks of it besides."""
+    """The store with what the control part asks of it besides."""
 
     def read_due(self, until_us: int, limit: int) -> list[str]:
         """Streams that asked to be woken by then."""

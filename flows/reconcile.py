@@ -38,7 +38,7 @@ _GC_THRESHOLDS = (2_000_000, 20, 100_000)
 
 
 def build_flow(process: FlowProcess) -> Dataflow:
-    """Wire the dataflow. Step ids are names of things that are stored: they do not change.
+    """Wire the dataflow. Bytewax stores nothing of ours, so step ids may change.
 
     Args:
         process: Gives each worker its stores, and the topics their offsets.

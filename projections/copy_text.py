@@ -56,7 +56,7 @@ def json_text(value: Any) -> str:
 def _without_nul(value: Any) -> Any:
     if isinstance(value, str):
         return storable(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_without_nul(item) for item in value]
     if isinstance(value, dict):
         return {storable(key): _without_nul(item) for key, item in value.items()}

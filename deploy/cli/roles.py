@@ -95,6 +95,7 @@ def run_flow(
     else:
         _fix_lease_holder(settings)
         program = flow_cluster(processes)
+    collect_as_usual()
     raise typer.Exit(Supervisor([program]).run_until_signalled())
 
 
@@ -172,6 +173,7 @@ def up(
     programs = [role_program(role) for role in ROLES]
     if flow_processes > 1:
         programs[0] = flow_cluster(flow_processes)
+    collect_as_usual()
     raise typer.Exit(Supervisor(programs).run_until_signalled())
 
 

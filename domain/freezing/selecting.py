@@ -80,9 +80,9 @@ def take_pairs(book: Book, day: int, closed: Closed, count: int) -> Chosen:
     pool, known = book.pools[0], book.known
     assert isinstance(pool, UniquePool), "only a unique rule pairs off"
     pairs = _that_stand_alone(book, pool, closed, count)
-    pool.forget_pairs(pairs.keys)
+    # What they return is let go of at once: a list of it would be as long as the pairs are.
+    deque(map(pool.table.pop, pairs.keys), 0)
     for side in (0, 1):
-        # What they return is let go of at once: a list of it would be as long as the pairs are.
         deque(map(known[side].pop, pairs.ids[side]), 0)
     settled = pairs.settled
     entries: list[Any] = list(

@@ -34,11 +34,12 @@ def test_a_line_ends_and_separates():
 
 
 def test_json_loses_nothing_but_nul():
-    value = {"a\x00": ["b\x00", {"c": "\\u0000"}], "n": 1}
+    value = {"a\x00": ["b\x00", {"c": "\\u0000"}], "n": 1, "d": ("e\x00",)}
     decoded = msgspec.json.decode(json_text(value))
     assert decoded == {
         "a\N{REPLACEMENT CHARACTER}": ["b\N{REPLACEMENT CHARACTER}", {"c": "\\u0000"}],
         "n": 1,
+        "d": ["e\N{REPLACEMENT CHARACTER}"],
     }
 
 
