@@ -8,6 +8,8 @@ rule asks whether a set is ambiguous or a group whole (`CompiledRule.remembers_r
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from typing_extensions import override
+
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Leg
 
@@ -77,11 +79,49 @@ class Pool(Protocol):
         """
 
 
-class KeyedPool:
-    """Legs by the value of a rule's equality conditions."""
+class ByKey:
+    """What is asked of a pool whose legs stand by the value of a rule's equality conditions."""
 
     def __init__(self, rule: CompiledRule) -> None:
         self._slot = rule.slot
+
+    def legs_on(self, side: int, key: Any) -> Collection[Leg]:
+        """The legs of a side that wait under a key."""
+        raise NotImplementedError
+
+    def bucket(self, key: Any) -> Bucket:
+        """Both sides of one key."""
+        return list(self.legs_on(0, key)), list(self.legs_on(1, key))
+
+    def around(self, leg: Leg, known: Mapping[Leg, Found] = NOTHING_KNOWN) -> Found | None:  # noqa: ARG002 - of the protocol
+        """See `Pool.around`."""
+        key = leg.keys[self._slot]
+        return None if key is None else Found(key, *self.bucket(key))
+
+    def place(self, leg: Leg) -> Hashable:
+        """See `Pool.place`."""
+        key: Hashable = leg.keys[self._slot]
+        return key
+
+    def beside(self, gone: Leg) -> Iterable[Leg]:
+        """See `Pool.beside`."""
+        key = gone.keys[self._slot]
+        if key is None:
+            return ()
+        sources, targets = self.bucket(key)
+        return [*sources, *targets]
+
+    def fellows(self, leg: Leg) -> Collection[Leg]:
+        """See `Pool.fellows`."""
+        key = leg.keys[self._slot]
+        return () if key is None else self.legs_on(1 - leg.side, key)
+
+
+class KeyedPool(ByKey):
+    """Legs by the value of a rule's equality conditions."""
+
+    def __init__(self, rule: CompiledRule) -> None:
+        super().__init__(rule)
         #: Per side. One leg stands by itself, several in a dict: most keys hold one.
         self.sides: tuple[dict[Any, Entry], dict[Any, Entry]] = ({}, {})
 
@@ -119,29 +159,6 @@ class KeyedPool:
             if len(found) == 1:
                 (side[key],) = found
 
-    def around(self, leg: Leg, known: Mapping[Leg, Found] = NOTHING_KNOWN) -> Found | None:  # noqa: ARG002 - of the protocol
-        """See `Pool.around`."""
-        key = leg.keys[self._slot]
-        return None if key is None else Found(key, *self.bucket(key))
-
-    def place(self, leg: Leg) -> Hashable:
-        """See `Pool.place`."""
-        key: Hashable = leg.keys[self._slot]
-        return key
-
-    def beside(self, gone: Leg) -> Iterable[Leg]:
-        """See `Pool.beside`."""
-        key = gone.keys[self._slot]
-        if key is None:
-            return ()
-        sources, targets = self.bucket(key)
-        return [*sources, *targets]
-
-    def fellows(self, leg: Leg) -> Collection[Leg]:
-        """See `Pool.fellows`."""
-        key = leg.keys[self._slot]
-        return () if key is None else legs_under(self.sides[1 - leg.side].get(key))
-
     def alone(self, legs: list[Leg]) -> list[Leg]:
         """See `Pool.alone`."""
         if not legs:
@@ -153,10 +170,9 @@ class KeyedPool:
             if (key := leg.keys[slot]) is None or (ours.get(key) is leg and key not in theirs)
         ]
 
-    def bucket(self, key: Any) -> Bucket:
-        """Both sides of one key."""
-        sources, targets = (legs_under(side.get(key)) for side in self.sides)
-        return list(sources), list(targets)
+    @override
+    def legs_on(self, side: int, key: Any) -> Collection[Leg]:
+        return legs_under(self.sides[side].get(key))
 
 
 def legs_under(found: Entry | None) -> Collection[Leg]:

@@ -5,13 +5,15 @@ tables would be asked and written twice as often, and hold every value twice.
 """
 
 from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
+from typing_extensions import override
+
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Known, Leg, Settled
-from domain.matching.pools import NOTHING_KNOWN, Bucket, Found, legs_under
+from domain.matching.pools import ByKey, legs_under
 from domain.packed_content import decode_packed
 
 #: What stands under a value of a side: a leg, several, or the id of the one that used it up.
@@ -21,7 +23,7 @@ SideEntry = Leg | dict[Leg, None] | str
 _Entry = Leg | Settled | list[SideEntry | None]
 
 
-class UniquePool:
+class UniquePool(ByKey):
     """Legs by a value that may occur once per side.
 
     Once its leg has matched a value is spent: the id of that transaction then stands in the leg's
@@ -29,7 +31,7 @@ class UniquePool:
     """
 
     def __init__(self, rule: CompiledRule) -> None:
-        self._slot = rule.slot
+        super().__init__(rule)
         #: For the short ways, which do here by the column what is done below one by one.
         self.table: dict[Any, _Entry] = {}
         # Open legs whose value is spent: they cannot be found until it is free again.
@@ -113,29 +115,6 @@ class UniquePool:
                 (alone,) = found
                 self.put(leg.side, key, alone)
 
-    def around(self, leg: Leg, known: Mapping[Leg, Found] = NOTHING_KNOWN) -> Found | None:  # noqa: ARG002 - of the protocol
-        """See `Pool.around`."""
-        key = leg.keys[self._slot]
-        return None if key is None else Found(key, *self._bucket(key))
-
-    def place(self, leg: Leg) -> Hashable:
-        """See `Pool.place`."""
-        key: Hashable = leg.keys[self._slot]
-        return key
-
-    def beside(self, gone: Leg) -> Iterable[Leg]:
-        """See `Pool.beside`."""
-        key = gone.keys[self._slot]
-        if key is None:
-            return ()
-        sources, targets = self._bucket(key)
-        return [*sources, *targets]
-
-    def fellows(self, leg: Leg) -> Collection[Leg]:
-        """See `Pool.fellows`."""
-        key = leg.keys[self._slot]
-        return () if key is None else self._legs(1 - leg.side, key)
-
     def alone(self, legs: list[Leg]) -> list[Leg]:
         """See `Pool.alone`."""
         slot, found = self._slot, self.table.get
@@ -144,10 +123,8 @@ class UniquePool:
             return alone
         return [leg for leg in alone if not self.is_contested(leg.keys[slot])]
 
-    def _bucket(self, key: Any) -> Bucket:
-        return list(self._legs(0, key)), list(self._legs(1, key))
-
-    def _legs(self, side: int, key: Any) -> Collection[Leg]:
+    @override
+    def legs_on(self, side: int, key: Any) -> Collection[Leg]:
         found = self.on(side, key)
         return () if isinstance(found, str) else legs_under(found)
 
