@@ -50,7 +50,7 @@ def _forget_pairs(book: Book, closed: Closed) -> None:
     for side, ids in enumerate(pairs.ids):
         for table in (book.known[side], book.days[side]):
             _drop(table, ids)
-    pool.forget_pairs(pairs.keys)
+    _drop(pool.table, pairs.keys)
 
 
 def _drop(table: dict[Any, Any], keys: Iterable[Any]) -> None:

@@ -4,9 +4,7 @@ Both sides stand in one table. Most values are brought by one leg and then by it
 tables would be asked and written twice as often, and hold every value twice.
 """
 
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
 from typing import Any
 
 from typing_extensions import override
@@ -144,11 +142,6 @@ class UniquePool(ByKey):
     def spend_pairs(self, keys: Sequence[Any], matches: Sequence[Settled]) -> None:
         """Let matches of one and one have used values up, whoever waited under them."""
         self.table.update(zip(keys, matches, strict=True))
-
-    def forget_pairs(self, keys: Iterable[Any]) -> None:
-        """Let values of pairs be new again; nobody may have brought one since."""
-        # In a loop of the interpreter's own; what it gives is let go of at once.
-        deque(map(self.table.pop, keys, repeat(None)), maxlen=0)
 
     def free(self, side: int, key: Any, holder: str) -> None:
         """Let a value be new again if `holder` used it up."""
