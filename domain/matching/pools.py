@@ -8,8 +8,6 @@ rule asks whether a set is ambiguous or a group whole (`CompiledRule.remembers_r
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from typing_extensions import override
-
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Leg
 
@@ -170,8 +168,8 @@ class KeyedPool(ByKey):
             if (key := leg.keys[slot]) is None or (ours.get(key) is leg and key not in theirs)
         ]
 
-    @override
     def legs_on(self, side: int, key: Any) -> Collection[Leg]:
+        """See `ByKey.legs_on`."""
         return legs_under(self.sides[side].get(key))
 
 

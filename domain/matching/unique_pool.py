@@ -7,8 +7,6 @@ tables would be asked and written twice as often, and hold every value twice.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from typing_extensions import override
-
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Known, Leg, Settled
 from domain.matching.pools import ByKey, legs_under
@@ -121,8 +119,8 @@ class UniquePool(ByKey):
             return alone
         return [leg for leg in alone if not self.is_contested(leg.keys[slot])]
 
-    @override
     def legs_on(self, side: int, key: Any) -> Collection[Leg]:
+        """See `ByKey.legs_on`."""
         found = self.on(side, key)
         return () if isinstance(found, str) else legs_under(found)
 
