@@ -63,7 +63,7 @@ class FlowProcess:
     def __init__(self, settings: Settings, *, clustered: bool) -> None:
         self.clock = DatabaseClock()
         self._settings = settings
-        self._clustered = clustered
+        self.clustered = clustered
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -119,7 +119,7 @@ class FlowProcess:
                     PostgresStore(lambda: connect(url, "flow", "settler-flow-writer")),
                     PostgresStore(lambda: connect(url, "flow", "settler-flow-snapshots")),
                     self._settings.flush_rows,
-                    synchronous=self._clustered,
+                    synchronous=self.clustered,
                     failed=self._die,
                 )
             return self._writer

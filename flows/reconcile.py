@@ -46,7 +46,7 @@ def build_flow(process: FlowProcess) -> Dataflow:
     flow = Dataflow("settler")
     keyed = op.flat_map(
         "key_by_tenant_reconciliation",
-        op.input("inputs", flow, Inputs(process.parts)),
+        op.input("inputs", flow, Inputs(process.parts, EPOCH if process.clustered else None)),
         lambda given: (
             key_by_tenant_reconciliation(given, process.clock.now_us())
             if isinstance(given, Records)
