@@ -17,7 +17,7 @@ from connectors.postgres.journal import decode_journal
 from domain.backtesting.backtest import Backtest, HistoryExpired
 from domain.backtesting.report import report
 from domain.errors import SettlerError
-from domain.events import decode_events
+from domain.event_batches import decode_events
 from domain.instants import parse_occurred_at
 
 # Some 200,000 transactions: what fits an answer's time and this process's memory.

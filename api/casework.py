@@ -22,7 +22,7 @@ from api.operations import PREFIX, Answer, Call
 from connectors.telemetry import trace_metadata
 from domain.casework import Case, CaseCommand, CaseworkEvent, Standing, decide, evolve
 from domain.commands import CannotBeDone
-from domain.events import FORMAT, decode_events, encode_events
+from domain.event_batches import FORMAT, decode_events, encode_events
 from domain.identity import casework_stream_id
 from domain.transactions import SIDE_NAMES
 

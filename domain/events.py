@@ -1,12 +1,9 @@
-"""The events of reconciliations and of exceptions worked, and how a batch is written down.
+"""The events of reconciliations and of exceptions worked.
 
-A batch is stored as the text of one JSON array with an element per event: `[type, field, …]`, the
-fields in the order of the classes below. That order is a storage format: fields are added at the
-end, with a default, or the batch format is raised and an upcaster written.
+The order of their fields is a storage format, see `domain.event_batches`.
 Amounts are integers in minor units of the currency beside them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,9 +18,6 @@ from domain.run_events import (
     ReconciliationRetried,
     ReconciliationStarted,
 )
-
-#: Batches written now. A reader meets older ones too and raises them by `UPCASTERS`.
-FORMAT = 1
 
 
 class ReconciliationDefined(
@@ -336,15 +330,6 @@ Event = (
     | CommandRefused
 )
 
-#: Current `event_version` of every type; the batch format fixes them all.
-EVENT_VERSION = 1
-
-RawEvent = list[Any]
-Upcaster = Callable[[RawEvent], RawEvent]
-
-#: format → event type → what turns one raw element of that format into the next format's.
-UPCASTERS: Mapping[int, Mapping[str, Upcaster]] = {}
-
 
 def match_id_of(
     tenant_id: str,
@@ -360,41 +345,3 @@ def difference_of(event: RecordMatched | MatchSuggested | MatchConfirmed | Match
     """Target − source as compared, in minor units of the currency compared in."""
     sums = event.compared or event
     return sums.target_minor - sums.source_minor
-
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(list[Event])
-_raw_decoder = msgspec.json.Decoder(list[RawEvent])
-
-
-def encode_events(events: Sequence[Event]) -> bytes:
-    """Write a batch down in the current format."""
-    return _encoder.encode(events)
-
-
-def decode_events(
-    text: str | bytes,
-    batch_format: int = FORMAT,
-    upcasters: Mapping[int, Mapping[str, Upcaster]] = UPCASTERS,
-) -> list[Event]:
-    """Read a batch of any known format as events of the current one.
-
-    Raises:
-        ValueError: The batch was written by a newer release.
-        msgspec.ValidationError: The text is not a batch.
-    """
-    if batch_format == FORMAT:
-        return _decoder.decode(text)
-    if batch_format > FORMAT:
-        raise ValueError(
-            f"event batch has format {batch_format}, this release reads up to {FORMAT}; "
-            "run the release that wrote it or a newer one"
-        )
-    elements = _raw_decoder.decode(text)
-    for step in range(batch_format, FORMAT):
-        of_step = upcasters.get(step, {})
-        elements = [
-            of_step[element[0]](element) if element[0] in of_step else element
-            for element in elements
-        ]
-    return msgspec.convert(elements, list[Event])

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
+from domain.event_batches import EVENT_VERSION, decode_events
 from domain.events import (
-    EVENT_VERSION,
     Compared,
     DuplicateDetected,
     Event,
@@ -20,7 +20,6 @@ from domain.events import (
     RecordUnmatched,
     TransactionsAccepted,
     TransactionSuperseded,
-    decode_events,
     difference_of,
     match_id_of,
 )

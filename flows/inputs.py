@@ -65,7 +65,7 @@ class _Pace:
 
     def __init__(self, epoch: timedelta) -> None:
         self._epoch = epoch
-        self._slack = epoch / _SLACK
+        self._slack = epoch // _SLACK
         self._parts: list[_PartInStep] = []
         # Epochs that a part has ended, and of those how many it has read after.
         self._ended = 0

@@ -8,7 +8,8 @@ from connectors.postgres.journal import decode_journal
 from connectors.postgres.records import Claim
 from connectors.postgres.store import Store
 from domain.definition_parsing import parse_definition
-from domain.events import Event, ReconciliationDefined, TransactionsAccepted, decode_events
+from domain.event_batches import decode_events
+from domain.events import Event, ReconciliationDefined, TransactionsAccepted
 from domain.freezing.touching import by_batch
 from domain.reconciliation import Reconciliation
 from domain.snapshots import restore

@@ -14,13 +14,13 @@ from psycopg.rows import dict_row
 
 from connectors.postgres.journal import decode_journal
 from domain.definition_parsing import parse_definition
+from domain.event_batches import decode_events
 from domain.events import (
     ExceptionReclassified,
     ExceptionResolved,
     MatchConfirmed,
     MatchSuggested,
     RecordUnmatched,
-    decode_events,
 )
 from domain.explaining.casework import CaseStory
 from domain.explaining.evidence import Scene

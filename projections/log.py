@@ -8,7 +8,15 @@ import msgspec
 from psycopg import Connection
 
 from domain.errors import SettlerError
-from domain.events import Event, RecordMatched, decode_events
+from domain.event_batches import (
+    PLAIN_FORMAT,
+    MatchedPairs,
+    Written,
+    decode_elements,
+    decode_events,
+    gathered,
+)
+from domain.events import Event, RecordMatched
 from projections.queries import load_queries
 
 _SQL = load_queries("log")
@@ -41,9 +49,9 @@ class LogBatch(msgspec.Struct, frozen=True, gc=False):
     """A batch of one stream, decoded.
 
     Event i, counted from 0, has position `first_position + i` and stream version
-    `base_version + 1 + i`. `matched` and `others` split the events, each with its i: a hot
-    reconciliation is almost all matches. `stream_hash` is as in `matches`. `plain` says that no
-    text in it needs escaping.
+    `base_version + 1 + i`. `pairs`, `matched` and `others` split the events, each with its i, and
+    an element of `pairs` with that of its first: a hot reconciliation is almost all pairs.
+    `stream_hash` is as in `matches`. `plain` says that no text in it needs escaping.
     """
 
     last_position: int
@@ -57,8 +65,14 @@ class LogBatch(msgspec.Struct, frozen=True, gc=False):
     event_count: int
     text_bytes: int
     plain: bool
+    pairs: list[tuple[int, MatchedPairs]]
     matched: list[tuple[int, RecordMatched]]
     others: list[tuple[int, Event]]
+
+    @property
+    def match_count(self) -> int:
+        """How many matches rules made."""
+        return len(self.matched) + sum(len(run.pairs) for _, run in self.pairs)
 
 
 def read_log(
@@ -108,14 +122,20 @@ def decode_batch(
     stream_hash: int,
 ) -> LogBatch:
     """Decode one row of event_store."""
-    events = decode_events(text, batch_format)
+    pairs: list[tuple[int, MatchedPairs]] = []
     matched: list[tuple[int, RecordMatched]] = []
     others: list[tuple[int, Event]] = []
-    for index, event in enumerate(events):
-        if type(event) is RecordMatched:
-            matched.append((index, event))
+    index = 0
+    for element in _elements(text, batch_format):
+        if isinstance(element, MatchedPairs):
+            pairs.append((index, element))
+            index += len(element.pairs)
+            continue
+        if type(element) is RecordMatched:
+            matched.append((index, element))
         else:
-            others.append((index, event))
+            others.append((index, element))
+        index += 1
     return LogBatch(
         last_position=last_position,
         first_position=first_position,
@@ -125,11 +145,18 @@ def decode_batch(
         created_at=created_at.astimezone(UTC),
         stream_hash=stream_hash,
         journal_bytes=journal_bytes,
-        event_count=len(events),
+        event_count=index,
         text_bytes=len(text),
         # JSON writes quotes, backslashes and control characters with a backslash; without one in
         # the whole text, every string in it can go into COPY as it is.
         plain="\\" not in text,
+        pairs=pairs,
         matched=matched,
         others=others,
     )
+
+
+def _elements(text: str, batch_format: int) -> list[Written]:
+    if batch_format == PLAIN_FORMAT:
+        return gathered(decode_events(text, batch_format))
+    return decode_elements(text, batch_format)

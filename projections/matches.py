@@ -11,6 +11,7 @@ import msgspec
 from psycopg import Connection, errors
 
 from domain.errors import SettlerError
+from domain.event_batches import MatchedPairs
 from domain.events import (
     Event,
     MatchConfirmed,
@@ -36,7 +37,6 @@ except ImportError:
 _SQL = load_queries("matches")
 _NEWEST_MS_MAX = (1 << 48) - 1
 _ID_DIGITS = 32
-_MEMBER = "\x1e"
 _NO_AMOUNTS = "\\N\t\\N"
 
 
@@ -89,7 +89,12 @@ def fold(batches: Sequence[LogBatch]) -> MatchRows:
     asked: dict[str, Asked] = {}
     ended: dict[str, End] = {}
     for batch in batches:
-        lines += _plain_lines(batch) if batch.plain else _escaped_lines(batch)
+        for index, run in batch.pairs:
+            if batch.plain:
+                lines += _pair_lines(batch, batch.first_position + index, run)
+            else:
+                lines += _escaped_lines(batch, list(enumerate(run.events(), index)))
+        lines += _escaped_lines(batch, batch.matched)
         for index, event in batch.others:
             _fold_asked(batch, index, event, asked, ended)
     if asked or ended:
@@ -128,46 +133,31 @@ def _fold_asked(
         row.reason, row.command_id = end.reason, end.command_id
 
 
-def _plain_lines(batch: LogBatch) -> list[str]:
-    """Write the confirmed matches of a batch whose texts need no escaping."""
-    identity = f"{batch.tenant_id}\x1f{batch.reconciliation_id}\x1f"
+def _pair_lines(batch: LogBatch, position: int, run: MatchedPairs) -> list[str]:
+    """Write matches in a row, the first at a position, whose texts need no escaping."""
+    identity = f"{batch.tenant_id}\x1f{batch.reconciliation_id}\x1f{run.rule}\x1f"
     place = f"\t{batch.tenant_id}\t{batch.reconciliation_id}\t{batch.stream_hash}\t"
-    position = batch.first_position
-    version = batch.base_version + 1
+    made = f"\t{run.rule}\tone_to_one\tconfirmed\t"
+    end = f"\t{run.definition_version}\n"
     lines = []
-    for index, event in batch.matched:
-        source_ids = event.source_ids
-        target_ids = event.target_ids
-        if len(source_ids) == 1 == len(target_ids):
-            source = source_ids[0]
-            target = target_ids[0]
-            members = f"{source}\x1f{target}"
-        else:
-            members = f"{_MEMBER.join(source_ids)}\x1f{_MEMBER.join(target_ids)}"
-            source = '","'.join(source_ids)
-            target = '","'.join(target_ids)
-        rule = event.rule
-        text = f"{identity}{rule}\x1f{members}"
+    for position, pair in enumerate(run.pairs, position):  # noqa: B020 - from it on
+        source, target, currency, minor, above, newest_ms = pair
+        text = f"{identity}{source}\x1f{target}"
         digest = md5(text.encode()).hexdigest()  # noqa: S324 - names a match, secures nothing
-        newest_ms = event.newest_ms
         if not 0 <= newest_ms <= _NEWEST_MS_MAX:
             newest_ms = min(max(newest_ms, 0), _NEWEST_MS_MAX)
-        source_minor = event.source_minor
-        target_minor = event.target_minor
-        difference = target_minor - source_minor if event.compared is None else difference_of(event)
+        amounts = f"{minor}\t{minor + above}\t{above}" if above else f"{minor}\t{minor}\t0"
         lines.append(
-            f"{newest_ms:012x}{digest[:20]}{place}{position + index}\t{version + index}\t{rule}\t"
-            f'{event.match_type}\tconfirmed\t{{"{source}"}}\t{{"{target}"}}\t{event.currency}\t'
-            f"{source_minor}\t{target_minor}\t{difference}\t"
-            f"{event.definition_version}\n"
+            f"{newest_ms:012x}{digest[:20]}{place}{position}{made}"
+            f'{{"{source}"}}\t{{"{target}"}}\t{currency}\t{amounts}{end}'
         )
     return lines
 
 
-def _escaped_lines(batch: LogBatch) -> list[str]:
+def _escaped_lines(batch: LogBatch, matched: Sequence[tuple[int, RecordMatched]]) -> list[str]:
     """Write the confirmed matches of any batch."""
     lines = []
-    for index, event in batch.matched:
+    for index, event in matched:
         start, end = _columns(batch, index, event, _digits(batch, event))
         lines.append(f"{start}confirmed{end}\n")
     return lines
@@ -195,8 +185,7 @@ def _columns(
     """Write the columns before `status`, with the tab after them, and those after it."""
     start = (
         f"{digits}\t{batch.tenant_id}\t{batch.reconciliation_id}\t{batch.stream_hash}\t"
-        f"{batch.first_position + index}\t"
-        f"{batch.base_version + 1 + index}\t{field(event.rule)}\t{event.match_type}\t"
+        f"{batch.first_position + index}\t{field(event.rule)}\t{event.match_type}\t"
     )
     end = (
         f"\t{array_field(event.source_ids)}\t{array_field(event.target_ids)}\t{event.currency}\t"

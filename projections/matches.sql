@@ -1,11 +1,11 @@
 -- copy_confirmed --
-COPY matches (match_id, tenant_id, reconciliation_id, stream_hash, position, stream_version, rule,
+COPY matches (match_id, tenant_id, reconciliation_id, stream_hash, position, rule,
               match_type, status, source_ids, target_ids, currency, source_minor, target_minor,
               difference_minor, definition_version)
 FROM STDIN;
 
 -- copy_asked --
-COPY matches (match_id, tenant_id, reconciliation_id, stream_hash, position, stream_version, rule,
+COPY matches (match_id, tenant_id, reconciliation_id, stream_hash, position, rule,
               match_type, status, source_ids, target_ids, currency, source_minor, target_minor,
               difference_minor, definition_version, source_amounts, target_amounts,
               updated_position, reason, command_id)

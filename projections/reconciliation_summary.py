@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
+from domain.event_batches import MatchedPairs
 from domain.events import (
     Event,
     MatchConfirmed,
@@ -46,6 +47,9 @@ from projections.summary_ledger import Ledger, Place, Summary, move, post_accept
 
 _SQL = load_queries("reconciliation_summary")
 
+#: Quarter hour and currency → transactions and their sum in minor units, of either side.
+Sums = dict[tuple[int, str], list[int]]
+
 
 def fold(batches: Sequence[LogBatch]) -> Ledger:
     """Add up what the events alone tell."""
@@ -68,64 +72,82 @@ def fold(batches: Sequence[LogBatch]) -> Ledger:
                 closed_day = day_number(event.day)
                 ledger.steps[key].append(Turn(place.position, at, closed_day=closed_day))
                 # What matched before goes to other days than what did after.
-                before = [pair for pair in batch.matched if begin <= pair[0] < index]
-                _add_matches(ledger, place._replace(position=batch.first_position + begin), before)
+                matches = _matches_between(batch, begin, index)
+                _add_matches(
+                    ledger, place._replace(position=batch.first_position + begin), *matches
+                )
                 begin = index + 1
             elif type(event) is ReconciliationDefined:
                 zone = event.definition.get("time_zone") or "UTC"
                 ledger.steps[key].append(Turn(place.position, at, time_zone=zone))
-        rest = [pair for pair in batch.matched if pair[0] >= begin] if begin else batch.matched
-        _add_matches(ledger, Place(key, summary, batch.first_position + begin, stored), rest)
+        rest = _matches_between(batch, begin, batch.event_count)
+        _add_matches(ledger, Place(key, summary, batch.first_position + begin, stored), *rest)
     return ledger
 
 
+def _matches_between(
+    batch: LogBatch, begin: int, end: int
+) -> tuple[list[RecordMatched], list[MatchedPairs]]:
+    """Matches from one event of a batch to another: by themselves, and many in a row."""
+    return (
+        [event for index, event in batch.matched if begin <= index < end],
+        [run for index, run in batch.pairs if begin <= index < end],
+    )
+
+
 def _add_matches(
-    ledger: Ledger, place: Place, matched: Sequence[tuple[int, RecordMatched]]
+    ledger: Ledger,
+    place: Place,
+    matched: Sequence[RecordMatched],
+    runs: Sequence[MatchedPairs],
 ) -> None:
     """Add up matches by currency and quarter hour of their newest member."""
-    quarters: dict[int, dict[str, list[int]]] = {}
+    sums: Sums = {}
+    for event in matched:
+        quarter = event.newest_ms // QUARTER_MS
+        for side, currency, count, sum_minor in _own_totals(event):
+            _add_up(sums, quarter, currency, side, count, sum_minor)
+    for run in runs:
+        _add_pairs(sums, run)
+    summary = place.summary
+    summary.matches_confirmed += len(matched) + sum(len(run.pairs) for run in runs)
+    for (quarter, currency), sides in sums.items():
+        summary.transactions_matched += sides[0] + sides[2]
+        for side, name in enumerate(SIDE_NAMES):
+            count, sum_minor = sides[2 * side], sides[2 * side + 1]
+            move(ledger, place, name, currency, "matched", count, sum_minor, quarter)
+
+
+def _add_pairs(sums: Sums, run: MatchedPairs) -> None:
+    """Add up matches of one and one; many in a row are of one currency and quarter hour."""
     begin_ms = end_ms = 0
     currency = ""
-    kept = [0, 0, 0, 0]
-    # Most of a batch are of one currency and quarter hour; those are added up in locals.
-    pairs = source_count = source_minor = target_count = target_minor = 0
-    for _, event in matched:
-        if event.currency != currency or not begin_ms <= event.newest_ms < end_ms:
-            _add_up(kept, pairs + source_count, source_minor, pairs + target_count, target_minor)
-            pairs = source_count = source_minor = target_count = target_minor = 0
-            quarter, currency = event.newest_ms // QUARTER_MS, event.currency
-            begin_ms, end_ms = quarter * QUARTER_MS, (quarter + 1) * QUARTER_MS
-            kept = quarters.setdefault(quarter, {}).setdefault(currency, [0, 0, 0, 0])
-        if event.compared is not None and event.compared.totals:
-            of_quarter = quarters[event.newest_ms // QUARTER_MS]
-            for side, own_currency, count, sum_minor in event.compared.totals:
-                own = of_quarter.setdefault(own_currency, [0, 0, 0, 0])
-                own[2 * side] += count
-                own[2 * side + 1] += sum_minor
-            continue
-        source_minor += event.source_minor
-        target_minor += event.target_minor
-        if event.match_type == "one_to_one":
-            pairs += 1
-        else:
-            source_count += len(event.source_ids)
-            target_count += len(event.target_ids)
-    _add_up(kept, pairs + source_count, source_minor, pairs + target_count, target_minor)
-    summary = place.summary
-    summary.matches_confirmed += len(matched)
-    for quarter, of_quarter in quarters.items():
-        for currency, sides in of_quarter.items():
-            if not any(sides):
-                continue  # named by matches alone that told their members' own currencies
-            summary.transactions_matched += sides[0] + sides[2]
-            for side, name in enumerate(SIDE_NAMES):
-                count, sum_minor = sides[2 * side], sides[2 * side + 1]
-                move(ledger, place, name, currency, "matched", count, sum_minor, quarter)
+    count = source_minor = difference = 0
+    for _, _, pair_currency, minor, above, newest_ms in run.pairs:
+        if pair_currency != currency or not begin_ms <= newest_ms < end_ms:
+            _add_up_pairs(sums, begin_ms, currency, count, source_minor, difference)
+            count = source_minor = difference = 0
+            currency, begin_ms = pair_currency, newest_ms // QUARTER_MS * QUARTER_MS
+            end_ms = begin_ms + QUARTER_MS
+        count += 1
+        source_minor += minor
+        difference += above
+    _add_up_pairs(sums, begin_ms, currency, count, source_minor, difference)
 
 
-def _add_up(kept: list[int], *figures: int) -> None:
-    for place, figure in enumerate(figures):
-        kept[place] += figure
+def _add_up_pairs(
+    sums: Sums, begin_ms: int, currency: str, count: int, source_minor: int, difference: int
+) -> None:
+    if count:
+        quarter = begin_ms // QUARTER_MS
+        _add_up(sums, quarter, currency, SOURCE, count, source_minor)
+        _add_up(sums, quarter, currency, TARGET, count, source_minor + difference)
+
+
+def _add_up(sums: Sums, quarter: int, currency: str, side: int, count: int, sum_minor: int) -> None:
+    kept = sums.setdefault((quarter, currency), [0, 0, 0, 0])
+    kept[2 * side] += count
+    kept[2 * side + 1] += sum_minor
 
 
 def _add_event(ledger: Ledger, place: Place, event: Event) -> None:
@@ -189,7 +211,9 @@ def _add_by_people(ledger: Ledger, place: Place, event: MatchConfirmed | MatchRe
         ledger.suggestions.append(step)
 
 
-def _own_totals(event: MatchConfirmed | MatchReversed) -> list[tuple[int, str, int, int]]:
+def _own_totals(
+    event: RecordMatched | MatchConfirmed | MatchReversed,
+) -> list[tuple[int, str, int, int]]:
     """Side, currency, count and sum of the members' own amounts."""
     if event.compared is not None and event.compared.totals:
         return event.compared.totals

@@ -34,7 +34,7 @@ def fold(batches: Sequence[LogBatch]) -> dict[tuple[str, date], Usage]:
         usage = usages.setdefault((batch.tenant_id, batch.created_at.date()), Usage())
         usage.events += batch.event_count
         usage.journal_bytes += batch.journal_bytes
-        usage.matches += len(batch.matched)
+        usage.matches += batch.match_count
         for _, event in batch.others:
             if isinstance(event, TransactionsAccepted):
                 usage.transactions += event.count

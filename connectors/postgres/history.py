@@ -9,7 +9,8 @@ from psycopg import Connection
 from connectors.postgres import verification
 from connectors.postgres.journal import decode_journal
 from domain.errors import SettlerError
-from domain.events import Event, decode_events
+from domain.event_batches import decode_events
+from domain.events import Event
 
 
 class HistoryUnknown(SettlerError):

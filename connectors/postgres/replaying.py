@@ -17,7 +17,7 @@ from connectors.postgres.journal import decode_journal
 from connectors.postgres.queries import load_queries
 from connectors.postgres.streams import read_snapshot
 from domain.errors import SettlerError
-from domain.events import decode_events
+from domain.event_batches import decode_events
 from domain.folding import JournalMissing
 from domain.reconciliation import Reconciliation
 from domain.replay import AsOf, PastNotKept, fold_batch

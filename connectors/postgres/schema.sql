@@ -30,9 +30,11 @@ $$;
 CREATE TABLE log_head (
     "only" boolean DEFAULT true CONSTRAINT log_head_pkey PRIMARY KEY
         CONSTRAINT log_head_only CHECK ("only"),
-    position bigint NOT NULL
+    position bigint NOT NULL,
+    batch_format smallint NOT NULL DEFAULT 1
 ) WITH (fillfactor = 10);
-INSERT INTO log_head (position) VALUES (0);
+INSERT INTO log_head (position, batch_format) VALUES (0, 2);
+COMMENT ON COLUMN log_head.batch_format IS 'newest format of batches that every release still running reads';
 
 -- A row is a record batch: all events of one stream in one flush.
 CREATE TABLE event_store (
@@ -212,6 +214,25 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     END
 $$;
 
+-- The events of a batch as [type, field, ...], one each, in order. Format 2 has one element for many
+-- matches of a kind in a row: ["MatchedPairs", rule, definition version, [[source id, target id,
+-- currency, source's amount, what the target's is above it, newest event time], ...]].
+CREATE FUNCTION batch_elements(events jsonb) RETURNS TABLE (element jsonb, ordinal bigint)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(one.element, written.element),
+           row_number() OVER (ORDER BY written.place, one.place)
+    FROM jsonb_array_elements(events) WITH ORDINALITY AS written (element, place)
+    LEFT JOIN LATERAL (
+        SELECT jsonb_build_array(
+                   'RecordMatched', written.element -> 1, 'one_to_one', written.element -> 2,
+                   jsonb_build_array(pair -> 0), jsonb_build_array(pair -> 1), pair -> 2, pair -> 3,
+                   (pair ->> 3)::numeric + (pair ->> 4)::numeric, pair -> 5, NULL) AS element,
+               pairs.place
+        FROM jsonb_array_elements(CASE written.element ->> 0 WHEN 'MatchedPairs' THEN written.element -> 3 END)
+            WITH ORDINALITY AS pairs (pair, place)
+    ) AS one ON true
+$$;
+
 -- One row per event. Conditions on stream_id, tenant_id, correlation_id and batch_position reach the
 -- indexes of event_store; global_position is computed per event and does not, so a range of it goes
 -- through events_between().
@@ -227,7 +248,7 @@ SELECT
     CASE WHEN b.stream_id = b.tenant_id || '/' || b.reconciliation_id THEN 'reconciliation'
          ELSE split_part(b.stream_id, '/', 2) END AS aggregate_type,
     e.element ->> 0 AS event_type,
-    CASE b.format WHEN 1 THEN 1 END AS event_version,
+    CASE WHEN b.format IN (1, 2) THEN 1 END AS event_version,
     coalesce(expand_casework(e.element ->> 0, e.element, b.tenant_id, b.reconciliation_id),
              expand_run(e.element ->> 0, e.element),
              expand_event(e.element ->> 0, e.element, b.tenant_id, b.reconciliation_id)
@@ -239,7 +260,7 @@ SELECT
     b.correlation_id,
     b.last_position AS batch_position
 FROM event_store AS b
-CROSS JOIN LATERAL jsonb_array_elements(b.events::jsonb) WITH ORDINALITY AS e (element, ordinal);
+CROSS JOIN LATERAL batch_elements(b.events::jsonb) AS e;
 
 -- The events with after < global_position <= until, by way of the primary key.
 CREATE FUNCTION events_between(after bigint, until bigint) RETURNS SETOF events
@@ -569,7 +590,6 @@ CREATE TABLE matches (
     tenant_id text NOT NULL,
     reconciliation_id text NOT NULL,
     position bigint NOT NULL,
-    stream_version bigint NOT NULL,
     rule text NOT NULL,
     match_type text NOT NULL,
     status text NOT NULL,

@@ -23,7 +23,6 @@ from connectors.postgres.records import (
     dead_letter_id,
 )
 from connectors.postgres.writing import BatchRow, StreamStep, prepare_flush
-from domain.events import FORMAT
 from domain.freezing.frozen import NewBlock
 from domain.snapshots import READABLE
 
@@ -287,10 +286,7 @@ class MemoryStore:
             Batch(
                 first + row.event_count - 1,
                 first,
-                *row[:5],
-                FORMAT,
-                row.events,
-                row.journal,
+                *row[:-1],
                 dict(row.metadata),
                 self._now(),
             )

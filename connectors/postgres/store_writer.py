@@ -13,7 +13,13 @@ from connectors.postgres.connections import TRANSIENT, keep_trying
 from connectors.postgres.errors import Fenced
 from connectors.postgres.reading import read_head
 from connectors.postgres.records import DeadLetter, StreamCommit
-from connectors.postgres.writing import Flush, prepare_flush, steps_outcome, store_flush
+from connectors.postgres.writing import (
+    Flush,
+    prepare_flush,
+    read_newest_format,
+    steps_outcome,
+    store_flush,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +45,7 @@ class StoreWriter:
         self._open_connection = open_connection
         self._wait = wait or threading.Event().wait
         self._conn: Connection[Any] | None = None
+        self._format: int | None = None
 
     def write(self, commits: Sequence[StreamCommit], dead_letters: Iterable[DeadLetter]) -> int:
         """Store a flush; while the database is away, wait for it and say so in the log.
@@ -53,13 +60,16 @@ class StoreWriter:
             WaitInterrupted: Told to stop while waiting; whether it was stored is open.
         """
         started = time.perf_counter()
-        flush = prepare_flush(commits, dead_letters)
+        letters = list(dead_letters)
+        flush: Flush | None = None
         tried = False
 
         def attempt() -> int:
-            nonlocal tried
+            nonlocal flush, tried
             try:
                 conn = self._connection()
+                if flush is None:
+                    flush = prepare_flush(commits, letters, self._newest_format(conn))
                 stored = self._found(conn, flush) if tried else None
                 if stored is not None:
                     return stored
@@ -71,6 +81,7 @@ class StoreWriter:
                 raise
 
         position = keep_trying(attempt, "store a flush", self._wait)
+        assert flush is not None, "a flush is prepared before it is stored"
         self._report(flush, time.perf_counter() - started)
         return position
 
@@ -88,6 +99,11 @@ class StoreWriter:
         if self._conn is None or self._conn.closed:
             self._conn = self._open_connection()
         return self._conn
+
+    def _newest_format(self, conn: Connection[Any]) -> int:
+        if self._format is None:
+            self._format = read_newest_format(conn)
+        return self._format
 
     def _found(self, conn: Connection[Any], flush: Flush) -> int | None:
         outcome = steps_outcome(conn, flush.steps)

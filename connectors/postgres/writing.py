@@ -23,7 +23,7 @@ from connectors.postgres.records import (
     StreamCommit,
     dead_letter_id,
 )
-from domain.events import FORMAT, encode_events
+from domain.event_batches import FORMAT, encode_batch
 
 _SQL = load_queries("writing")
 _BATCH_TYPES = (
@@ -43,6 +43,7 @@ class BatchRow(NamedTuple):
     reconciliation_id: str
     base_version: int
     event_count: int
+    format: int
     events: str
     journal: bytes | None
     metadata: dict[str, Any]
@@ -80,13 +81,18 @@ class Flush(NamedTuple):
         return [dead_letter_id(one.topic, one.partition, one.offset) for one in self.dead_letters]
 
 
-def prepare_flush(commits: Sequence[StreamCommit], dead_letters: Iterable[DeadLetter]) -> Flush:
+def prepare_flush(
+    commits: Sequence[StreamCommit],
+    dead_letters: Iterable[DeadLetter],
+    newest_format: int = FORMAT,
+) -> Flush:
     """Merge the commits of each stream and encode what goes into the log.
 
     Args:
         commits: In the order they were decided; those of one stream follow on in version. One
             without a stream id touches no stream.
         dead_letters: Records that belong to no stream.
+        newest_format: See `read_newest_format`.
     """
     by_stream: defaultdict[str, list[StreamCommit]] = defaultdict(list)
     for commit in commits:
@@ -96,7 +102,7 @@ def prepare_flush(commits: Sequence[StreamCommit], dead_letters: Iterable[DeadLe
     for stream_id in sorted(by_stream):
         of_stream = by_stream[stream_id]
         steps.append(_step(of_stream))
-        rows += [_row(run) for run in _runs(of_stream)]
+        rows += [_row(run, newest_format) for run in _runs(of_stream)]
     letters = [letter.storable() for letter in dead_letters]
     letters += [letter.storable() for commit in commits for letter in commit.rejections]
     letters.sort(key=lambda letter: (letter.topic, letter.partition, letter.offset))
@@ -147,7 +153,7 @@ def _runs(of_stream: list[StreamCommit]) -> list[list[StreamCommit]]:
     return runs
 
 
-def _row(run: list[StreamCommit]) -> BatchRow:
+def _row(run: list[StreamCommit], newest_format: int) -> BatchRow:
     first = run[0]
     metadata: dict[str, Any] = {}
     for commit in run:
@@ -155,13 +161,15 @@ def _row(run: list[StreamCommit]) -> BatchRow:
     metadata |= {name: first.metadata[name] for name in _FIRST_WINS if name in first.metadata}
     events = first.events if len(run) == 1 else list(chain.from_iterable(c.events for c in run))
     journal = [packed for commit in run for packed in commit.journal]
+    batch_format, text = encode_batch(events, newest_format)
     return BatchRow(
         first.stream_id,
         first.tenant_id,
         first.reconciliation_id,
         first.base_version,
         len(events),
-        encode_events(events).decode(),
+        batch_format,
+        text.decode(),
         encode_journal(journal) if journal else None,
         metadata,
     )
@@ -186,6 +194,16 @@ def commit_flush(
             `commit_outcome` tells.
     """
     return store_flush(conn, prepare_flush(commits, dead_letters))
+
+
+def read_newest_format(conn: Connection[Any]) -> int:
+    """The newest format of batches that everybody who runs can read.
+
+    Until the migrations that come last are applied, that is what the release before this reads.
+    """
+    row = conn.execute(_SQL["read_newest_format"]).fetchone()
+    assert row is not None, "log_head has its one row from the first migration on"
+    return min(int(row[0]), FORMAT)
 
 
 def store_flush(conn: Connection[Any], flush: Flush) -> int:
@@ -254,9 +272,7 @@ def _append(cursor: Cursor[Any], flush: Flush) -> int:
         copy.set_types(_BATCH_TYPES)
         for row in flush.rows:
             first, position = position + 1, position + row.event_count
-            copy.write_row(
-                (position, first, *row[:5], FORMAT, row.events, row.journal, Jsonb(row.metadata))
-            )
+            copy.write_row((position, first, *row[:-1], Jsonb(row.metadata)))
     return head
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple, NoReturn, Protocol
 
 import msgspec
 
-from domain.events import Event, ReconciliationDefined, TransactionsAccepted, decode_events
+from domain.event_batches import decode_events
+from domain.events import Event, ReconciliationDefined, TransactionsAccepted
 from domain.identity import casework_stream_id, exception_id
 from domain.transactions import SIDE_NAMES, Transaction, unpack_transaction
 from domain.verification.anchors import Anchor

@@ -21,7 +21,8 @@ from connectors.postgres.store import PostgresStore
 from connectors.postgres.store_memory import MemoryStore
 from connectors.postgres.writing import prepare_flush
 from connectors.settings import Settings
-from domain.events import RecordMatched, RecordUnmatched, TransactionsAccepted, decode_events
+from domain.event_batches import decode_events
+from domain.events import RecordMatched, RecordUnmatched, TransactionsAccepted
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.clock import DatabaseClock
 from flows.lease import Lease

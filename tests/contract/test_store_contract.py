@@ -14,7 +14,7 @@ from connectors.postgres.journal import decode_journal
 from connectors.postgres.records import CommandOutcome, dead_letter_id
 from connectors.postgres.store import PostgresStore, Store
 from connectors.postgres.store_memory import MemoryStore
-from domain.events import decode_events
+from domain.event_batches import decode_events
 from domain.freezing.frozen import NewBlock
 from domain.snapshots import FORMAT as SNAPSHOT_FORMAT
 from domain.snapshots import READABLE

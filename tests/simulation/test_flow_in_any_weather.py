@@ -18,7 +18,8 @@ from connectors.postgres.journal import decode_journal
 from connectors.postgres.records import DeadLetter, StreamCommit
 from connectors.postgres.store_memory import MemoryStore
 from domain.definition_plain import definition_to_plain
-from domain.events import CommandRefused, TransactionsAccepted, decode_events
+from domain.event_batches import decode_events
+from domain.events import CommandRefused, TransactionsAccepted
 from domain.transactions import unpack_transaction
 from flows import snapshotting
 from flows.arrivals import key_by_tenant_reconciliation

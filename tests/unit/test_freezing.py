@@ -22,7 +22,7 @@ from domain.commands import (
 )
 from domain.definition_parsing import parse_definition
 from domain.definition_plain import definition_to_plain
-from domain.events import decode_events, encode_events
+from domain.event_batches import decode_events, encode_events
 from domain.freezing.fingerprints import BLOCK_ENTRIES
 from domain.freezing.frozen import Touched
 from domain.freezing.touching import by_batch, by_chunk, by_command, by_definition, by_tick

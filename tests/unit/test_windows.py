@@ -11,7 +11,8 @@ from connectors.kafka_memory import MemoryBroker, MemoryPart
 from connectors.postgres.inbox import Command
 from connectors.postgres.records import DeadLetter, StreamCommit
 from connectors.postgres.store_memory import MemoryStore
-from domain.events import CommandRefused, ReconciliationDefined, decode_events
+from domain.event_batches import decode_events
+from domain.events import CommandRefused, ReconciliationDefined
 from flows import snapshotting
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.storing import Snapshot

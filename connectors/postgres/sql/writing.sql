@@ -58,6 +58,9 @@ COPY event_store (last_position, first_position, stream_id, tenant_id, reconcili
                   base_version, event_count, format, events, journal, metadata)
 FROM STDIN (FORMAT BINARY);
 
+-- read_newest_format --
+SELECT batch_format FROM log_head;
+
 -- read_head --
 SELECT position FROM log_head;
 

@@ -12,6 +12,7 @@ from connectors.postgres.audit import record_operation
 from connectors.postgres.journal import encode_journal
 from connectors.postgres.tenants import create_key, create_tenant
 from connectors.postgres.users import create_user
+from domain.event_batches import encode_events
 from domain.events import (
     Candidate,
     ExceptionResolved,
@@ -20,7 +21,6 @@ from domain.events import (
     RecordUnmatched,
     TransactionsAccepted,
     WatermarkAdvanced,
-    encode_events,
 )
 from domain.identity import exception_id, match_id
 from domain.statements import FIGURES, write_statement
@@ -182,7 +182,7 @@ def add_match(
     insert(
         log.connection, "matches", stream_hash=log.stream_hash(tenant_id, reconciliation_id),
         match_id=identity, tenant_id=tenant_id,
-        reconciliation_id=reconciliation_id, position=position, stream_version=1, rule=rule,
+        reconciliation_id=reconciliation_id, position=position, rule=rule,
         match_type="one_to_one", status=status, source_ids=sources, target_ids=targets,
         currency=currency, source_minor=1250, target_minor=1200, difference_minor=-50,
         definition_version=1,
@@ -220,7 +220,7 @@ def add_exception(
             log.connection, "matches",
             stream_hash=log.stream_hash(tenant_id, reconciliation_id), match_id=matched,
             tenant_id=tenant_id,
-            reconciliation_id=reconciliation_id, position=first, stream_version=1,
+            reconciliation_id=reconciliation_id, position=first,
             rule="order-reference", match_type="one_to_one", status="confirmed",
             source_ids=sources, target_ids=targets, currency=currency, source_minor=amount_minor,
             target_minor=amount_minor, difference_minor=0, definition_version=1,

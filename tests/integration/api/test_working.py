@@ -300,7 +300,7 @@ def test_a_full_case_can_still_be_closed(served, client, exception):
     event = ExceptionCommented(0, row["transaction_id"], "again", "c")
     with served.connect() as connection:
         connection.execute("SELECT set_config('settler.tenant_id', 'acme', false)")
-        from domain.events import encode_events
+        from domain.event_batches import encode_events
 
         for version in range(EVENTS_MAX):
             connection.execute(

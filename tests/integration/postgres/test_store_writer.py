@@ -10,7 +10,8 @@ from connectors.postgres.connections import WaitInterrupted, connect
 from connectors.postgres.errors import Fenced
 from connectors.postgres.reading import find_gaps, read_batches
 from connectors.postgres.store_writer import StoreWriter
-from tests.integration.postgres.commits import claim, commit_of, letter
+from domain.event_batches import FORMAT, decode_events
+from tests.integration.postgres.commits import claim, commit_of, letter, matched
 from tests.integration.postgres.cutting_proxy import CommitCutter
 from tests.integration.postgres.test_writing import wait_for_lock
 
@@ -48,6 +49,28 @@ def test_a_commit_whose_answer_is_lost_is_stored_once(flow, writer, cutter, fate
     assert count_letters(flow) == 1
     assert writer.write([commit_of(5, 1, held.fence)], []) == 6
     assert find_gaps(flow) == []
+
+
+def test_nobody_writes_what_the_release_before_cannot_read(flow, database, connect_as):
+    """The migrations that come last say when; whoever writes by then does so once started anew."""
+    view = "SELECT event_type, data FROM events ORDER BY global_position"
+    flow.execute("UPDATE log_head SET batch_format = 1")
+    shown = []
+    held = claim(flow)
+    writer = StoreWriter(lambda: connect(database.url, "flow"))
+    writer.write([commit_of(0, 3, held.fence)], [])
+    shown += connect_as("operator").execute(view).fetchall()
+    flow.execute("UPDATE log_head SET batch_format = 9")
+    writer.write([commit_of(3, 3, held.fence)], [])
+    writer.close()
+    writer = StoreWriter(lambda: connect(database.url, "flow"))
+    writer.write([commit_of(6, 3, held.fence)], [])
+    writer.close()
+    batches = read_batches(flow, 0, 10)
+    assert [batch.format for batch in batches] == [1, 1, FORMAT]
+    read = [one for batch in batches for one in decode_events(batch.events, batch.format)]
+    assert read == [matched(number) for number in range(9)]
+    assert connect_as("operator").execute(view).fetchall()[:3] == shown
 
 
 def test_a_commit_still_under_way_is_waited_for(flow, writer, cutter, database):

@@ -15,7 +15,7 @@ from connectors.postgres.reading import find_gaps, read_batches, read_head, read
 from connectors.postgres.records import CommandOutcome, dead_letter_id
 from connectors.postgres.streams import due_streams
 from connectors.postgres.writing import commit_flush, commit_outcome
-from domain.events import decode_events
+from domain.event_batches import decode_events
 from tests.integration.postgres.commits import claim, commit_of, letter, matched
 
 

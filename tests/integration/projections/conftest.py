@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from connectors.postgres.connections import connect
 from connectors.settings import Settings
-from domain import events as ev
+from domain.event_batches import encode_batch
 from projections import checkpoints, runner
 from projections.catalog import READ_MODELS
 from projections.feed import Feed
@@ -37,17 +37,19 @@ class World:
         with self.owner.transaction():
             for row in rows:
                 count = len(row.events)
+                batch_format, text = encode_batch(row.events)
                 (head,) = self.owner.execute(
                     "UPDATE log_head SET position = position + %s RETURNING position", (count,)
                 ).fetchone()
                 self.owner.execute(
                     "INSERT INTO event_store (last_position, first_position, stream_id, tenant_id,"
-                    " reconciliation_id, base_version, event_count, events, journal, metadata,"
-                    " created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                    " reconciliation_id, base_version, event_count, format, events, journal,"
+                    " metadata, created_at)"
+                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                     (
                         head, head - count + 1, row.stream_id, row.tenant,
                         row.reconciliation, row.base_version, count,
-                        ev.encode_events(row.events).decode(), row.journal,
+                        batch_format, text.decode(), row.journal,
                         Jsonb({"correlation_id": "c"}), row.stored_at,
                     ),
                 )  # fmt: skip

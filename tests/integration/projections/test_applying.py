@@ -294,7 +294,7 @@ def test_a_match_confirmed_twice_is_told(world):
     world.store([Row("t", "r-1", i, [_matched("a")], NOW, b"") for i in range(2)])
     with pytest.raises(MatchConfirmedTwice, match="settler verify"):
         world.feed(events_max=1)
-    assert world.rows("matches")[0][7] == "confirmed"
+    assert world.rows("matches")[0][6] == "confirmed"
 
 
 def test_a_tenant_sees_its_own_rows_alone(full_world):

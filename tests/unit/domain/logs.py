@@ -19,7 +19,8 @@ from domain.commands import (
     ReverseMatch,
     StartRun,
 )
-from domain.events import Event, encode_events
+from domain.event_batches import encode_batch
+from domain.events import Event
 from domain.identity import match_id
 from domain.instants import instant_text
 from domain.matching.legs import Leg, Settled
@@ -68,14 +69,15 @@ class Log:
             count = len(row.events)
             if not count:
                 continue
+            batch_format, text = encode_batch(row.events)
             stored.append(
                 StoredBatch(
                     version + 1,
                     version + count,
                     version,
                     count,
-                    1,
-                    encode_events(row.events).decode(),
+                    batch_format,
+                    text.decode(),
                     encode_journal(row.journal) if row.journal else None,
                     datetime(2026, 1, 5, 12, tzinfo=UTC),
                 )

@@ -18,7 +18,7 @@ from domain.commands import (
     Resume,
     ReverseMatch,
 )
-from domain.events import decode_events, encode_events
+from domain.event_batches import decode_events, encode_events
 from domain.identity import match_id
 from domain.matching.legs import Leg, Settled, Superseded
 from domain.reconciliation import Chunk, Reconciliation, Tick

@@ -5,13 +5,8 @@ import random
 import pytest
 
 from domain.definition_parsing import parse_definition
-from domain.events import (
-    DuplicateDetected,
-    RecordMatched,
-    TransactionsAccepted,
-    decode_events,
-    encode_events,
-)
+from domain.event_batches import decode_events, encode_events
+from domain.events import DuplicateDetected, RecordMatched, TransactionsAccepted
 from domain.matching.book import Book
 from domain.matching.legs import DISPOSITIONS, Leg, Settled, Superseded
 from domain.matching.recalling import pair_off_again

@@ -7,13 +7,8 @@ import pytest
 
 from domain.commands import CancelRun, CannotBeDone, Pause, Resume, RetryRun, StartRun
 from domain.definition_parsing import parse_definition
-from domain.events import (
-    Event,
-    RecordMatched,
-    TransactionsAccepted,
-    decode_events,
-    encode_events,
-)
+from domain.event_batches import decode_events, encode_events
+from domain.events import Event, RecordMatched, TransactionsAccepted
 from domain.instants import instant_text
 from domain.reconciliation import Chunk, Decision, Reconciliation, Tick
 from domain.run_events import (

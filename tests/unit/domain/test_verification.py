@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from connectors.postgres.journal import decode_journal, encode_journal
 from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
+from domain.event_batches import encode_events
 from domain.events import (
     DuplicateDetected,
     Event,
@@ -30,7 +31,6 @@ from domain.events import (
     TransactionsAccepted,
     TransactionSuperseded,
     WatermarkAdvanced,
-    encode_events,
 )
 from domain.transactions import unpack_transaction
 from domain.verification.difference import Difference

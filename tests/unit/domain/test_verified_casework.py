@@ -6,13 +6,13 @@ import pytest
 
 from connectors.postgres.journal import decode_journal
 from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
+from domain.event_batches import encode_events
 from domain.events import (
     DuplicateDetected,
     Event,
     ExceptionResolved,
     RecordUnmatched,
     WatermarkAdvanced,
-    encode_events,
 )
 from domain.identity import casework_stream_id, exception_id
 from domain.verification.difference import Difference

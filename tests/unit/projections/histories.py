@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from domain import events as ev
+from domain.event_batches import FORMAT, encode_batch
 from domain.identity import casework_stream_id, exception_id, match_id
 from domain.periods import day_text
 from projections.log import LogBatch, decode_batch
@@ -148,8 +149,9 @@ def batches(rows: list[Row]) -> list[LogBatch]:
     """Read a history as the projector does."""
     result = []
     position = 0
-    for row in rows:
+    for place, row in enumerate(rows):
         last = position + len(row.events)
+        batch_format, text = encode_batch(row.events, 1 + place % FORMAT)
         result.append(
             decode_batch(
                 last,
@@ -157,8 +159,8 @@ def batches(rows: list[Row]) -> list[LogBatch]:
                 row.tenant,
                 row.reconciliation,
                 row.base_version,
-                ev.FORMAT,
-                ev.encode_events(row.events).decode(),
+                batch_format,
+                text.decode(),
                 len(row.journal),
                 row.stored_at,
                 len(row.reconciliation),
@@ -268,6 +270,31 @@ def _match(rng, pile) -> list[ev.Event]:
     ]
     events += [_withdraw(pile, identity) for identity in gone]
     pile.matches += 1
+    return events
+
+
+def _match_in_a_row(rng, pile) -> list[ev.Event]:
+    """Accept a few on both sides and match them one and one, as most of a log is."""
+    events: list[ev.Event] = []
+    for _ in range(rng.randint(2, 5)):
+        events += _accept(rng, pile)
+    for _ in range(rng.randint(2, 9)):
+        currency = rng.choice(("EUR", "EUR", "JPY"))
+        free = [card for card in pile.at("pending") if card.currency == currency]
+        source = next((card for card in free if card.side == 0), None)
+        target = next((card for card in free if card.side == 1), None)
+        if source is None or target is None:
+            continue
+        source.place = target.place = "matched"
+        pile.matches += 1
+        newest_ms = rng.choice((-5, 1_767_600_000_000 + 600_000 * rng.randint(0, 3), 1 << 49))
+        events.append(
+            ev.RecordMatched(
+                rng.choice(("by-reference", "by-reference", "by-date")), "one_to_one", 1,
+                (source.transaction_id,), (target.transaction_id,), currency,
+                source.amount, target.amount, newest_ms,
+            )
+        )  # fmt: skip
     return events
 
 
@@ -520,7 +547,8 @@ def _run(rng, pile) -> list[ev.Event]:
 
 
 STEPS = (
-    _accept, _accept, _accept, _accept, _match, _match, _suggest, _suggest, _suggest, _suggest,
-    _suggest, _supersede, _unmatched, _unmatched, _duplicate, _reclassify, _reclassify,
+    _accept, _accept, _accept, _accept, _match, _match, _match_in_a_row, _suggest, _suggest,
+    _suggest, _suggest, _suggest, _supersede, _unmatched, _unmatched, _duplicate, _reclassify,
+    _reclassify,
     _watermark, _run, _confirm, _reject, _reverse, _correct, _release, _close_days,
 )  # fmt: skip

@@ -28,6 +28,7 @@ def summary_of(world: World) -> dict[str, int]:
             "reconciliation_id": "orders",
             "created_at": datetime(2026, 1, 5, 12, tzinfo=UTC),
             "event_count": len(rows),
+            "pairs": [],
             "matched": [row for row in rows if isinstance(row[1], RecordMatched)],
             "others": [row for row in rows if not isinstance(row[1], RecordMatched)],
         }

@@ -137,8 +137,17 @@ def test_a_fold_is_left_as_it_is_when_it_is_written(seed):
 def test_the_quick_way_of_writing_matches_says_what_the_careful_one_says(seed):
     """Ids, arrays and numbers alike, in batches that need no escapes."""
     for batch in batches(history(seed)[0]):
-        if batch.plain:
-            assert matches._plain_lines(batch) == matches._escaped_lines(batch)
+        for index, run in batch.pairs if batch.plain else ():
+            careful = matches._escaped_lines(batch, list(enumerate(run.events(), index)))
+            assert matches._pair_lines(batch, batch.first_position + index, run) == careful
+
+
+def test_histories_have_matches_in_a_row():
+    """What the tests above are about."""
+    logs = [batch for seed in range(20) for batch in batches(history(seed)[0])]
+    assert sum(len(batch.pairs) for batch in logs) > 100
+    assert sum(len(batch.pairs) for batch in logs if batch.plain) > 50
+    assert sum(len(batch.matched) for batch in logs) > 100
 
 
 def test_events_of_an_unknown_case_are_counted_and_passed_over():
