@@ -105,7 +105,7 @@ def fill(conn: psycopg.Connection) -> None:
         ]
     ):
         conn.execute(
-            "INSERT INTO matches VALUES (gen_random_uuid(), 'acme', 'shop', %s, 1, 'r',"
+            "INSERT INTO matches VALUES (gen_random_uuid(), 'acme', 'shop', %s, 'r',"
             " 'one_to_one', %s, %s, %s, 'EUR', 1, 1, 0, 1, NULL, NULL,"
             " NULL, NULL, NULL, 7)",
             (place, status, sources, targets),

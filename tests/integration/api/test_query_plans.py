@@ -32,7 +32,7 @@ def full(served):
             )
         connection.execute(
             "INSERT INTO matches SELECT gen_random_uuid(), 'full',"
-            " CASE n %% 2 WHEN 0 THEN 'even' ELSE 'odd' END, 1000000 + n, n, 'r', 'one_to_one',"
+            " CASE n %% 2 WHEN 0 THEN 'even' ELSE 'odd' END, 1000000 + n, 'r', 'one_to_one',"
             " 'confirmed', ARRAY['s' || n], ARRAY['t' || n], 'EUR', 1, 1, 0, 1, NULL, NULL,"
             " NULL, NULL, NULL,"
             " hashtextextended(CASE n %% 2 WHEN 0 THEN 'even' ELSE 'odd' END,"
