@@ -22,7 +22,7 @@ from api.operations import PREFIX, Answer, Call
 from connectors.telemetry import trace_metadata
 from domain.casework import Case, CaseCommand, CaseworkEvent, Standing, decide, evolve
 from domain.commands import CannotBeDone
-from domain.event_batches import FORMAT, decode_events, encode_events
+from domain.event_batches import PLAIN_FORMAT, decode_events, encode_plain
 from domain.identity import casework_stream_id
 from domain.transactions import SIDE_NAMES
 
@@ -131,8 +131,8 @@ async def _append(
             ],
             "reconciliation_ids": [step.reconciliation_id for step in steps],
             "base_versions": [step.case.version for step in steps],
-            "format": FORMAT,
-            "events": [encode_events([step.event]).decode() for step in steps],
+            "format": PLAIN_FORMAT,
+            "events": [encode_plain([step.event]).decode() for step in steps],
             "metadata": [Jsonb(_metadata(call, step, trace)) for step in steps],
         },
     )

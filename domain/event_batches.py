@@ -66,13 +66,13 @@ _decoder = msgspec.json.Decoder(list[Written])
 _raw_decoder = msgspec.json.Decoder(list[RawEvent])
 
 
-def encode_events(events: Sequence[Event]) -> bytes:
+def encode_plain(events: Sequence[Event]) -> bytes:
     """Write a batch down with an element per event, in `PLAIN_FORMAT`."""
     return _encoder.encode(events)
 
 
 def encode_batch(events: Sequence[Event], newest: int = FORMAT) -> tuple[int, bytes]:
-    """Write a batch down in the oldest format that does well by it.
+    """Write a batch down in format 2 where that puts matches together, else in the plain one.
 
     Args:
         newest: No newer format than this is written.
@@ -81,7 +81,7 @@ def encode_batch(events: Sequence[Event], newest: int = FORMAT) -> tuple[int, by
         The format and the text.
     """
     if newest == PLAIN_FORMAT:
-        return PLAIN_FORMAT, encode_events(events)
+        return PLAIN_FORMAT, encode_plain(events)
     elements = gathered(events)
     written = PLAIN_FORMAT if len(elements) == len(events) else FORMAT
     return written, _encoder.encode(elements)
@@ -109,7 +109,7 @@ def _gathered(matched: list[RecordMatched]) -> Iterable[Written]:
 
 
 def _pairs(matched: list[RecordMatched]) -> list[Pair]:
-    """Those of one and one of the first's kind; what is equal and not the same may be left out."""
+    """Those of the first's rule and version, of one and one and compared as they are."""
     rule, version = matched[0].rule, matched[0].definition_version
     return [
         (

@@ -18,10 +18,6 @@ from typing_extensions import override
 
 Part = StatefulSourcePartition[Any, Any]
 
-# A worker that runs ahead by more than this part of an epoch waits for the others. Less is what
-# looking at uneven times makes anyway, and to wait for that would only cost time.
-_SLACK = 20
-
 
 class Inputs(FixedPartitionedSource[Any, Any]):
     """The parts of everything there is to read; which worker reads which is Bytewax's choice.
@@ -30,13 +26,18 @@ class Inputs(FixedPartitionedSource[Any, Any]):
         parts: Gives for each part's name what makes it; asked before anything is read.
         epoch: How long Bytewax's epochs are, where the flow has several workers; None: it has one,
             which needs no keeping in step.
+        clock: The time by which Bytewax looks.
     """
 
     def __init__(
-        self, parts: Callable[[], Mapping[str, Callable[[], Part]]], epoch: timedelta | None = None
+        self,
+        parts: Callable[[], Mapping[str, Callable[[], Part]]],
+        epoch: timedelta | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._parts = parts
         self._epoch = epoch
+        self._clock = clock
         self._of_worker = threading.local()
 
     @override
@@ -50,7 +51,7 @@ class Inputs(FixedPartitionedSource[Any, Any]):
             return part
         pace: _Pace | None = getattr(self._of_worker, "pace", None)
         if pace is None:
-            pace = self._of_worker.pace = _Pace(self._epoch)
+            pace = self._of_worker.pace = _Pace(self._epoch, self._clock)
         return _PartInStep(part, pace)
 
 
@@ -60,20 +61,25 @@ class _Pace:
     A worker that has ended its epoch before the others may not read until they have, and Bytewax
     counts its next epoch from when it ended the last all the same. So it stays ahead by what it had
     to wait, and whatever it gains at the next epoch is added. Here such a worker is not looked at
-    for as long, once, when its epoch would be over, so that it ends it when the others end theirs.
+    for as long, once, when its epoch would be over, so that it ends it when the others do.
+
+    Ahead is what has to wait at two epochs in a row: a long step of its own, such as a commit that
+    takes its time, keeps a worker from reading, too, but only once.
     """
 
-    def __init__(self, epoch: timedelta) -> None:
+    def __init__(self, epoch: timedelta, clock: Callable[[], datetime]) -> None:
+        self.clock = clock
         self._epoch = epoch
-        self._slack = epoch // _SLACK
         self._parts: list[_PartInStep] = []
         # Epochs that a part has ended, and of those how many it has read after.
         self._ended = 0
         self._begun = 0
         # When Bytewax ends this epoch, if it looks.
-        self._ends_at = datetime.now(UTC) + epoch
+        self._ends_at = clock() + epoch
         # How much later than it wanted a part was read last: what a step of the flow takes.
         self._late = timedelta()
+        # How long the worker could not read at the beginning of the last epoch.
+        self._waited = timedelta()
         # From when until when no part is to be looked at.
         self._hold: tuple[datetime, datetime] | None = None
 
@@ -81,8 +87,9 @@ class _Pace:
         """Keep another part of the worker in step."""
         self._parts.append(part)
 
-    def read(self, part: "_PartInStep", now: datetime) -> None:
+    def read(self, part: "_PartInStep") -> None:
         """Note that a part is read."""
+        now = self.clock()
         if part.begins:
             part.begins = False
             if part.ended > self._begun:
@@ -92,25 +99,25 @@ class _Pace:
             self._late = now - part.due
 
     def _begin(self, now: datetime) -> None:
-        """See how long this worker had to wait for the others."""
+        """See how far this worker is ahead of the others, who have all begun the epoch by now."""
         waited = now - min(part.due for part in self._parts) - self._late
-        if waited <= self._slack:
-            self._hold = None
+        ahead, self._waited = min(waited, self._waited), waited
+        if ahead <= timedelta():
             return
-        # The others have begun this epoch just now.
-        others_end_at = now + self._epoch
+        self._waited = timedelta()
+        others_end_at = min(self._ends_at + ahead, now + self._epoch)
         if self._ends_at <= now:
             # This very look ends it, so that the next one is what can be ended together.
-            others_end_at += self._epoch
+            others_end_at = now + 2 * self._epoch
         self._hold = self._ends_at, others_end_at
 
-    def end(self, part: "_PartInStep", now: datetime) -> None:
+    def end(self, part: "_PartInStep") -> None:
         """Note that a part ends its epoch; a worker's parts do so in one look."""
         part.begins = True
         part.ended += 1
         if part.ended > self._ended:
             self._ended = part.ended
-            self._ends_at = now + self._epoch
+            self._ends_at = self.clock() + self._epoch
 
     def next_look(self, wanted: datetime) -> datetime:
         """Say when a part is to be looked at that wants to be at some time."""
@@ -132,26 +139,26 @@ class _PartInStep(StatefulSourcePartition[Any, Any]):
     def __init__(self, part: Part, pace: _Pace) -> None:
         self._part = part
         self._pace = pace
-        self.due = datetime.now(UTC)
+        self.due = pace.clock()
         self.ended = 0
         self.begins = False
         pace.add(self)
 
     @override
     def next_batch(self) -> Iterable[Any]:
-        self._pace.read(self, datetime.now(UTC))
+        self._pace.read(self)
         return self._part.next_batch()
 
     @override
     def next_awake(self) -> datetime | None:
         wanted = self._part.next_awake()
-        at = wanted or datetime.now(UTC)
+        at = wanted or self._pace.clock()
         self.due = self._pace.next_look(at)
         return wanted if self.due == at else self.due
 
     @override
     def snapshot(self) -> Any:
-        self._pace.end(self, datetime.now(UTC))
+        self._pace.end(self)
         return self._part.snapshot()
 
     @override

@@ -203,7 +203,7 @@ def read_newest_format(conn: Connection[Any]) -> int:
     """
     row = conn.execute(_SQL["read_newest_format"]).fetchone()
     assert row is not None, "log_head has its one row from the first migration on"
-    return min(int(row[0]), FORMAT)
+    return int(row[0])
 
 
 def store_flush(conn: Connection[Any], flush: Flush) -> int:

@@ -22,7 +22,7 @@ from domain.commands import (
 )
 from domain.definition_parsing import parse_definition
 from domain.definition_plain import definition_to_plain
-from domain.event_batches import decode_events, encode_events
+from domain.event_batches import decode_events, encode_plain
 from domain.freezing.fingerprints import BLOCK_ENTRIES
 from domain.freezing.frozen import Touched
 from domain.freezing.touching import by_batch, by_chunk, by_command, by_definition, by_tick
@@ -95,7 +95,7 @@ def decided(decide, state):
 
 
 def written(decision):
-    return encode_events(decision.events), decision.journal, decision.rejections
+    return encode_plain(decision.events), decision.journal, decision.rejections
 
 
 class Twins:
@@ -129,7 +129,7 @@ class Twins:
         decision = decided(decide, self.plain)
         ours = self.frozen.step(touched, lambda state: decided(decide, state))
         assert written(ours) == written(decision)
-        events, journal = decode_events(encode_events(decision.events)), decision.journal
+        events, journal = decode_events(encode_plain(decision.events)), decision.journal
         self.folded.step(
             lambda state: by_batch(state, events, journal),
             lambda state: state.evolve_all(events, journal),

@@ -6,7 +6,7 @@ import msgspec
 
 from connectors.postgres.records import Batch
 from domain import events as ev
-from domain.event_batches import PLAIN_FORMAT, encode_events
+from domain.event_batches import PLAIN_FORMAT, encode_plain
 from domain.identity import casework_stream_id, event_id, exception_id
 from flows.publications import event_messages
 
@@ -16,7 +16,7 @@ def test_casework_goes_with_its_reconciliation_and_names_its_exception():
     stream_id = casework_stream_id("acme", identity)
     event = ev.ExceptionCommented(0, "s-1", "hm", "cmd-1")
     batch = Batch(
-        7, 7, stream_id, "acme", "orders", 2, 1, PLAIN_FORMAT, encode_events([event]).decode(),
+        7, 7, stream_id, "acme", "orders", 2, 1, PLAIN_FORMAT, encode_plain([event]).decode(),
         None, {"correlation_id": "cmd-1"}, datetime(2026, 1, 5, tzinfo=UTC),
     )  # fmt: skip
     (message,) = event_messages([batch])

@@ -12,7 +12,7 @@ from connectors.postgres.audit import record_operation
 from connectors.postgres.journal import encode_journal
 from connectors.postgres.tenants import create_key, create_tenant
 from connectors.postgres.users import create_user
-from domain.event_batches import encode_events
+from domain.event_batches import encode_plain
 from domain.events import (
     Candidate,
     ExceptionResolved,
@@ -141,7 +141,7 @@ class Log:
         insert(
             self.connection, "event_store", last_position=self.position, first_position=first,
             stream_id=stream_id, tenant_id=tenant_id, reconciliation_id=reconciliation_id,
-            base_version=base, event_count=len(events), events=encode_events(events).decode(),
+            base_version=base, event_count=len(events), events=encode_plain(events).decode(),
             metadata=Jsonb(metadata), created_at=at,
             journal=encode_journal(journal) if journal else None,
         )  # fmt: skip

@@ -12,6 +12,7 @@ from api.working import MANY_MAX
 from connectors.postgres.connections import connect
 from domain.casework import EVENTS_MAX
 from domain.casework_events import ExceptionCommented
+from domain.event_batches import PLAIN_FORMAT
 from domain.events import ExceptionResolved, RecordMatched
 from domain.identity import casework_stream_id, match_id
 from projections import checkpoints
@@ -117,6 +118,17 @@ def test_a_case_is_worked_to_its_end(served, client, exception):
         f"{API}/events", params={"aggregate_id": exception, "aggregate_type": "exception"}
     ).json()
     assert [one["event_type"] for one in events["items"]] == [step[2] for step in steps]
+
+
+def test_a_release_before_can_read_what_is_written(served, client, exception):
+    """Roles change releases in any order, so the API writes what every release reads."""
+    ask(client, exception, "comment", {"comment": "asked the bank"})
+    with served.connect() as connection:
+        stored = connection.execute(
+            "SELECT format FROM event_store WHERE stream_id = %s",
+            (casework_stream_id("acme", exception),),
+        )
+        assert stored.fetchall() == [(PLAIN_FORMAT,)]
 
 
 def test_what_nobody_said_a_body_for_needs_none(client, exception):
@@ -300,13 +312,13 @@ def test_a_full_case_can_still_be_closed(served, client, exception):
     event = ExceptionCommented(0, row["transaction_id"], "again", "c")
     with served.connect() as connection:
         connection.execute("SELECT set_config('settler.tenant_id', 'acme', false)")
-        from domain.event_batches import encode_events
+        from domain.event_batches import encode_plain
 
         for version in range(EVENTS_MAX):
             connection.execute(
                 "SELECT append_casework(%s, ARRAY['orders'], %s::bigint[], 1, %s,"
                 " ARRAY['{}'::jsonb])",
-                ([stream_id], [version], [encode_events([event]).decode()]),
+                ([stream_id], [version], [encode_plain([event]).decode()]),
             )
     assert refusal(client, exception, "comment", {"comment": "x"}) == (409, "casework_full")
     assert ask(client, exception, "dismiss")["outcome"]["stream_version"] == EVENTS_MAX + 1

@@ -8,7 +8,7 @@ import pytest
 from connectors.postgres.connections import acting_for
 from connectors.postgres.writing import commit_flush
 from domain import events, identity
-from domain.event_batches import EVENT_VERSION, encode_events
+from domain.event_batches import EVENT_VERSION, encode_plain
 from tests.integration.postgres.commits import claim, commit_of, matched
 
 NEAR = events.Candidate("t-9", 1, 1200, "EUR", "by-ref", "amount", "off by 0.50")
@@ -149,7 +149,7 @@ def test_a_stream_of_casework_is_an_exceptions(flow, connect_as):
         api.execute(
             "SELECT append_casework(%s, ARRAY['shop'], ARRAY[0]::bigint[], 1, %s,"
             " ARRAY['{}'::jsonb])",
-            ([stream_id], [encode_events([event]).decode()]),
+            ([stream_id], [encode_plain([event]).decode()]),
         )
     shown = connect_as("operator").execute(
         "SELECT stream_id, aggregate_type, aggregate_id, stream_version, global_position,"

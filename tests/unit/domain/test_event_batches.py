@@ -14,7 +14,7 @@ from domain.event_batches import (
     decode_elements,
     decode_events,
     encode_batch,
-    encode_events,
+    encode_plain,
     gathered,
 )
 from domain.events import Compared, RecordMatched, WatermarkAdvanced
@@ -23,7 +23,7 @@ MATCH = RecordMatched("rule", "one_to_one", 1, ("s",), ("t",), "EUR", 100, 100, 
 
 
 def test_a_batch_is_an_array_of_named_arrays_in_field_order():
-    text = encode_events([MATCH, WatermarkAdvanced(7)])
+    text = encode_plain([MATCH, WatermarkAdvanced(7)])
     assert json.loads(text) == [
         ["RecordMatched", "rule", "one_to_one", 1, ["s"], ["t"], "EUR", 100, 100, 1767600000000,
          None],
@@ -33,7 +33,7 @@ def test_a_batch_is_an_array_of_named_arrays_in_field_order():
 
 
 def test_a_match_of_a_release_without_a_field_is_read_with_its_default():
-    text = encode_events([MATCH]).decode().replace(",null]", "]")
+    text = encode_plain([MATCH]).decode().replace(",null]", "]")
     assert "null" not in text
     assert decode_events(text) == [MATCH]
 
@@ -74,12 +74,12 @@ def test_matches_of_a_kind_in_a_row_are_one_element():
 
 
 def test_whoever_may_not_write_the_newest_format_writes_the_plain_one():
-    assert encode_batch([MATCH] * 9, PLAIN_FORMAT) == (PLAIN_FORMAT, encode_events([MATCH] * 9))
+    assert encode_batch([MATCH] * 9, PLAIN_FORMAT) == (PLAIN_FORMAT, encode_plain([MATCH] * 9))
 
 
 def test_a_batch_that_gains_nothing_keeps_the_format_everybody_reads():
     events = [MATCH, WatermarkAdvanced(7), MATCH]
-    assert encode_batch(events) == (PLAIN_FORMAT, encode_events(events))
+    assert encode_batch(events) == (PLAIN_FORMAT, encode_plain(events))
 
 
 def any_match(rng):

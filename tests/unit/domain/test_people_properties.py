@@ -18,7 +18,7 @@ from domain.commands import (
     Resume,
     ReverseMatch,
 )
-from domain.event_batches import decode_events, encode_events
+from domain.event_batches import decode_events, encode_plain
 from domain.identity import match_id
 from domain.matching.legs import Leg, Settled, Superseded
 from domain.reconciliation import Chunk, Reconciliation, Tick
@@ -92,7 +92,7 @@ class Game:
 
     def read(self, decision) -> None:
         self.ledger.read(decision.events, self.definition)
-        self.folded.evolve_all(decode_events(encode_events(decision.events)), decision.journal)
+        self.folded.evolve_all(decode_events(encode_plain(decision.events)), decision.journal)
         # Event time is recorded when it decides something or a minute of it has passed.
         self.folded.watermark_us = self.state.watermark_us
         assert facts(self.folded) == facts(self.state)

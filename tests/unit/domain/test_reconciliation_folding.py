@@ -5,7 +5,7 @@ import random
 import pytest
 
 from domain.definition_parsing import parse_definition
-from domain.event_batches import decode_events, encode_events
+from domain.event_batches import decode_events, encode_plain
 from domain.events import DuplicateDetected, RecordMatched, TransactionsAccepted
 from domain.matching.book import Book
 from domain.matching.legs import DISPOSITIONS, Leg, Settled, Superseded
@@ -106,10 +106,10 @@ def test_folding_the_events_gives_the_state_that_decided_them(seed):
     rng = random.Random(seed)
     live, decision = begin(rng)
     folded = Reconciliation(live.definition)
-    folded.evolve_all(decode_events(encode_events(decision.events)), decision.journal)
+    folded.evolve_all(decode_events(encode_plain(decision.events)), decision.journal)
     for chunk in in_chunks(rng, some_transactions(rng, rng.randint(4, 16))):
         decision = live.advance(Chunk(chunk, caught_up=True))
-        folded.evolve_all(decode_events(encode_events(decision.events)), decision.journal)
+        folded.evolve_all(decode_events(encode_plain(decision.events)), decision.journal)
         # Event time is recorded when it decides something or a minute of it has passed.
         folded.watermark_us = live.watermark_us
         assert facts(folded) == facts(live), f"seed={seed}"
@@ -172,7 +172,7 @@ def test_matches_recorded_one_after_another_are_folded_together(monkeypatch):
         decisions.append(live.advance(Chunk(chunk, caught_up=True)))
     folded = Reconciliation(live.definition)
     for decision in decisions:
-        folded.evolve_all(decode_events(encode_events(decision.events)), decision.journal)
+        folded.evolve_all(decode_events(encode_plain(decision.events)), decision.journal)
     assert (32, 64) in taken
     assert facts(folded) == facts(live)
     assert restore(snapshot(folded)).finish().events == live.finish().events

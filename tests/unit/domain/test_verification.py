@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from connectors.postgres.journal import decode_journal, encode_journal
 from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
-from domain.event_batches import encode_events
+from domain.event_batches import encode_plain
 from domain.events import (
     DuplicateDetected,
     Event,
@@ -349,7 +349,7 @@ AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 def rejecting(first: int, following: int, rejected: int, position: int = 2) -> StoredBatch:
     event = TransactionsAccepted([], {PLACE: (first, following)}, 0, rejected)
-    events = encode_events([event]).decode()
+    events = encode_plain([event]).decode()
     return StoredBatch(position, position, position - 1, 1, 1, events, None, AT)
 
 
@@ -362,7 +362,7 @@ def audit_letters(letters: Letters, batches: list[StoredBatch], resets=()) -> No
 
 
 def _defined(log: Log) -> str:
-    return encode_events([of(log, ReconciliationDefined)]).decode()
+    return encode_plain([of(log, ReconciliationDefined)]).decode()
 
 
 TOPIC = PLACE.partition("/")[0]

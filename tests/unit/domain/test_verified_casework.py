@@ -6,7 +6,7 @@ import pytest
 
 from connectors.postgres.journal import decode_journal
 from domain.casework_events import ExceptionAssigned, ExceptionCommented, ExceptionReopened
-from domain.event_batches import encode_events
+from domain.event_batches import encode_plain
 from domain.events import (
     DuplicateDetected,
     Event,
@@ -53,7 +53,7 @@ class World:
             self.audit.read_casework(
                 stream_id or self.stream_id,
                 StoredBatch(self.position, self.position, base, 1, 1,
-                            encode_events([event]).decode(), None, AT),
+                            encode_plain([event]).decode(), None, AT),
             )  # fmt: skip
             self.version += 1
 
@@ -146,6 +146,6 @@ def test_casework_that_holds_more_than_it_says_is_named():
     one = world()
     events = [ExceptionCommented(*one.where, "hm", "c")] * 2
     batch = StoredBatch(one.position + 1, one.position + 1, 0, 1, 1,
-                        encode_events(events).decode(), None, AT)  # fmt: skip
+                        encode_plain(events).decode(), None, AT)  # fmt: skip
     with pytest.raises(Difference, match="something else than it says"):
         one.audit.read_casework(one.stream_id, batch)
