@@ -9,7 +9,8 @@ space.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, groupby
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final, cast
 
 import msgspec
@@ -26,6 +27,7 @@ PLAIN_FORMAT: Final = 1
 Pair = tuple[str, str, str, int, int, int]
 
 _PAIR = "one_to_one"
+_kind = attrgetter("rule", "definition_version", "match_type", "compared")
 # One match by itself is shorter as it is.
 _PAIRS_MIN = 2
 
@@ -98,14 +100,25 @@ def gathered(events: Sequence[Event]) -> list[Written]:
     return elements
 
 
-def _gathered(matched: list[RecordMatched]) -> Iterable[Written]:
+def _gathered(matched: list[RecordMatched]) -> list[Written]:
+    # Most often all are of a kind, and to see that is quicker than to go by kinds.
+    together = _one_element(matched)
+    if together is not None:
+        return [together]
+    elements: list[Written] = []
+    for _, run in groupby(matched, _kind):
+        of_a_kind = list(run)
+        together = _one_element(of_a_kind)
+        elements += of_a_kind if together is None else [together]
+    return elements
+
+
+def _one_element(matched: list[RecordMatched]) -> MatchedPairs | None:
+    """The one element for all of these; None where they need one each."""
     pairs = _pairs(matched)
-    if len(pairs) == len(matched):
-        return _one_element(matched, pairs)
-    return chain.from_iterable(
-        run if kind is None else _one_element(run, _pairs(run))
-        for kind, run in ((kind, list(run)) for kind, run in groupby(matched, _kind))
-    )
+    if len(pairs) < max(len(matched), _PAIRS_MIN):
+        return None
+    return MatchedPairs(matched[0].rule, matched[0].definition_version, pairs)
 
 
 def _pairs(matched: list[RecordMatched]) -> list[Pair]:
@@ -128,20 +141,6 @@ def _pairs(matched: list[RecordMatched]) -> list[Pair]:
         and len(one.source_ids) == 1
         and len(one.target_ids) == 1
     ]
-
-
-def _one_element(matched: list[RecordMatched], pairs: list[Pair]) -> Iterable[Written]:
-    if len(matched) < _PAIRS_MIN:
-        return matched
-    return (MatchedPairs(matched[0].rule, matched[0].definition_version, pairs),)
-
-
-def _kind(one: RecordMatched) -> tuple[str, int] | None:
-    """What matches in one element share; None of one that has to stand by itself."""
-    is_pair = one.match_type == _PAIR and len(one.source_ids) == 1 == len(one.target_ids)
-    if not is_pair or one.compared is not None:
-        return None
-    return one.rule, one.definition_version
 
 
 def decode_elements(

@@ -60,7 +60,6 @@ class StoreWriter:
             WaitInterrupted: Told to stop while waiting; whether it was stored is open.
         """
         started = time.perf_counter()
-        letters = list(dead_letters)
         flush: Flush | None = None
         tried = False
 
@@ -69,7 +68,7 @@ class StoreWriter:
             try:
                 conn = self._connection()
                 if flush is None:
-                    flush = prepare_flush(commits, letters, self._newest_format(conn))
+                    flush = prepare_flush(commits, dead_letters, self._newest_format(conn))
                 stored = self._found(conn, flush) if tried else None
                 if stored is not None:
                     return stored

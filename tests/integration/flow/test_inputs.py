@@ -34,7 +34,7 @@ class Asked(StatefulSourcePartition):
     def next_batch(self):
         if self._ends():
             raise StopIteration
-        time.sleep(self._stalls())
+        time.sleep(self._stalls())  # standing still is what is tested; nothing is waited for
         self._asked.append(datetime.now(UTC))
         self._next_awake = datetime.now(UTC) + self._every
         return []
