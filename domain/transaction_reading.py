@@ -14,7 +14,13 @@ from msgspec.structs import astuple
 from domain.errors import SettlerError
 from domain.instants import MINUTES, TAILS, check_not_ahead, fine_tail_us, parse_occurred_at
 from domain.money import CURRENCY_DIGITS, parse_minor
-from domain.packed_content import DATE_FLAG, PACKED_FORMAT, Extra, encode_packed
+from domain.packed_content import (
+    DATE_FLAG,
+    PACKED_FORMAT,
+    Extra,
+    PackedContent,
+    encode_packed,
+)
 from domain.record_json import (
     ABSENT,
     FieldRefused,
@@ -41,6 +47,7 @@ _MINUTE_LENGTH: Final = 17
 # Places in `PackedContent`.
 _ID_PLACE: Final = 2
 _REFERENCE_PLACE: Final = 6
+_NO_COLUMNS: Final[list[list[Any]]] = [[] for _ in PackedContent.__struct_fields__]
 
 # How each side wrote its last amount.  A producer keeps to one form, so trying that one first
 # saves a failed decode a record; trying the other first would give the same result.
@@ -98,8 +105,10 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
     scopes: _Scopes = {}
     minutes, tails, fields_of = MINUTES, TAILS, astuple
     counterparties, shared, amounts = COUNTERPARTIES, ATTRIBUTES, AMOUNTS
-    absent, bytes_max, table_of = ABSENT, RECORD_BYTES_MAX, amounts.__getitem__
+    absent, bytes_max = ABSENT, RECORD_BYTES_MAX
+    last_currency, known_amount = "", dict[str, int]().get
     decode = _wire_decoders[side]
+    numbers = decode is not decode_text_amount
     for raw, offset in zip(raws, offsets, strict=True):
         try:
             if len(raw) > bytes_max:
@@ -122,9 +131,11 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
             except KeyError:
                 into = _scope(scopes, SCOPE_IDS[tenant_id], SCOPE_IDS[reconciliation_id])
 
-            if type(amount) is not str:
+            if numbers:
                 amount = _number_text(cast(msgspec.Raw, amount), side)
-            amount_minor = table_of(currency).get(amount)
+            if currency is not last_currency:
+                last_currency, known_amount = currency, amounts[currency].get
+            amount_minor = known_amount(amount)
             if amount_minor is None:
                 amount_minor = shared_amount(currency, amount)
 
@@ -166,6 +177,7 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
             one = _read_exactly(raw, side, now_us, offset)
             _put(_scope(scopes, one.tenant_id, one.reconciliation_id), one, raw)
             decode = _wire_decoders[side]
+            numbers = decode is not decode_text_amount
             continue
         into.fields.append(fields)
         into.raws.append(raw)
@@ -186,25 +198,25 @@ def _scope_records(
     now_us: int,
 ) -> ScopeRecords:
     # What an id and a reference are made of is looked at for all together: a fifth of the time.
-    odd = {
-        *_not_clean([fields[_ID_PLACE] for fields in gathered.fields]),
-        *_not_clean([fields[_REFERENCE_PLACE] for fields in gathered.fields]),
-    }
+    fields = _columns(gathered.fields)
+    odd = {*_not_clean(fields[_ID_PLACE]), *_not_clean(fields[_REFERENCE_PLACE])}
     if odd:
         gathered = _with_exact(gathered, odd, side, now_us)
+        fields = _columns(gathered.fields)
     records = ScopeRecords(tenant_id, reconciliation_id, (), gathered.raws, gathered.rejections)
     if gathered.fields:
         assert tenant_id is not None, gathered.raws[0]
         assert reconciliation_id is not None, gathered.raws[0]
-        _, flags, *columns = _columns(gathered.fields)
+        _, flags, *columns = fields
         columns.insert(4, [one > TARGET for one in flags])
         columns += [list(map(encode_packed, gathered.fields)), gathered.offsets]
         records.transactions = TransactionColumns(tenant_id, reconciliation_id, side, *columns)
     return records
 
 
-def _columns(rows: list[_Fields]) -> Any:
-    return map(list, zip(*rows, strict=True))
+def _columns(rows: list[_Fields]) -> list[list[Any]]:
+    """A list for each place in `PackedContent`."""
+    return list(map(list, zip(*rows, strict=True))) if rows else _NO_COLUMNS
 
 
 def _with_exact(gathered: _Gathered, odd: set[int], side: int, now_us: int) -> _Gathered:

@@ -8,6 +8,7 @@ import typer
 
 from deploy.cli.console import Json, fail, load_settings, print_json, say
 from deploy.cli.starting import collect_as_usual
+from deploy.giving_way import give_way
 from deploy.large_blocks import give_back_large_blocks
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def run_projections() -> None:
     Example: settler run projections
     """
     settings = load_settings("projections")
+    give_way(settings.followers_niceness)
     from projections.runner import main
 
     collect_as_usual()
@@ -137,6 +139,7 @@ def run_publish() -> None:
     Example: settler run publish
     """
     settings = load_settings("publish")
+    give_way(settings.followers_niceness)
     from flows.publish import main
 
     collect_as_usual()
