@@ -11,7 +11,14 @@ from typing import NamedTuple, cast
 import msgspec
 import structlog
 from bytewax.inputs import StatefulSourcePartition
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from typing_extensions import override
 
@@ -138,6 +145,8 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         passed: Called with (topic, partition, next offset) once everything below it has gone
             through the whole dataflow, on all workers.
         stopping: Says that no more is to be read.
+        first: Where the partition begins, if that is known: asked by itself, a client takes half a
+            second for it, and each another.
     """
 
     def __init__(
@@ -149,6 +158,7 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         start: int | None,
         passed: Callable[[str, int, int], None],
         stopping: Callable[[], bool],
+        first: int | None = None,
     ) -> None:
         self._topic, self._partition, self._side = topic, partition, side
         self._passed = passed
@@ -157,6 +167,7 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         self._snapped: int | None = None
         self._told = start
         self._ended = False
+        self._reads = False
         self._at_once = BATCH_MESSAGES_MAX
         self._next_awake: datetime | None = None
         self._consumer = Consumer(
@@ -176,9 +187,10 @@ class TopicPart(StatefulSourcePartition[Records, int]):
                 "error_cb": self._report,
             }
         )
-        beginning = -2  # librdkafka's OFFSET_BEGINNING
+        known = first if start is None else start
+        self._begin = known or 0
         self._consumer.assign(
-            [TopicPartition(topic, partition, beginning if start is None else start)]
+            [TopicPartition(topic, partition, OFFSET_BEGINNING if known is None else known)]
         )
 
     def _report(self, error: KafkaError) -> None:
@@ -217,6 +229,14 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         # Of a message without an error both are there; the stubs allow for events with one.
         offsets = cast(list[int], list(map(Message.offset, messages)))
         if offsets:
+            if not self._reads:
+                self._reads = True
+                log.info(
+                    "kafka.reading",
+                    topic=self._topic,
+                    partition=self._partition,
+                    offset=offsets[0],
+                )
             self._next_offset = offsets[-1] + 1
             # Two of them tell about how large the next ones are; adding all up would cost time.
             length = max(len(values[0]), len(values[-1]), 1)
@@ -264,7 +284,7 @@ class TopicPart(StatefulSourcePartition[Records, int]):
             first, end = self._consumer.get_watermark_offsets(place, _METADATA_TIMEOUT_SECONDS)
         except KafkaException:
             return None
-        following = self._next_offset or 0
+        following = self._begin if self._next_offset is None else self._next_offset
         return describe_loss(self._topic, self._partition, following, first, end)
 
     @override

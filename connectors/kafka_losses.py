@@ -1,6 +1,9 @@
-"""Saying which messages are gone that were never read: deleted by age, or lost with a leader."""
+"""Where topics begin, and which messages are gone that were never read.
 
-from collections.abc import Mapping
+They are deleted by age, or lost with a leader.
+"""
+
+from collections.abc import Iterable, Mapping
 
 import structlog
 from confluent_kafka import KafkaException, TopicPartition
@@ -43,36 +46,53 @@ def describe_loss(topic: str, partition: int, following: int, first: int, end: i
     return None
 
 
-def check_nothing_is_gone(
-    config: Mapping[str, str], offsets: Mapping[tuple[str, int], int]
-) -> None:
-    """Look whether the topics still have what is to be read next, in all partitions at once.
+def ask_first_offsets(
+    config: Mapping[str, str], places: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], int]:
+    """Ask for the first offset that the topics still have, of all partitions at once.
 
-    A broker that does not answer is passed over: whoever reads finds out the same, if only for one
-    partition.
+    A broker that does not answer is passed over, and its partitions with it: whoever reads finds
+    out the same, if only for one partition.
 
     Args:
         config: librdkafka settings of a client.
+        places: (topic, partition) of each.
+    """
+    admin = AdminClient({**config, "log_level": "0"})
+    earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(*place): earliest for place in sorted(places)}
+    firsts: dict[tuple[str, int], int] = {}
+    problem: str | None = None
+    for place, answer in admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS).items():
+        try:
+            offset = answer.result().offset
+        except KafkaException as exc:
+            problem = exc.args[0].str()
+            continue
+        if offset >= 0:  # below: there was nobody to be asked, which is no error to the client
+            firsts[place.topic, place.partition] = offset
+    if problem is not None:
+        log.warning("kafka.not_checked", problem=problem)
+    return firsts
+
+
+def check_nothing_is_gone(
+    offsets: Mapping[tuple[str, int], int], firsts: Mapping[tuple[str, int], int]
+) -> None:
+    """Look whether the topics still have what is to be read next.
+
+    Args:
         offsets: (topic, partition) → next offset to read.
+        firsts: (topic, partition) → the first offset there is, as far as it is known.
 
     Raises:
         MessagesGone: Messages were deleted before they were read.
     """
-    if not offsets:
-        return
-    admin = AdminClient({**config, "log_level": "0"})
-    earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-    asked = {TopicPartition(*place): earliest for place in sorted(offsets)}
     losses = []
-    try:
-        for place, answer in admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS).items():
-            first, following = answer.result().offset, offsets[place.topic, place.partition]
-            # The end is left to the reader: the embedded broker does not tell it rightly.
-            end = max(first, following)
-            losses.append(describe_loss(place.topic, place.partition, following, first, end))
-    except KafkaException as exc:
-        log.warning("kafka.not_checked", problem=exc.args[0].str())
-        return
+    for place, following in sorted(offsets.items()):
+        first = firsts.get(place, following)
+        # The end is left to the reader: the embedded broker does not tell it rightly.
+        losses.append(describe_loss(*place, following, first, max(first, following)))
     found = [one for one in losses if one is not None]
     if found:
         raise MessagesGone(found)

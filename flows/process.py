@@ -12,7 +12,7 @@ import structlog
 from connectors.kafka import TopicIdentity, TopicPart, describe_topic
 from connectors.kafka_ends import EndOffsets
 from connectors.kafka_group import GroupOffsets
-from connectors.kafka_losses import check_nothing_is_gone
+from connectors.kafka_losses import ask_first_offsets, check_nothing_is_gone
 from connectors.postgres.checkpoints import SourceCheckpoint
 from connectors.postgres.connections import WaitInterrupted, connect, url_of
 from connectors.postgres.store import PostgresStore
@@ -69,7 +69,8 @@ class FlowProcess:
         self._local = threading.local()
         self._writer: Writer | None = None
         self._topics: dict[str, TopicIdentity] = {}
-        self._offsets: dict[str, dict[int, int]] = {}
+        self._offsets: dict[tuple[str, int], int] = {}
+        self._firsts: dict[tuple[str, int], int] = {}
         self._progress: Progress | None = None
         self._group: GroupOffsets | None = None
         self._parts: list[TopicPart] = []
@@ -186,17 +187,16 @@ class FlowProcess:
             for topic in map(self._topic, range(len(SIDES)))
         }
         self._offsets = {
-            topic: self.store().load_offsets(topic, found.cluster_id, found.topic_id)
+            (topic, partition): offset
             for topic, found in topics.items()
+            for partition, offset in self.store()
+            .load_offsets(topic, found.cluster_id, found.topic_id)
+            .items()
         }
-        check_nothing_is_gone(
-            config,
-            {
-                (topic, partition): offset
-                for topic, offsets in self._offsets.items()
-                for partition, offset in offsets.items()
-            },
+        self._firsts = ask_first_offsets(
+            config, [(topic, one) for topic, found in topics.items() for one in found.partitions]
         )
+        check_nothing_is_gone(self._offsets, self._firsts)
         self._topics = topics
 
     def parts(self) -> dict[str, Callable[[], Part]]:
@@ -217,9 +217,10 @@ class FlowProcess:
             topic,
             partition,
             side,
-            self._offsets[topic].get(partition),
+            self._offsets.get((topic, partition)),
             self._passed,
             self.stopping,
+            self._firsts.get((topic, partition)),
         )
         self._parts.append(part)  # from several workers' threads, which a list bears
         return part

@@ -177,7 +177,7 @@ class PipelineBench:
                 after = stage.service_cpu_seconds()
                 after |= {role.name: role.cpu_seconds() for role in roles}
                 return Ours(
-                    flow.wait_for("window.opened"),
+                    flow.wait_for("kafka.reading"),
                     self._check(url, heads),
                     readable_at,
                     {name: after[name] - before[name] for name in after},
