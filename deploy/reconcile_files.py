@@ -20,9 +20,10 @@ from connectors.files.writing import (
     json_lines,
     write_files,
 )
+from domain.decision import Decision
 from domain.definitions import Definition
 from domain.money import CURRENCY_DIGITS, format_minor
-from domain.reconciliation import Chunk, Decision, Reconciliation
+from domain.reconciliation import Chunk, Reconciliation
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET, Transaction
 
 CHUNK_RECORDS = 8192

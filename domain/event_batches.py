@@ -8,7 +8,7 @@ Format 2 has besides, for many matches of a kind in a row, one element for all o
 space.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final, cast
@@ -16,43 +16,17 @@ from typing import Any, Final, cast
 import msgspec
 
 from domain.events import Event, RecordMatched
+from domain.matched_pairs import PAIR, MatchedPairs, Pair, Told, events_of
 
 #: The newest format. A reader meets older ones too and raises them by `UPCASTERS`.
 FORMAT: Final = 2
 #: What every release reads: an element per event.
 PLAIN_FORMAT: Final = 1
 
-#: Source id, target id, currency, the source's amount, what the target's is above it, newest event
-#: time: in minor units and milliseconds, as in `RecordMatched`.
-Pair = tuple[str, str, str, int, int, int]
-
-_PAIR = "one_to_one"
 _kind = attrgetter("rule", "definition_version", "match_type", "compared")
 # One match by itself is shorter as it is.
 _PAIRS_MIN = 2
 
-
-class MatchedPairs(msgspec.Struct, array_like=True, tag="MatchedPairs", frozen=True, gc=False):
-    """As many `RecordMatched`: by one rule, each of one and one, compared as they are."""
-
-    rule: str
-    definition_version: int
-    pairs: list[Pair]
-
-    def events(self) -> list[RecordMatched]:
-        """The events it stands for."""
-        rule, version = self.rule, self.definition_version
-        return [
-            RecordMatched(
-                rule, _PAIR, version, (source,), (target,), currency,
-                minor, minor + above, newest_ms,
-            )
-            for source, target, currency, minor, above, newest_ms in self.pairs
-        ]  # fmt: skip
-
-
-#: An element of a batch.
-Written = Event | MatchedPairs
 
 #: Current `event_version` of every type; the batch formats fix them all.
 EVENT_VERSION = 1
@@ -64,7 +38,7 @@ Upcaster = Callable[[RawEvent], RawEvent]
 UPCASTERS: Mapping[int, Mapping[str, Upcaster]] = {}
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(list[Written])
+_decoder = msgspec.json.Decoder(list[Told])
 _raw_decoder = msgspec.json.Decoder(list[RawEvent])
 
 
@@ -73,8 +47,8 @@ def encode_plain(events: Sequence[Event]) -> bytes:
     return _encoder.encode(events)
 
 
-def encode_batch(events: Sequence[Event], newest: int = FORMAT) -> tuple[int, bytes]:
-    """Write a batch down in format 2 where that puts matches together, else in the plain one.
+def encode_batch(told: Sequence[Told], newest: int = FORMAT) -> tuple[int, bytes]:
+    """Write a batch down in format 2 where it has matches told together, else in the plain one.
 
     Args:
         newest: No newer format than this is written.
@@ -83,29 +57,29 @@ def encode_batch(events: Sequence[Event], newest: int = FORMAT) -> tuple[int, by
         The format and the text.
     """
     if newest == PLAIN_FORMAT:
-        return PLAIN_FORMAT, encode_plain(events)
-    elements = gathered(events)
-    written = PLAIN_FORMAT if len(elements) == len(events) else FORMAT
+        return PLAIN_FORMAT, encode_plain(events_of(told))
+    elements = gathered(told)
+    written = FORMAT if any(type(one) is MatchedPairs for one in elements) else PLAIN_FORMAT
     return written, _encoder.encode(elements)
 
 
-def gathered(events: Sequence[Event]) -> list[Written]:
-    """Put matches together that are of a kind and in a row."""
-    elements: list[Written] = []
-    for kind, run in groupby(events, type):
+def gathered(told: Sequence[Told]) -> list[Told]:
+    """Put matches together that are of a kind and in a row; what is together stays as it is."""
+    elements: list[Told] = []
+    for kind, run in groupby(told, type):
         if kind is RecordMatched:
             elements += _gathered(cast(list[RecordMatched], list(run)))
         else:
-            elements += cast(Iterable[Event], run)
+            elements += run
     return elements
 
 
-def _gathered(matched: list[RecordMatched]) -> list[Written]:
+def _gathered(matched: list[RecordMatched]) -> list[Told]:
     # Most often all are of a kind, and to see that is quicker than to go by kinds.
     together = _one_element(matched)
     if together is not None:
         return [together]
-    elements: list[Written] = []
+    elements: list[Told] = []
     for _, run in groupby(matched, _kind):
         of_a_kind = list(run)
         together = _one_element(of_a_kind)
@@ -134,7 +108,7 @@ def _pairs(matched: list[RecordMatched]) -> list[Pair]:
             one.newest_ms,
         )
         for one in matched
-        if one.match_type == _PAIR
+        if one.match_type == PAIR
         and one.rule == rule
         and one.definition_version == version
         and one.compared is None
@@ -147,7 +121,7 @@ def decode_elements(
     text: str | bytes,
     batch_format: int = FORMAT,
     upcasters: Mapping[int, Mapping[str, Upcaster]] = UPCASTERS,
-) -> list[Written]:
+) -> list[Told]:
     """Read the elements of a batch of any known format as those of the current one.
 
     Raises:
@@ -168,7 +142,7 @@ def decode_elements(
             of_step[element[0]](element) if element[0] in of_step else element
             for element in elements
         ]
-    return msgspec.convert(elements, list[Written])
+    return msgspec.convert(elements, list[Told])
 
 
 def decode_events(
@@ -177,10 +151,4 @@ def decode_events(
     upcasters: Mapping[int, Mapping[str, Upcaster]] = UPCASTERS,
 ) -> list[Event]:
     """Read the events of a batch; see `decode_elements`."""
-    events: list[Event] = []
-    for element in decode_elements(text, batch_format, upcasters):
-        if isinstance(element, MatchedPairs):
-            events += element.events()
-        else:
-            events.append(element)
-    return events
+    return events_of(decode_elements(text, batch_format, upcasters))

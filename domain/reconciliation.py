@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from domain.commands import AnyCommand, CannotBeDone, Pause, Resume, RunCommand
+from domain.decision import Decision
 from domain.definitions import Definition
 from domain.events import (
     CommandRefused,
@@ -24,6 +25,7 @@ from domain.events import (
 from domain.folding import JournalMissing, fold_accepted, fold_event, fold_matches
 from domain.freezing.frozen import Frozen
 from domain.identity import stream_id
+from domain.matched_pairs import Told, count_of
 from domain.matching.acceptance import Acceptance
 from domain.matching.book import Book
 from domain.matching.cases import END_OF_TIME_US
@@ -74,19 +76,6 @@ class Tick(msgspec.Struct):
     caught_up: bool
 
 
-class Decision(msgspec.Struct):
-    """What came of an input: nothing at all if every part is empty.
-
-    Attributes:
-        journal: The packed transactions that were accepted, in order.
-        rejections: Records that could not be used after all, such as a conflicting duplicate.
-    """
-
-    events: list[Event]
-    journal: list[bytes] = []
-    rejections: list[Rejection] = []
-
-
 class Reconciliation:
     """State of one reconciliation.
 
@@ -134,7 +123,7 @@ class Reconciliation:
 
     def advance(self, chunk: Chunk) -> Decision:
         """Accept a chunk's transactions and decide what they and the time they bring make final."""
-        events: list[Event] = []
+        events: list[Told] = []
         journal: list[bytes] = []
         rejections: list[Rejection] = []
         place, offsets, redelivered, rejected = 0, chunk.offsets, 0, chunk.rejected
@@ -168,7 +157,7 @@ class Reconciliation:
         self.last_input_us = chunk.now_us
         if chunk.caught_up:
             events += self._let_time_pass(self._time_by_input())
-        self.version += len(events)
+        self.version += count_of(events)
         return Decision(events, journal, rejections)
 
     def tick(self, tick: Tick) -> Decision:
@@ -180,7 +169,7 @@ class Reconciliation:
         by_input, window = self._time_by_input(), self.definition.window
         instant = time_by_clock(by_input, tick.now_us, self.last_input_us, window)
         events = self._let_time_pass(instant)
-        self.version += len(events)
+        self.version += count_of(events)
         return Decision(events)
 
     def define(self, definition: Definition, command_id: str) -> Decision:
@@ -205,9 +194,9 @@ class Reconciliation:
         self.evolve_all(events, [])
         settling = self._settling(settles=False)
         self._look_at_all(settling)
-        events += settling.events
-        self.version = before + len(events)
-        return Decision(events)
+        told = [*events, *settling.events]
+        self.version = before + count_of(told)
+        return Decision(told)
 
     def decide(self, command: AnyCommand, command_id: str) -> Decision:
         """Decide what a person asks; a known command changes nothing.
@@ -226,7 +215,7 @@ class Reconciliation:
             decide(settling, command, command_id)
         self.remember_command(command_id)
         self._look_again(settling)
-        self.version += len(settling.events)
+        self.version += count_of(settling.events)
         return Decision(settling.events)
 
     def refuse(self, command_id: str, command_type: str, refusal: CannotBeDone) -> Decision:
@@ -275,7 +264,7 @@ class Reconciliation:
     def finish(self) -> Decision:
         """Let time run out: every settle and wait ends, in order."""
         events = self._let_time_pass(END_OF_TIME_US)
-        self.version += len(events)
+        self.version += count_of(events)
         return Decision(events)
 
     def wake_us(self, now_us: int) -> int | None:
@@ -334,7 +323,7 @@ class Reconciliation:
     def _time_by_input(self) -> int | None:
         return time_by_input(self.newest, self.definition.window)
 
-    def _let_time_pass(self, instant_us: int | None) -> list[Event]:
+    def _let_time_pass(self, instant_us: int | None) -> list[Told]:
         """Move event time to `instant_us`, if that is ahead, and decide what is due."""
         if self.paused:
             return []

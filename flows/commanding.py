@@ -5,10 +5,11 @@ from typing import Any
 from connectors.postgres.inbox import Command
 from connectors.postgres.records import CommandOutcome
 from domain.commands import CannotBeDone, parse_command
+from domain.decision import Decision
 from domain.events import Event, MatchConfirmed, MatchRejected, MatchReversed, match_id_of
 from domain.freezing.frozen import Touched
 from domain.freezing.touching import by_command
-from domain.reconciliation import Decision, Reconciliation
+from domain.reconciliation import Reconciliation
 from domain.run_events import ReconciliationCancelled, ReconciliationRetried, ReconciliationStarted
 
 

@@ -238,7 +238,9 @@ def _rows(item: list[Outgoing] | SourceCheckpoint | _Barrier) -> int:
     if not isinstance(item, list):
         return 0
     return sum(
-        len(one.events) + len(one.rejections) if isinstance(one, StreamCommit) else 1
+        one.new_version - one.base_version + len(one.rejections)
+        if isinstance(one, StreamCommit)
+        else 1
         for one in item
     )
 

@@ -20,11 +20,12 @@ from connectors.postgres.inbox import Command
 from connectors.postgres.records import CommandOutcome, DeadLetter, StreamCommit
 from connectors.telemetry import context_from_metadata, trace_metadata
 from domain.commands import CannotBeDone
+from domain.decision import Decision
 from domain.definition_parsing import parse_definition
 from domain.errors import DefinitionInvalid
 from domain.freezing.touching import by_chunk, by_definition, by_tick
 from domain.identity import stream_id
-from domain.reconciliation import Chunk, Decision, Reconciliation, Tick
+from domain.reconciliation import Chunk, Reconciliation, Tick
 from domain.transactions import Rejection
 from flows.arrivals import UNKEYED, Arrivals, from_offset
 from flows.commanding import (
@@ -320,7 +321,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             {},
             state.wake_us(now_us),
             state.definition_version,
-            decision.events,
+            decision.told,
             decision.journal,
         )
 

@@ -10,13 +10,12 @@ from psycopg import Connection
 from domain.errors import SettlerError
 from domain.event_batches import (
     PLAIN_FORMAT,
-    MatchedPairs,
-    Written,
     decode_elements,
     decode_events,
     gathered,
 )
 from domain.events import Event, RecordMatched
+from domain.matched_pairs import MatchedPairs, Told
 from projections.queries import load_queries
 
 _SQL = load_queries("log")
@@ -156,7 +155,7 @@ def decode_batch(
     )
 
 
-def _elements(text: str, batch_format: int) -> list[Written]:
+def _elements(text: str, batch_format: int) -> list[Told]:
     if batch_format == PLAIN_FORMAT:
         return gathered(decode_events(text, batch_format))
     return decode_elements(text, batch_format)

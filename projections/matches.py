@@ -11,7 +11,6 @@ import msgspec
 from psycopg import Connection, errors
 
 from domain.errors import SettlerError
-from domain.event_batches import MatchedPairs
 from domain.events import (
     Event,
     MatchConfirmed,
@@ -23,6 +22,7 @@ from domain.events import (
     difference_of,
     match_id_of,
 )
+from domain.matched_pairs import MatchedPairs
 from projections.copy_text import array_field, field, line, storable
 from projections.log import LogBatch
 from projections.queries import load_queries

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
-from domain.event_batches import MatchedPairs
 from domain.events import (
     Event,
     MatchConfirmed,
@@ -33,6 +32,7 @@ from domain.events import (
     WatermarkAdvanced,
     match_id_of,
 )
+from domain.matched_pairs import MatchedPairs
 from domain.period_events import PeriodClosed
 from domain.periods import day_number
 from domain.transactions import SIDE_NAMES, SOURCE, TARGET

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from domain.events import Event
+from domain.matched_pairs import Told
 
 _ID = re.compile(r"[a-z0-9_-]{1,64}\Z")
 _TRANSACTION_ID_MAX = 128
@@ -75,11 +75,11 @@ class CommandOutcome(msgspec.Struct, gc=False):
 class StreamCommit(msgspec.Struct, gc=False):
     """What one decided chunk asks to be stored, whole or not at all.
 
-    `new_version - base_version` is the number of events. `next_offset` maps "topic/partition" to
-    the next offset to read and is merged into the stream's. `wake_at_us` is in microseconds since
-    the epoch. `redriven` has ids of dead letters that were taken up again. `metadata` needs
-    `correlation_id`; a commit with `causation_id`, the outcome of a command, gets a batch row of
-    its own, others of the same stream and flush share one.
+    `new_version - base_version` is the number of events, of which matches may be told together.
+    `next_offset` maps "topic/partition" to the next offset to read and is merged into the stream's.
+    `wake_at_us` is in microseconds since the epoch. `redriven` has ids of dead letters that were
+    taken up again. `metadata` needs `correlation_id`; a commit with `causation_id`, the outcome of
+    a command, gets a batch row of its own, others of the same stream and flush share one.
     """
 
     stream_id: str
@@ -91,7 +91,7 @@ class StreamCommit(msgspec.Struct, gc=False):
     next_offset: dict[str, int]
     wake_at_us: int | None
     definition_version: int
-    events: list[Event] = []
+    events: list[Told] = []
     journal: list[bytes] = []
     metadata: dict[str, str] = {}
     rejections: list[DeadLetter] = []

@@ -24,6 +24,7 @@ from connectors.postgres.records import (
     dead_letter_id,
 )
 from domain.event_batches import FORMAT, encode_batch
+from domain.matched_pairs import count_of
 
 _SQL = load_queries("writing")
 _BATCH_TYPES = (
@@ -122,7 +123,7 @@ def _step(of_stream: list[StreamCommit]) -> StreamStep:
     for commit in of_stream:
         assert commit.base_version == version, f"{commit.stream_id}: {version} != base"
         assert commit.fence == first.fence, f"{commit.stream_id}: two fences in one flush"
-        version += len(commit.events)
+        version += count_of(commit.events)
         assert commit.new_version == version, f"{commit.stream_id}: {version} != new"
         next_offset |= commit.next_offset
     return StreamStep(
@@ -167,7 +168,7 @@ def _row(run: list[StreamCommit], newest_format: int) -> BatchRow:
         first.tenant_id,
         first.reconciliation_id,
         first.base_version,
-        len(events),
+        run[-1].new_version - first.base_version,
         batch_format,
         text.decode(),
         encode_journal(journal) if journal else None,

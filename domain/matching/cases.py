@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from domain.events import Event, ExceptionReclassified, RecordUnmatched
+from domain.events import ExceptionReclassified, RecordUnmatched
+from domain.matched_pairs import Told
 from domain.matching.book import Book
 from domain.matching.compiled import CompiledRule
 from domain.matching.legs import Leg
@@ -31,7 +32,7 @@ class Cases:
     def __init__(
         self,
         book: Book,
-        events: list[Event],
+        events: list[Told],
         definition_version: int,
         watermark_us: int | None,
         outcomes: Outcomes,

@@ -7,12 +7,12 @@ long way.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
-from operator import attrgetter
+from operator import attrgetter, sub
 from typing import Any, Self, TypeVar
 
 import msgspec
 
-from domain.events import RecordMatched
+from domain.matched_pairs import MatchedPairs
 from domain.matching.book import Book
 from domain.matching.closed import Members
 from domain.matching.due import FIRST_LOOK
@@ -251,18 +251,19 @@ class Pairing:
         ]
         sources, targets = (new, waiting) if self._side == SOURCE else (waiting, new)
         amounts = pairs.amounts, list(map(_amount_of, others))
-        self._settling.events += map(
-            RecordMatched,
-            repeat(self._rule.name),
-            repeat("one_to_one"),
-            repeat(self._settling.definition_version),
-            zip(sources.ids),
-            zip(targets.ids),
+        source_amounts, target_amounts = amounts[self._side], amounts[1 - self._side]
+        columns = (
+            sources.ids,
+            targets.ids,
             pairs.currencies,
-            amounts[self._side],
-            amounts[1 - self._side],
+            source_amounts,
+            map(sub, target_amounts, source_amounts),
             newest_ms,
         )
+        matched = MatchedPairs(
+            self._rule.name, self._settling.definition_version, list(zip(*columns, strict=True))
+        )
+        self._settling.events += matched.events() if len(others) == 1 else [matched]
         self._book.due.forgotten(
             self._book.pair_off(self._side, pairs.keys, new, waiting, others, newest_ms)
         )

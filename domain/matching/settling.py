@@ -12,12 +12,12 @@ from typing import Any
 
 from domain.events import (
     Compared,
-    Event,
     ExceptionResolved,
     MatchSuperseded,
     RecordMatched,
 )
 from domain.identity import match_id
+from domain.matched_pairs import Told
 from domain.matching.book import Book
 from domain.matching.cases import LEFT_ALONE, Cases
 from domain.matching.compiled import CompiledRule
@@ -50,7 +50,7 @@ class Settling:
         self, book: Book, definition_version: int, watermark_us: int | None, settles: bool
     ) -> None:
         self.book = book
-        self.events: list[Event] = []
+        self.events: list[Told] = []
         self.watermark_us = watermark_us
         self._settles = settles and watermark_us is not None
         self.definition_version = definition_version

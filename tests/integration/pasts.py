@@ -12,9 +12,10 @@ from connectors.postgres.records import DeadLetter, StreamCommit
 from connectors.postgres.snapshots import save_snapshot
 from connectors.postgres.writing import commit_flush
 from domain.commands import CannotBeDone, ReverseMatch
+from domain.decision import Decision
 from domain.identity import match_id
 from domain.matching.legs import Settled
-from domain.reconciliation import Chunk, Decision, Reconciliation, Tick
+from domain.reconciliation import Chunk, Reconciliation, Tick
 from domain.replay import show_state
 from domain.snapshots import FORMAT, snapshot
 from domain.transactions import Rejection, Transaction, build_transaction

@@ -19,12 +19,13 @@ from domain.commands import (
     ReverseMatch,
     StartRun,
 )
+from domain.decision import Decision
 from domain.event_batches import encode_batch
 from domain.events import Event
 from domain.identity import match_id
 from domain.instants import instant_text
 from domain.matching.legs import Leg, Settled
-from domain.reconciliation import Chunk, Decision, Reconciliation
+from domain.reconciliation import Chunk, Reconciliation
 from domain.verification.letters import Letters
 from domain.verification.stream import StoredBatch, StreamAudit
 from domain.verification.totals import Totals

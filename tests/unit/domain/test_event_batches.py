@@ -10,7 +10,6 @@ import pytest
 from domain.event_batches import (
     FORMAT,
     PLAIN_FORMAT,
-    MatchedPairs,
     decode_elements,
     decode_events,
     encode_batch,
@@ -18,6 +17,7 @@ from domain.event_batches import (
     gathered,
 )
 from domain.events import Compared, RecordMatched, WatermarkAdvanced
+from domain.matched_pairs import MatchedPairs
 
 MATCH = RecordMatched("rule", "one_to_one", 1, ("s",), ("t",), "EUR", 100, 100, 1_767_600_000_000)
 

@@ -6,11 +6,12 @@ from collections import Counter
 import pytest
 
 from domain.commands import CancelRun, CannotBeDone, Pause, Resume, RetryRun, StartRun
+from domain.decision import Decision
 from domain.definition_parsing import parse_definition
 from domain.event_batches import decode_events, encode_plain
 from domain.events import Event, RecordMatched, TransactionsAccepted
 from domain.instants import instant_text
-from domain.reconciliation import Chunk, Decision, Reconciliation, Tick
+from domain.reconciliation import Chunk, Reconciliation, Tick
 from domain.run_events import (
     ReconciliationCancelled,
     ReconciliationCompleted,
