@@ -33,7 +33,10 @@ Headers = list[tuple[str, bytes | None]]
 #: Messages a partition gives out at once: enough to spread the cost of a step over, few enough
 #: that both topics advance together and a step stays in the low milliseconds.
 BATCH_MESSAGES_MAX = 4_000
-#: The same in bytes, about, or a slow store would have large messages pile up behind it.
+#: The same of a partition that keeps up: records wait for those read with them, and a hiccup makes
+#: many. A quarter of it costs 4 % of the rate, and takes a fifth off the slowest hundredth.
+LIVE_MESSAGES_MAX = 1_000
+#: The most in bytes, about, or a slow store would have large messages pile up behind it.
 BATCH_BYTES_MAX = 2 * 1024 * 1024
 _IDLE_POLL = timedelta(milliseconds=5)
 _METADATA_TIMEOUT_SECONDS = 10.0
@@ -147,6 +150,7 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         stopping: Says that no more is to be read.
         first: Where the partition begins, if that is known: asked by itself, a client takes half a
             second for it, and each another.
+        keeps_up: Says that the flow has caught up with its topics.
     """
 
     def __init__(
@@ -159,10 +163,12 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         passed: Callable[[str, int, int], None],
         stopping: Callable[[], bool],
         first: int | None = None,
+        keeps_up: Callable[[], bool] = lambda: False,
     ) -> None:
         self._topic, self._partition, self._side = topic, partition, side
         self._passed = passed
         self._stopping = stopping
+        self._keeps_up = keeps_up
         self._next_offset = start
         self._snapped: int | None = None
         self._told = start
@@ -209,7 +215,8 @@ class TopicPart(StatefulSourcePartition[Records, int]):
         if self._stopping():
             self._ended = True
             raise StopIteration
-        messages = self._consumer.consume(self._at_once, 0)
+        at_once = min(self._at_once, LIVE_MESSAGES_MAX) if self._keeps_up() else self._at_once
+        messages = self._consumer.consume(at_once, 0)
         if not messages:
             self._next_awake = datetime.now(UTC) + _IDLE_POLL
             return []

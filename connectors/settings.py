@@ -181,7 +181,7 @@ class Settings(BaseSettings):
     hot_transactions: int = Field(default=1_000_000, ge=1_000, le=10**9, examples=[1_000_000])
     hold_seconds: float = Field(default=5.0, ge=0, le=3600, examples=[5])
     journal_days: int | None = Field(default=None, ge=1, le=36_500, examples=[90])
-    followers_niceness: int = Field(default=10, ge=0, le=19, examples=[10])
+    followers_niceness: int = Field(default=15, ge=0, le=19, examples=[15])
     lease_name: str = Field(default="flow", min_length=1, max_length=64, examples=["flow"])
     lease_holder: str | None = Field(default=None, max_length=200, examples=["host-1"])
     lease_seconds: float = Field(default=5.0, ge=0.1, le=600, examples=[5])

@@ -19,8 +19,8 @@ def give_way(niceness: int) -> None:
     nothing either.
 
     Args:
-        niceness: 0 (not at all) to 19; 10 leaves about a tenth of a processor to who gives way
-            while another process wants all of it.
+        niceness: 0 (not at all) to 19. Of a processor that another process wants all of, 10
+            leaves a tenth to who gives way, and 15 a thirtieth.
     """
     if not niceness:
         return

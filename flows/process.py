@@ -221,6 +221,7 @@ class FlowProcess:
             self._passed,
             self.stopping,
             self._firsts.get((topic, partition)),
+            self.caught_up,
         )
         self._parts.append(part)  # from several workers' threads, which a list bears
         return part
