@@ -17,8 +17,9 @@ log = structlog.get_logger(__name__)
 _AFTER_MIN = 200_000
 _AFTER_SIZES = 1
 # A snapshot costs time in proportion to what memory holds, and nothing is decided meanwhile. So a
-# worker takes no other before this many times as long has passed: at most a tenth of its time.
-_REST = 9
+# worker takes no other before this many times as long has passed: at most a twentieth of its time.
+# Of several that come due together, each finds made up for what the one before has held up.
+_REST = 19
 # Postgres takes values of 1 GiB; what is larger is folded from the snapshot before.
 _BYTES_MAX = 768 << 20
 

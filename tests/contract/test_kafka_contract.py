@@ -12,7 +12,13 @@ from bytewax.testing import TestingSink, run_main
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 import connectors.kafka
-from connectors.kafka import BATCH_MESSAGES_MAX, TopicPart, describe_topic
+from connectors.kafka import (
+    BATCH_MESSAGES_MAX,
+    LIVE_MESSAGES_MAX,
+    TopicPart,
+    describe_topic,
+)
+from connectors.kafka_losses import ask_first_offsets
 from connectors.kafka_memory import MemoryBroker, MemoryPart, MemoryTopic
 from connectors.kafka_sending import ConfirmedTopic, Outgoing, SendInterrupted
 from flows.inputs import Inputs
@@ -242,6 +248,34 @@ def test_a_batch_is_bounded(kafka, part_of):
     batches = read(part_of(kafka), 2 * BATCH_MESSAGES_MAX + 1)
     assert max(len(batch.values) for batch in batches) <= BATCH_MESSAGES_MAX
     assert offsets_of(batches) == list(range(2 * BATCH_MESSAGES_MAX + 1))
+
+
+@pytest.fixture
+def embedded(broker, topic_prefix):
+    return Embedded(broker.bootstrap_servers, f"{topic_prefix}.transactions.target")
+
+
+def test_a_partition_that_keeps_up_is_read_less_at_once(embedded):
+    embedded.put(0, *[b"x"] * (3 * LIVE_MESSAGES_MAX))
+    part = embedded.part_of(0, TARGET, None, told_nobody, lambda: False, keeps_up=lambda: True)
+    batches = read(part, 3 * LIVE_MESSAGES_MAX)
+    assert max(len(batch.values) for batch in batches) == LIVE_MESSAGES_MAX
+    part.close()
+
+
+def test_first_offsets_are_asked_of_all_partitions_at_once(embedded):
+    embedded.put(1, b"0", b"1")
+    places = [(embedded.topic, partition) for partition in range(PARTITIONS)]
+    firsts = ask_first_offsets(embedded.config, places)
+    assert firsts == dict.fromkeys(places, 0)
+
+
+def test_a_reader_that_is_told_the_beginning_reads_from_there_and_no_earlier(embedded):
+    embedded.put(1, b"0", b"1", b"2")
+    part = embedded.part_of(1, TARGET, None, told_nobody, lambda: False, 1)
+    assert part.position[2] is None, "nothing is read yet"
+    assert values_of(read(part, 2)) == [b"1", b"2"]
+    part.close()
 
 
 def test_an_empty_read_says_when_to_ask_again(kafka, part_of):

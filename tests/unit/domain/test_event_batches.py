@@ -17,7 +17,7 @@ from domain.event_batches import (
     gathered,
 )
 from domain.events import Compared, RecordMatched, WatermarkAdvanced
-from domain.matched_pairs import MatchedPairs
+from domain.matched_pairs import MatchedPairs, count_of, events_of
 
 MATCH = RecordMatched("rule", "one_to_one", 1, ("s",), ("t",), "EUR", 100, 100, 1_767_600_000_000)
 
@@ -121,3 +121,8 @@ def test_every_batch_is_read_as_it_was_written(seed):
         if isinstance(one, MatchedPairs) and isinstance(other, MatchedPairs):
             assert (one.rule, one.definition_version) != (other.rule, other.definition_version)
     assert gathered(events) == decode_elements(*reversed(encode_batch(events)))
+    # What is told together already is written as if it had been told one by one.
+    assert encode_batch(gathered(events)) == encode_batch(events)
+    assert encode_batch(gathered(events), PLAIN_FORMAT) == encode_batch(events, PLAIN_FORMAT)
+    assert events_of(gathered(events)) == events
+    assert count_of(gathered(events)) == len(events)
