@@ -26,6 +26,8 @@ _PAGES_AT_ONCE = 4_096
 # Freezing costs little more for many than for few, and a block for every few would be many blocks.
 _SHARE = 8
 _AT_ONCE_MIN, _AT_ONCE_MAX = 2, 65_536
+# One of a matched pair takes five eighths of the memory that an open transaction does: three less.
+_PAIRED_LESS, _PAIRED_OF = 3, 8
 
 FROZEN = Gauge(
     "settler_flow_frozen_entries",
@@ -39,6 +41,12 @@ BLOCKS = Gauge(
 )
 THAWED = Counter("settler_flow_thawed_entries_total", "Entries that were put back in memory")
 PAGES = Counter("settler_flow_thawing_pages_total", "Pages read to put entries back in memory")
+
+
+def held(state: Reconciliation) -> int:
+    """How many transactions a window holds in memory, in what open ones take there."""
+    pairs = sum(len(closed.pairs.keys) for closed in state.book.closed.days.values())
+    return sum(map(len, state.book.known)) - 2 * pairs * _PAIRED_LESS // _PAIRED_OF
 
 
 class HotLimit:
@@ -155,15 +163,14 @@ def _put_back(state: Reconciliation, entries: Entries, store: Blocks) -> None:
 
 def freeze_excess(state: Reconciliation, fence: int, limit: HotLimit, store: Blocks) -> None:
     """Put in the store what a window holds too much of."""
-    size = sum(map(len, state.book.known))
-    count = limit.excess(state.stream_id, size)
+    count = limit.excess(state.stream_id, held(state))
     if not count or not state.frozen.has_room:
         return
     _thaw(state, state.frozen.sparse(), store)
     blocks = freeze(state, fence, count)
     if blocks:
         store.write_blocks(state.stream_id, blocks)
-    limit.froze(state.stream_id, count, sum(map(len, state.book.known)))
+    limit.froze(state.stream_id, count, held(state))
     labels = (state.tenant_id, state.reconciliation_id)
     FROZEN.labels(*labels).set(state.frozen.entries)
     BLOCKS.labels(*labels).set(len(state.frozen.blocks))

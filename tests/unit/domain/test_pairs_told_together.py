@@ -13,7 +13,8 @@ from domain.transactions import SOURCE, TARGET
 
 DEFINITION = {
     "tenant_id": "t", "reconciliation_id": "r", "name": "n",
-    "rules": [{"name": "reference", "match_type": "one_to_one", "amount": {"tolerance": {"absolute": "0.05"}},
+    "rules": [{"name": "reference", "match_type": "one_to_one",
+               "amount": {"tolerance": {"absolute": "0.05"}},
                "conditions": [{"field": "reference", "operator": "exact", "unique": True}]}],
 }  # fmt: skip
 NOW_US = 1_800_000_000_000_000
