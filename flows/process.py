@@ -121,6 +121,7 @@ class FlowProcess:
                     PostgresStore(lambda: connect(url, "flow", "settler-flow-snapshots")),
                     self._settings.flush_rows,
                     synchronous=self.clustered,
+                    flush_seconds=self._settings.flush_milliseconds * 0.001,
                     failed=self._die,
                 )
             return self._writer

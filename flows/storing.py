@@ -8,6 +8,7 @@ which nobody waits for, are saved from another thread: no commit waits for one.
 import queue
 import threading
 from collections.abc import Callable
+from time import monotonic
 
 import msgspec
 import structlog
@@ -78,6 +79,9 @@ class Writer:
         store: The writer's own store.
         snapshot_store: Another, for snapshots.
         flush_rows: Events and letters of one transaction, at most (one batch may exceed it).
+        flush_seconds: From the beginning of a flush to that of the next, at least, unless it is
+            full or somebody waits for it. Each costs Postgres and the projector as much again as
+            thousands of rows. What comes after a pause waits for nothing.
         synchronous: `put` returns only once what it was given is committed. Needed where another
             process may save offsets on the strength of it.
         failed: Called from the writer's thread with what ended it.
@@ -91,9 +95,12 @@ class Writer:
         *,
         synchronous: bool,
         failed: Callable[[BaseException], None],
+        flush_seconds: float = 0.0,
     ) -> None:
         self._store = store
         self._flush_rows = flush_rows
+        self._flush_seconds = flush_seconds
+        self._flush_after = monotonic()
         self._synchronous = synchronous
         self._failed = failed
         self._error: BaseException | None = None
@@ -159,19 +166,22 @@ class Writer:
         self._failed(error)
 
     def _gather(self) -> list[list[Outgoing] | SourceCheckpoint | _Barrier]:
-        """Wait for something to write, then take what else is there, up to a flush's size."""
+        """Wait for something to write, then take what else comes in time, up to a flush's size."""
         item = self._queue.get()
         assert item is not None
         gathered = [item]
         rows = _rows(item)
         while rows < self._flush_rows:
+            waited_for = isinstance(gathered[-1], _Barrier)
+            seconds = 0.0 if waited_for else self._flush_after - monotonic()
             try:
-                item = self._queue.get_nowait()
+                item = self._queue.get(block=seconds > 0, timeout=seconds)
             except queue.Empty:
                 break
             assert item is not None
             gathered.append(item)
             rows += _rows(item)
+        self._flush_after = monotonic() + self._flush_seconds
         QUEUED.set(self._queue.qsize())
         return gathered
 

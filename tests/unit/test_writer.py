@@ -77,6 +77,43 @@ def test_a_synchronous_writer_has_written_when_it_returns(store):
     part.close()
 
 
+class Flushes(Store):
+    """Notes what is written together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = threading.Event()
+
+    def write(self, commits, _letters):
+        self.written.append([one.stream_id for one in commits])
+        self.first.set()
+
+
+def test_what_comes_soon_after_a_flush_is_written_together_unless_somebody_waits():
+    store = Flushes()
+    writer = Writer(store, store, 100, synchronous=False, failed=pytest.fail, flush_seconds=3600)
+    writer.put([commit("a")])
+    assert store.first.wait(10), "the first waits for nothing"
+    writer.put([commit("b")])
+    writer.put([commit("c")])
+    writer.drain()
+    assert store.written == [["a"], ["b", "c"]]
+    writer.close()
+
+
+def test_a_full_flush_waits_for_nothing():
+    store = Flushes()
+    writer = Writer(store, store, 2, synchronous=False, failed=pytest.fail, flush_seconds=3600)
+    writer.put([commit("a")])
+    assert store.first.wait(10)
+    store.first.clear()
+    writer.put([commit("b")])
+    writer.put([commit("c")])
+    assert store.first.wait(10)
+    assert store.written == [["a"], ["b", "c"]]
+    writer.close()
+
+
 @pytest.mark.usefixtures("impatient")
 def test_who_waits_for_a_writer_that_fails_is_told(store):
     told = queue.Queue()
