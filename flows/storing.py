@@ -80,8 +80,8 @@ class Writer:
         snapshot_store: Another, for snapshots.
         flush_rows: Events and letters of one transaction, at most (one batch may exceed it).
         flush_seconds: From the beginning of a flush to that of the next, at least, unless it is
-            full or somebody waits for it. Each costs Postgres and the projector as much again as
-            thousands of rows. What comes after a pause waits for nothing.
+            full or somebody waits for it: each costs Postgres and the projector something, however
+            few rows it has. What comes after a pause waits for nothing.
         synchronous: `put` returns only once what it was given is committed. Needed where another
             process may save offsets on the strength of it.
         failed: Called from the writer's thread with what ended it.
