@@ -63,7 +63,12 @@ def ask_first_offsets(
     asked = {TopicPartition(*place): earliest for place in sorted(places)}
     firsts: dict[tuple[str, int], int] = {}
     problem: str | None = None
-    for place, answer in admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS).items():
+    try:
+        answers = admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS)
+    except KafkaException as exc:
+        log.warning("kafka.not_checked", problem=exc.args[0].str())
+        return firsts
+    for place, answer in answers.items():
         try:
             offset = answer.result().offset
         except KafkaException as exc:

@@ -1,5 +1,6 @@
 """How a process leaves the processors of its machine to more urgent ones."""
 
+import contextlib
 import os
 from pathlib import Path
 from time import sleep
@@ -24,7 +25,8 @@ def give_way(niceness: int) -> None:
     """
     if not niceness:
         return
-    os.nice(niceness)
+    with contextlib.suppress(PermissionError):  # a sandbox may forbid even this
+        os.nice(niceness)
     # A session of our own, as whoever starts a service gives it. Another's holds more than us.
     if os.getsid(0) == os.getpid():
         _give_way_as_session(niceness)

@@ -89,7 +89,9 @@ class HotLimit:
         freed = self._sizes[stream_id] - size
         self._total -= freed
         self._sizes[stream_id] = size
-        if 2 * freed < min(asked, PAIRED_MAX) and self._total > self.limit:
+        # Half of them, were they all of pairs.
+        enough = min(asked, PAIRED_MAX) * (_PAIRED_OF - _PAIRED_LESS) // (2 * _PAIRED_OF)
+        if freed < enough and self._total > self.limit:
             self._stuck[stream_id] = size + max(self.limit, size) // _SHARE
         else:
             self._stuck.pop(stream_id, None)

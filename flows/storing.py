@@ -171,8 +171,8 @@ class Writer:
         assert item is not None
         gathered = [item]
         rows = _rows(item)
+        waited_for = isinstance(item, _Barrier)
         while rows < self._flush_rows:
-            waited_for = isinstance(gathered[-1], _Barrier)
             seconds = 0.0 if waited_for else self._flush_after - monotonic()
             try:
                 item = self._queue.get(block=seconds > 0, timeout=seconds)
@@ -181,6 +181,7 @@ class Writer:
             assert item is not None
             gathered.append(item)
             rows += _rows(item)
+            waited_for = waited_for or isinstance(item, _Barrier)
         self._flush_after = monotonic() + self._flush_seconds
         QUEUED.set(self._queue.qsize())
         return gathered

@@ -267,6 +267,15 @@ def test_a_window_that_freezes_a_block_of_pairs_at_a_time_gets_to_its_limit():
     assert size <= 1_100
 
 
+@pytest.mark.parametrize("share", [0.6, 0.79, 1])
+def test_pairs_that_go_count_as_the_memory_they_took(share):
+    gone = int(2 * BLOCK_ENTRIES * share)
+    limit = HotLimit(1_000_000)
+    asked = limit.excess("a", 1_500_000)
+    limit.froze("a", asked, 1_500_000 - gone * 5 // 8)
+    assert limit.excess("a", 1_500_000 - gone * 5 // 8 + 100) > 0, "it goes on freezing"
+
+
 def test_values_used_up_under_former_rules_are_new_again():
     def rules(name):
         unique = {"field": "reference", "operator": "exact", "unique": True}

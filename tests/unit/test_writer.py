@@ -101,6 +101,32 @@ def test_what_comes_soon_after_a_flush_is_written_together_unless_somebody_waits
     writer.close()
 
 
+class Held(Flushes):
+    """Says that it writes, and goes on when it may."""
+
+    def write(self, commits, letters):
+        super().write(commits, letters)
+        self.may_write.wait(10)
+
+
+def test_who_waits_is_not_forgotten_for_what_comes_behind():
+    store = Held()
+    store.may_write.clear()
+    writer = Writer(store, store, 100, synchronous=False, failed=pytest.fail, flush_seconds=3600)
+    writer.put([commit("a")])
+    assert store.first.wait(10)
+    writer.put([commit("b")])
+    waits = threading.Thread(target=writer.drain)
+    waits.start()
+    while writer._queue.qsize() < 2:
+        waits.join(0.001)
+    writer.put([commit("c")])
+    store.may_write.set()
+    waits.join(10)
+    assert not waits.is_alive()
+    writer.close()
+
+
 def test_a_full_flush_waits_for_nothing():
     store = Flushes()
     writer = Writer(store, store, 2, synchronous=False, failed=pytest.fail, flush_seconds=3600)
