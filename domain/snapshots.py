@@ -11,7 +11,8 @@ stream folded from its start.
 from collections import Counter
 from collections.abc import Iterator
 from itertools import repeat
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 
@@ -95,6 +96,10 @@ class _Head(msgspec.Struct, array_like=True):
     format: int
 
 
+_newest_ms_of = attrgetter("newest_ms")
+_sources_of = attrgetter("sources")
+_targets_of = attrgetter("targets")
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Snapshot)
 _head_decoder = msgspec.msgpack.Decoder(_Head)
@@ -103,7 +108,7 @@ _head_decoder = msgspec.msgpack.Decoder(_Head)
 def snapshot(state: Reconciliation) -> bytes:
     """Write the state down; costs time in proportion to what of it is in memory."""
     book = state.book
-    legs = [leg for known in book.known for leg in known.values() if isinstance(leg, Leg)]
+    legs = [leg for known in book.known for leg in known.values() if type(leg) is Leg]
     matches, closed = _write_closed(state)
     return _encoder.encode(
         _Snapshot(
@@ -206,9 +211,9 @@ def _write_closed(state: Reconciliation) -> tuple[list[Settled], list[_Closed]]:
         columns = _Pairs(
             pairs.keys,
             pairs.ids,
-            [match.newest_ms for match in settled],
-            [cast(bytes, match.sources) for match in settled],
-            [cast(bytes, match.targets) for match in settled],
+            list(map(_newest_ms_of, settled)),
+            list(map(_sources_of, settled)),
+            list(map(_targets_of, settled)),
         )
         days.append(_Closed(day, ids, references, spent, columns))
     return list(places), days

@@ -36,6 +36,11 @@ class Blocks:
         write = self._written_through.write_blocks
         self._writing = self._thread.submit(write, stream_id, blocks)
 
+    @property
+    def are_being_written(self) -> bool:
+        """Whether `wait_until_written` would wait."""
+        return self._writing is not None and not self._writing.done()
+
     def wait_until_written(self) -> None:
         """Wait for what is being written: before it is read, and before a snapshot names it.
 

@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 # at most, and a restart folds about as many as it restores.
 _AFTER_MIN = 200_000
 _AFTER_SIZES = 1
+# One that would hold its worker up twice is put off, until so many times as many have come.
+_PUT_OFF_TO = 2
 # A snapshot costs time in proportion to what memory holds, and nothing is decided meanwhile. So a
 # worker takes no other before this many times as long has passed: at most a twentieth of its time.
 # Of several that come due together, each finds made up for what the one before has held up.
@@ -89,9 +91,17 @@ class WindowSnapshots:
         self.pending = folded
         self._held = max(0, state.known_count - folded)
 
-    def take(self, state: Reconciliation, fence: int) -> Snapshot | None:
-        """Take one if it is time for it."""
-        if self.pending < max(_AFTER_MIN, _AFTER_SIZES * self._held) or self._pace.rests():
+    def take(
+        self, state: Reconciliation, fence: int, *, writing_blocks: bool = False
+    ) -> Snapshot | None:
+        """Take one if it is time for it.
+
+        Args:
+            writing_blocks: What has just been frozen is still being written: the worker has been
+                held up by freezing it, and would wait for that before it took a snapshot.
+        """
+        after = max(_AFTER_MIN, _AFTER_SIZES * self._held)
+        if self.pending < (_PUT_OFF_TO * after if writing_blocks else after) or self._pace.rests():
             return None
         self.pending, self._held = 0, state.known_count
         return self._pace.take(state, fence)

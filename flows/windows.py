@@ -178,10 +178,11 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
         RECORDS.labels("rejected").inc(len(commit.rejections))
         self._observe(state, now_us)
         self._snapshots.pending += len(decision.journal)
-        freeze_excess(state, self._fence, self._around.hot, self._around.blocks)
-        taken = self._snapshots.take(state, self._fence)
+        blocks = self._around.blocks
+        freeze_excess(state, self._fence, self._around.hot, blocks)
+        taken = self._snapshots.take(state, self._fence, writing_blocks=blocks.are_being_written)
         if taken is not None:
-            self._around.blocks.wait_until_written()
+            blocks.wait_until_written()
             out.append(taken)
 
     def _unknown_reconciliation(self, arrivals: Arrivals) -> list[Outgoing]:

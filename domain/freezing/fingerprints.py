@@ -19,6 +19,8 @@ SLOTS = 1 << (ENTRY_BITS - BLOCK_BITS)
 #: Entries of one block, at most.
 BLOCK_ENTRIES = 1 << BLOCK_BITS
 ENTRY_MASK = (1 << ENTRY_BITS) - 1
+# Not `~ENTRY_MASK`: that is negative, and takes the interpreter half as long again.
+_UPPER_MASK = (1 << 64) - (1 << ENTRY_BITS)
 
 # Seeds 0 and 1 are the sides' ids.
 _FIRST_RULE_SEED = 2
@@ -47,10 +49,8 @@ def packed(rows: Iterable[Iterable[int]]) -> bytes:
 
     Each is 8 bytes, little-endian: its upper bits, then the entry's number within the block.
     """
-    values = array(
-        "Q",
-        [one & ~ENTRY_MASK | number for number, row in enumerate(rows) for one in row],
-    )
+    upper = _UPPER_MASK
+    values = array("Q", [one & upper | number for number, row in enumerate(rows) for one in row])
     return values.tobytes()
 
 

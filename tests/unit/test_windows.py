@@ -174,7 +174,8 @@ class SlowBlocks:
         self.written += len(blocks)
 
 
-def test_no_snapshot_names_a_block_that_is_not_written_yet(monkeypatch):
+def freezing_slowly(monkeypatch) -> tuple[Flow, SlowBlocks]:
+    """A flow that freezes nearly all it holds, and takes a snapshot after 20 records or 40."""
     monkeypatch.setattr(snapshotting, "_AFTER_MIN", 20)
     flow = Flow()
     flow.define()
@@ -188,13 +189,18 @@ def test_no_snapshot_names_a_block_that_is_not_written_yet(monkeypatch):
         block_store=slow,
     )
     flow.start()
+    return flow, slow
+
+
+def snapshots_of(flow: Flow, numbers: range) -> list[Snapshot]:
+    out, _ = flow.give(arrivals(*(record(f"s{number}") for number in numbers)))
+    return [one for one in out if isinstance(one, Snapshot)]
+
+
+def test_no_snapshot_names_a_block_that_is_not_written_yet(monkeypatch):
+    flow, slow = freezing_slowly(monkeypatch)
     taken = []
-
-    def give():
-        out, _ = flow.give(arrivals(*(record(f"s{number}") for number in range(20))))
-        taken.extend(one for one in out if isinstance(one, Snapshot))
-
-    giving = threading.Thread(target=give)
+    giving = threading.Thread(target=lambda: taken.extend(snapshots_of(flow, range(40))))
     giving.start()
     assert slow.began.wait(10)
     giving.join(0.1)
@@ -202,4 +208,15 @@ def test_no_snapshot_names_a_block_that_is_not_written_yet(monkeypatch):
     slow.may_write.set()
     giving.join(10)
     (one,) = taken
+    assert len(one.blocks) == slow.written > 0
+
+
+def test_a_snapshot_is_put_off_while_a_block_is_written(monkeypatch):
+    flow, slow = freezing_slowly(monkeypatch)
+    assert snapshots_of(flow, range(39)) == []
+    assert slow.began.wait(10)
+    slow.may_write.set()
+    flow.around.blocks.wait_until_written()
+    flow.around.hot.limit = 1_000
+    (one,) = snapshots_of(flow, range(40))  # one that it has not read yet
     assert len(one.blocks) == slow.written > 0
