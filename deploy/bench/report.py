@@ -75,7 +75,7 @@ def lines(figures: dict[str, Any]) -> list[str]:
         f"{'plain Bytewax flow':<22}{rates['plain_flow']:>15,}{cpu['plain_flow']:>13.1f}",
         f"{'loop without state':<22}{rates['loop']:>15,}{cpu['loop']:>13.1f}",
         "",
-        *(f"{name:<26}{value:>8.2f}" for name, value in ratios.items()),
+        *(f"{name:<26}{value:>8.2f}{_spread(figures, name)}" for name, value in ratios.items()),
         "",
     ]
     if latency := figures["latency_ms"]:
@@ -91,3 +91,9 @@ def lines(figures: dict[str, Any]) -> list[str]:
             f"{memory['flow_with_open']:.0f} MiB, peak {memory['flow_with_open_peak']:.0f} MiB"
         )
     return shown
+
+
+def _spread(figures: dict[str, Any], name: str) -> str:
+    """The lowest and highest of several runs: a median does not say how calm the host was."""
+    each = [run[name] for run in figures["each_run"]]
+    return f"  ({min(each):.2f} to {max(each):.2f})" if len(each) > 1 else ""
