@@ -1,8 +1,8 @@
 """The sink: what was decided goes to the store, many streams in one transaction.
 
 A thread of its own writes, so that deciding goes on while Postgres commits. The queue between them
-is short: a slow or absent Postgres makes the flow slow, never large. Snapshots, which are large and
-which nobody waits for, are saved from another thread: no commit waits for one.
+is bounded by what it holds: a slow or absent Postgres makes the flow slow, never large. Snapshots,
+which are large and which nobody waits for, are saved from another thread: no commit waits for one.
 """
 
 import queue
@@ -22,10 +22,14 @@ from connectors.postgres.store import Store
 
 log = structlog.get_logger(__name__)
 
-_QUEUE_BATCHES_MAX = 24
+#: Deciding waits while more than this waits to be written: some two seconds of a busy flow. What
+#: was decided together last may exceed it, and as much may be in the writer's hands.
+QUEUED_BYTES_MAX = 64 << 20
+# What a transaction or an event takes, beside its content.
+_EACH_BYTES = 150
 _DONE_TIMEOUT_SECONDS = 1.0
 
-QUEUED = Gauge("settler_flow_write_queue_batches", "Batches decided and not yet committed")
+QUEUED = Gauge("settler_flow_write_queue_bytes", "Memory of what is decided and not yet written")
 
 
 class Snapshot(msgspec.Struct, gc=False):
@@ -68,6 +72,35 @@ class _Barrier(msgspec.Struct, gc=False):
     reached: threading.Event
 
 
+#: What the writer is given: what was decided together, or what waits for all before it.
+_Item = list[Outgoing] | SourceCheckpoint | _Barrier
+
+
+class _Queue(queue.Queue[_Item]):
+    """A queue as long as the memory it holds, about, in bytes."""
+
+    @override
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._bytes = 0
+
+    @override
+    def _qsize(self) -> int:
+        return self._bytes
+
+    @override
+    def _put(self, item: _Item) -> None:
+        size = _bytes(item)
+        self.queue.append((size, item))
+        self._bytes += size
+
+    @override
+    def _get(self) -> _Item:
+        size, item = self.queue.popleft()
+        self._bytes -= size
+        return item
+
+
 class WriterStopped(RuntimeError):
     """The writer has given up; the process must end and be started again."""
 
@@ -104,9 +137,7 @@ class Writer:
         self._synchronous = synchronous
         self._failed = failed
         self._error: BaseException | None = None
-        self._queue: queue.Queue[list[Outgoing] | SourceCheckpoint | _Barrier | None] = queue.Queue(
-            _QUEUE_BATCHES_MAX
-        )
+        self._queue = _Queue(QUEUED_BYTES_MAX)
         self._saver = _SnapshotSaver(snapshot_store, self._fail)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -143,7 +174,7 @@ class Writer:
         if self._error is not None:
             raise WriterStopped(f"the store's writer has ended: {self._error}") from self._error
 
-    def _enqueue(self, item: list[Outgoing] | SourceCheckpoint | _Barrier) -> None:
+    def _enqueue(self, item: _Item) -> None:
         while True:
             self._check()
             try:
@@ -165,10 +196,9 @@ class Writer:
         log.error("writer.ended", problem=str(error), kind=type(error).__name__)
         self._failed(error)
 
-    def _gather(self) -> list[list[Outgoing] | SourceCheckpoint | _Barrier]:
+    def _gather(self) -> list[_Item]:
         """Wait for something to write, then take what else comes in time, up to a flush's size."""
         item = self._queue.get()
-        assert item is not None
         gathered = [item]
         rows = _rows(item)
         waited_for = isinstance(item, _Barrier)
@@ -178,7 +208,6 @@ class Writer:
                 item = self._queue.get(block=seconds > 0, timeout=seconds)
             except queue.Empty:
                 break
-            assert item is not None
             gathered.append(item)
             rows += _rows(item)
             waited_for = waited_for or isinstance(item, _Barrier)
@@ -186,7 +215,7 @@ class Writer:
         QUEUED.set(self._queue.qsize())
         return gathered
 
-    def _write(self, gathered: list[list[Outgoing] | SourceCheckpoint | _Barrier]) -> None:
+    def _write(self, gathered: list[_Item]) -> None:
         commits: list[StreamCommit] = []
         letters: list[DeadLetter] = []
         snapshots: list[Snapshot] = []
@@ -245,7 +274,7 @@ class _SnapshotSaver:
             self._fail(exc)
 
 
-def _rows(item: list[Outgoing] | SourceCheckpoint | _Barrier) -> int:
+def _rows(item: _Item) -> int:
     if not isinstance(item, list):
         return 0
     return sum(
@@ -254,6 +283,22 @@ def _rows(item: list[Outgoing] | SourceCheckpoint | _Barrier) -> int:
         else 1
         for one in item
     )
+
+
+def _bytes(item: _Item) -> int:
+    """Tell about how much memory something takes until it is written; never 0."""
+    if not isinstance(item, list):
+        return 1
+    taken = 1
+    for one in item:
+        if isinstance(one, StreamCommit):
+            rows = one.new_version - one.base_version + len(one.journal)
+            taken += sum(map(len, one.journal)) + _EACH_BYTES * rows
+            taken += sum(len(letter.raw) + _EACH_BYTES for letter in one.rejections)
+        elif isinstance(one, DeadLetter):
+            taken += len(one.raw) + _EACH_BYTES
+        # There is one snapshot of a worker at a time: it is not to hold up what it speaks of.
+    return taken
 
 
 class _StorePart(StatelessSinkPartition[tuple[str, Outgoing]]):

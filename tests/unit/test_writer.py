@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from connectors.postgres.checkpoints import SourceCheckpoint
-from connectors.postgres.records import StreamCommit
+from connectors.postgres.records import DeadLetter, StreamCommit
 from flows import storing
 from flows.storing import Snapshot, StoreSink, Writer, WriterStopped
 
@@ -17,10 +17,12 @@ class Store:
     def __init__(self) -> None:
         self.written = []
         self.fails = False
+        self.writes = threading.Event()
         self.may_write = threading.Event()
         self.may_write.set()
 
     def write(self, commits, _letters):
+        self.writes.set()
         self.may_write.wait(10)
         if self.fails:
             raise ConnectionAbortedError("the line is cut")
@@ -33,8 +35,8 @@ class Store:
         self.written.append(f"snapshot {stream_id} {version}")
 
 
-def commit(stream_id):
-    return StreamCommit(stream_id, "acme", stream_id, 0, 1, 1, {}, None, 1)
+def commit(stream_id, **fields):
+    return StreamCommit(stream_id, "acme", stream_id, 0, 1, 1, {}, None, 1, **fields)
 
 
 def offset(number):
@@ -118,7 +120,7 @@ def test_who_waits_is_not_forgotten_for_what_comes_behind():
     writer.put([commit("b")])
     waits = threading.Thread(target=writer.drain)
     waits.start()
-    while writer._queue.qsize() < 2:
+    while len(writer._queue.queue) < 2:
         waits.join(0.001)
     writer.put([commit("c")])
     store.may_write.set()
@@ -158,7 +160,7 @@ def test_who_waits_for_a_writer_that_fails_is_told(store):
 
 @pytest.mark.usefixtures("impatient")
 def test_a_full_queue_is_waited_for(store, monkeypatch):
-    monkeypatch.setattr(storing, "_QUEUE_BATCHES_MAX", 1)
+    monkeypatch.setattr(storing, "QUEUED_BYTES_MAX", 1)
     writer = Writer(store, store, 1, synchronous=False, failed=pytest.fail)
     store.may_write.clear()
     threading.Timer(0.05, store.may_write.set).start()
@@ -167,3 +169,41 @@ def test_a_full_queue_is_waited_for(store, monkeypatch):
         writer.put([commit(name)])
     writer.drain()
     assert store.written == names
+
+
+def letter(raw):
+    return DeadLetter("in.source", 0, 1, None, None, None, 0, raw, "not_json", "")
+
+
+CONTENT = {
+    "transactions": lambda: commit("a", journal=[b"x" * 600]),
+    "letters of a stream": lambda: commit("a", rejections=[letter(b"x" * 600)]),
+    "letters of none": lambda: letter(b"x" * 600),
+}
+
+
+@pytest.mark.parametrize("content", CONTENT)
+@pytest.mark.usefixtures("impatient")
+def test_the_queue_is_bounded_by_what_it_holds(store, monkeypatch, content):
+    monkeypatch.setattr(storing, "QUEUED_BYTES_MAX", 2_000)
+    writer = Writer(store, store, 1, synchronous=False, failed=pytest.fail)
+    store.may_write.clear()
+    writer.put([commit("in hand")])
+    assert store.writes.wait(10)
+    put = []
+
+    def give():
+        for number in range(20):
+            writer.put([CONTENT[content]()])
+            put.append(number)
+
+    giving = threading.Thread(target=give)
+    giving.start()
+    giving.join(0.2)
+    assert giving.is_alive()
+    assert len(put) == 3, "of 750 to 900 bytes each the third exceeds it"
+    store.may_write.set()
+    giving.join(10)
+    writer.drain()
+    assert len(put) == 20
+    assert storing.QUEUED._value.get() == 0
