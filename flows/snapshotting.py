@@ -13,7 +13,7 @@ from flows.storing import Snapshot
 log = structlog.get_logger(__name__)
 
 # A snapshot is taken after as many transactions as the one before held: each is written a few times
-# at most, and a restart folds about as many as it restores.
+# at most, and a restart folds about as many as it restores, or twice as many at most.
 _AFTER_MIN = 200_000
 _AFTER_SIZES = 1
 # One that would hold its worker up twice is put off, until so many times as many have come.
@@ -97,8 +97,8 @@ class WindowSnapshots:
         """Take one if it is time for it.
 
         Args:
-            writing_blocks: What has just been frozen is still being written: the worker has been
-                held up by freezing it, and would wait for that before it took a snapshot.
+            writing_blocks: What the worker has just frozen is still being written: it has been held
+                up by freezing it, and would have to wait for that before it gave a snapshot away.
         """
         after = max(_AFTER_MIN, _AFTER_SIZES * self._held)
         if self.pending < (_PUT_OFF_TO * after if writing_blocks else after) or self._pace.rests():

@@ -1,8 +1,8 @@
 """The sink: what was decided goes to the store, many streams in one transaction.
 
 A thread of its own writes, so that deciding goes on while Postgres commits. The queue between them
-is bounded by what it holds: a slow or absent Postgres makes the flow slow, never large. Snapshots,
-which are large and which nobody waits for, are saved from another thread: no commit waits for one.
+is short: a slow or absent Postgres makes the flow slow, never large. Snapshots, which are large and
+which nobody waits for, are saved from another thread: no commit waits for one.
 """
 
 import queue
@@ -22,14 +22,17 @@ from connectors.postgres.store import Store
 
 log = structlog.get_logger(__name__)
 
-#: Deciding waits while more than this waits to be written: some two seconds of a busy flow. What
-#: was decided together last may exceed it, and as much may be in the writer's hands.
-QUEUED_BYTES_MAX = 64 << 20
+_QUEUE_BATCHES_MAX = 24
+# Their memory, at most; the last of them may exceed it. Batches of a flow that is behind are large.
+_QUEUE_BYTES_MAX = 64 << 20
 # What a transaction or an event takes, beside its content.
 _EACH_BYTES = 150
 _DONE_TIMEOUT_SECONDS = 1.0
 
-QUEUED = Gauge("settler_flow_write_queue_bytes", "Memory of what is decided and not yet written")
+QUEUED = Gauge(
+    "settler_flow_write_queue_batches",
+    "Batches decided and not yet committed; 24 where they take all the memory they may",
+)
 
 
 class Snapshot(msgspec.Struct, gc=False):
@@ -77,16 +80,15 @@ _Item = list[Outgoing] | SourceCheckpoint | _Barrier
 
 
 class _Queue(queue.Queue[_Item]):
-    """A queue as long as the memory it holds, about, in bytes."""
+    """Full with so many items, or with fewer that take as much memory as all may."""
 
-    @override
-    def _init(self, maxsize: int) -> None:
-        super()._init(maxsize)
+    def __init__(self) -> None:
+        super().__init__(_QUEUE_BATCHES_MAX)
         self._bytes = 0
 
     @override
     def _qsize(self) -> int:
-        return self._bytes
+        return self.maxsize if self._bytes >= _QUEUE_BYTES_MAX else len(self.queue)
 
     @override
     def _put(self, item: _Item) -> None:
@@ -96,6 +98,8 @@ class _Queue(queue.Queue[_Item]):
 
     @override
     def _get(self) -> _Item:
+        size: int
+        item: _Item
         size, item = self.queue.popleft()
         self._bytes -= size
         return item
@@ -137,7 +141,7 @@ class Writer:
         self._synchronous = synchronous
         self._failed = failed
         self._error: BaseException | None = None
-        self._queue = _Queue(QUEUED_BYTES_MAX)
+        self._queue = _Queue()
         self._saver = _SnapshotSaver(snapshot_store, self._fail)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -286,18 +290,18 @@ def _rows(item: _Item) -> int:
 
 
 def _bytes(item: _Item) -> int:
-    """Tell about how much memory something takes until it is written; never 0."""
-    if not isinstance(item, list):
-        return 1
-    taken = 1
-    for one in item:
+    """Tell about how much memory the transactions, events and letters of an item take.
+
+    A snapshot counts for nothing: there is one of a worker, and it holds up none of its commits.
+    """
+    taken = 0
+    for one in item if isinstance(item, list) else ():
         if isinstance(one, StreamCommit):
             rows = one.new_version - one.base_version + len(one.journal)
             taken += sum(map(len, one.journal)) + _EACH_BYTES * rows
             taken += sum(len(letter.raw) + _EACH_BYTES for letter in one.rejections)
         elif isinstance(one, DeadLetter):
             taken += len(one.raw) + _EACH_BYTES
-        # There is one snapshot of a worker at a time: it is not to hold up what it speaks of.
     return taken
 
 

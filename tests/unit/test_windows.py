@@ -213,10 +213,10 @@ def test_no_snapshot_names_a_block_that_is_not_written_yet(monkeypatch):
 
 def test_a_snapshot_is_put_off_while_a_block_is_written(monkeypatch):
     flow, slow = freezing_slowly(monkeypatch)
-    assert snapshots_of(flow, range(39)) == []
+    assert snapshots_of(flow, range(30)) == []
     assert slow.began.wait(10)
     slow.may_write.set()
-    flow.around.blocks.wait_until_written()
+    assert flow.around.blocks._writing.result(10) is None
     flow.around.hot.limit = 1_000
-    (one,) = snapshots_of(flow, range(40))  # one that it has not read yet
+    (one,) = snapshots_of(flow, range(31))  # one that it has not read yet
     assert len(one.blocks) == slow.written > 0

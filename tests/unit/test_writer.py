@@ -120,7 +120,7 @@ def test_who_waits_is_not_forgotten_for_what_comes_behind():
     writer.put([commit("b")])
     waits = threading.Thread(target=writer.drain)
     waits.start()
-    while len(writer._queue.queue) < 2:
+    while writer._queue.qsize() < 2:
         waits.join(0.001)
     writer.put([commit("c")])
     store.may_write.set()
@@ -160,7 +160,7 @@ def test_who_waits_for_a_writer_that_fails_is_told(store):
 
 @pytest.mark.usefixtures("impatient")
 def test_a_full_queue_is_waited_for(store, monkeypatch):
-    monkeypatch.setattr(storing, "QUEUED_BYTES_MAX", 1)
+    monkeypatch.setattr(storing, "_QUEUE_BATCHES_MAX", 1)
     writer = Writer(store, store, 1, synchronous=False, failed=pytest.fail)
     store.may_write.clear()
     threading.Timer(0.05, store.may_write.set).start()
@@ -176,16 +176,20 @@ def letter(raw):
 
 
 CONTENT = {
-    "transactions": lambda: commit("a", journal=[b"x" * 600]),
-    "letters of a stream": lambda: commit("a", rejections=[letter(b"x" * 600)]),
-    "letters of none": lambda: letter(b"x" * 600),
+    "transactions": (lambda: commit("a", journal=[b"x" * 600]), 3),
+    "letters of a stream": (lambda: commit("a", rejections=[letter(b"x" * 600)]), 3),
+    "letters of none": (lambda: letter(b"x" * 600), 3),
+    "nothing": (lambda: commit("a"), 8),
+    "a snapshot": (lambda: Snapshot("a", 1, 5, b"x" * 9_000, 1), 8),
 }
 
 
 @pytest.mark.parametrize("content", CONTENT)
 @pytest.mark.usefixtures("impatient")
-def test_the_queue_is_bounded_by_what_it_holds(store, monkeypatch, content):
-    monkeypatch.setattr(storing, "QUEUED_BYTES_MAX", 2_000)
+def test_the_queue_is_bounded_by_its_length_and_by_what_it_holds(store, monkeypatch, content):
+    monkeypatch.setattr(storing, "_QUEUE_BATCHES_MAX", 8)
+    monkeypatch.setattr(storing, "_QUEUE_BYTES_MAX", 2_000)
+    make, fit = CONTENT[content]
     writer = Writer(store, store, 1, synchronous=False, failed=pytest.fail)
     store.may_write.clear()
     writer.put([commit("in hand")])
@@ -194,16 +198,17 @@ def test_the_queue_is_bounded_by_what_it_holds(store, monkeypatch, content):
 
     def give():
         for number in range(20):
-            writer.put([CONTENT[content]()])
+            writer.put([make()])
             put.append(number)
 
     giving = threading.Thread(target=give)
     giving.start()
     giving.join(0.2)
     assert giving.is_alive()
-    assert len(put) == 3, "of 750 to 900 bytes each the third exceeds it"
+    assert len(put) == fit, "three of 750 to 900 bytes exceed it"
+    assert writer._queue.qsize() == 8, "it says that it is full"
     store.may_write.set()
     giving.join(10)
-    writer.drain()
+    writer.close()
     assert len(put) == 20
-    assert storing.QUEUED._value.get() == 0
+    assert writer._queue.qsize() == 0

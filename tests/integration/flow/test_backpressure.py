@@ -1,7 +1,7 @@
 """A Postgres that commits nothing: the flow waits, and what it holds is bounded.
 
-What bounds it: librdkafka reads 4 MiB ahead of each partition; the writer's queue takes 64 MiB and
-what was decided together last, and as much may be in the writer's hands.
+What bounds it: librdkafka reads 16 MiB ahead of each partition; the writer's queue has 24 batches
+of at most 4,000 records or some 2 MiB each, and as many are in the writer's hands.
 """
 
 import threading
@@ -16,7 +16,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from connectors.postgres.connections import connect_as_owner
 from connectors.postgres.migrations import migrate
 from deploy.service import free_port
-from flows.storing import QUEUED_BYTES_MAX
 from tests.integration.flow.running import Role, define, eventually, wait_until_defined
 
 RECORDS = 24_000
@@ -117,8 +116,8 @@ def test_commits_that_stand_still_hold_the_flow_up_within_bounds(flow):
         blocking.execute("LOCK TABLE event_store IN EXCLUSIVE MODE")
         flow.send(range(RECORDS // 2))
         taken = "settler_flow_records_total"
-        queued = "settler_flow_write_queue_bytes"
-        eventually(60, "the queue is full", lambda: flow.metric(queued) >= QUEUED_BYTES_MAX)
+        queued = "settler_flow_write_queue_batches"
+        eventually(60, "the queue is full", lambda: flow.metric(queued) == 24)
         eventually(60, "it takes no more", lambda: stands_still(lambda: flow.metric(taken)))
         held = flow.metric(taken)
         assert held < RECORDS // 2
