@@ -80,22 +80,19 @@ def test_a_synchronous_writer_has_written_when_it_returns(store):
 
 
 class Flushes(Store):
-    """Notes what is written together."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = threading.Event()
+    """Notes what is written together, and goes on when it may."""
 
     def write(self, commits, _letters):
         self.written.append([one.stream_id for one in commits])
-        self.first.set()
+        self.writes.set()
+        self.may_write.wait(10)
 
 
 def test_what_comes_soon_after_a_flush_is_written_together_unless_somebody_waits():
     store = Flushes()
     writer = Writer(store, store, 100, synchronous=False, failed=pytest.fail, flush_seconds=3600)
     writer.put([commit("a")])
-    assert store.first.wait(10), "the first waits for nothing"
+    assert store.writes.wait(10), "the first waits for nothing"
     writer.put([commit("b")])
     writer.put([commit("c")])
     writer.drain()
@@ -103,20 +100,12 @@ def test_what_comes_soon_after_a_flush_is_written_together_unless_somebody_waits
     writer.close()
 
 
-class Held(Flushes):
-    """Says that it writes, and goes on when it may."""
-
-    def write(self, commits, letters):
-        super().write(commits, letters)
-        self.may_write.wait(10)
-
-
 def test_who_waits_is_not_forgotten_for_what_comes_behind():
-    store = Held()
+    store = Flushes()
     store.may_write.clear()
     writer = Writer(store, store, 100, synchronous=False, failed=pytest.fail, flush_seconds=3600)
     writer.put([commit("a")])
-    assert store.first.wait(10)
+    assert store.writes.wait(10)
     writer.put([commit("b")])
     waits = threading.Thread(target=writer.drain)
     waits.start()
@@ -133,11 +122,11 @@ def test_a_full_flush_waits_for_nothing():
     store = Flushes()
     writer = Writer(store, store, 2, synchronous=False, failed=pytest.fail, flush_seconds=3600)
     writer.put([commit("a")])
-    assert store.first.wait(10)
-    store.first.clear()
+    assert store.writes.wait(10)
+    store.writes.clear()
     writer.put([commit("b")])
     writer.put([commit("c")])
-    assert store.first.wait(10)
+    assert store.writes.wait(10)
     assert store.written == [["a"], ["b", "c"]]
     writer.close()
 

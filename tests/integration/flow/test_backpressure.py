@@ -1,7 +1,7 @@
 """A Postgres that commits nothing: the flow waits, and what it holds is bounded.
 
-What bounds it: librdkafka reads 16 MiB ahead of each partition; the writer's queue has 24 batches
-of at most 4,000 records or some 2 MiB each, and as many are in the writer's hands.
+What bounds it: librdkafka reads 4 MiB ahead of each partition; the writer's queue has 24 batches,
+or 64 MiB of fewer and the one that exceeds it, and as much may be in the writer's hands.
 """
 
 import threading
