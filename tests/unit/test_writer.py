@@ -93,7 +93,9 @@ def test_what_comes_soon_after_a_flush_is_written_together_unless_somebody_waits
     writer = Writer(store, store, 100, synchronous=False, failed=pytest.fail, flush_seconds=3600)
     writer.put([commit("a")])
     assert store.writes.wait(10), "the first waits for nothing"
+    store.writes.clear()
     writer.put([commit("b")])
+    assert not store.writes.wait(0.1), "the second waits for the time of a flush to be over"
     writer.put([commit("c")])
     writer.drain()
     assert store.written == [["a"], ["b", "c"]]
