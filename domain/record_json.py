@@ -4,6 +4,7 @@ A key that stands twice counts as written last: RFC 8259 section 4 leaves it ope
 do so.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Final, Literal, cast
 
 import msgspec
@@ -56,6 +57,8 @@ class RawAmountRecord(TextAmountRecord, forbid_unknown_fields=True, gc=False):
 
 decode_text_amount: Final = msgspec.json.Decoder(TextAmountRecord).decode
 decode_raw_amount: Final = msgspec.json.Decoder(RawAmountRecord).decode
+#: The text of a `Raw`: what `bytes` gives, in a third of the time.
+copy_json: Final[Callable[[msgspec.Raw], bytes]] = msgspec.json.Encoder().encode
 
 
 class FieldRefused(SettlerError):

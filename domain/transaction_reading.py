@@ -25,6 +25,7 @@ from domain.record_json import (
     ABSENT,
     FieldRefused,
     TextAmountRecord,
+    copy_json,
     decode_raw_amount,
     decode_text_amount,
     read_json_fields,
@@ -107,6 +108,7 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
     counterparties, shared, amounts = COUNTERPARTIES, ATTRIBUTES, AMOUNTS
     absent, bytes_max = ABSENT, RECORD_BYTES_MAX
     last_currency, known_amount = "", dict[str, int]().get
+    last_minute, minute_us = "", None
     decode = _wire_decoders[side]
     numbers = decode is not decode_text_amount
     for raw, offset in zip(raws, offsets, strict=True):
@@ -139,13 +141,16 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
             if amount_minor is None:
                 amount_minor = shared_amount(currency, amount)
 
-            minute_us = minutes.get(text[:17])  # `_MINUTE_LENGTH`; a literal makes the slice
-            tail_us = tails.get(text[17:])  # a constant
+            minute = text[:17]  # `_MINUTE_LENGTH`; a literal makes the slice a constant
+            if minute != last_minute:
+                last_minute, minute_us = minute, minutes.get(minute)
+            tail_us = tails.get(text[17:])
             flags = side
             if minute_us is not None and tail_us is not None:
                 occurred_at = minute_us + tail_us
             else:
                 occurred_at, is_date = _read_instant(text, minute_us)
+                last_minute = ""  # it is known from now on
                 if is_date:
                     flags = side | DATE_FLAG
             if occurred_at > now_us:
@@ -157,7 +162,7 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
                 description = clean_text("description", description)
             attributes: dict[str, str] | None = None
             if attributes_json is not absent:
-                key = bytes(attributes_json)
+                key = copy_json(attributes_json)
                 attributes = shared.get(key) or shared_attributes(key)
             extra = None if fee is absent else _fee_alone(fee, CURRENCY_DIGITS[currency])
             fields = (
@@ -208,7 +213,8 @@ def _scope_records(
         assert tenant_id is not None, gathered.raws[0]
         assert reconciliation_id is not None, gathered.raws[0]
         _, flags, *columns = fields
-        columns.insert(4, [one > TARGET for one in flags])
+        are_dates = [one > TARGET for one in flags] if max(flags) > TARGET else [False] * len(flags)
+        columns.insert(4, are_dates)
         columns += [list(map(encode_packed, gathered.fields)), gathered.offsets]
         records.transactions = TransactionColumns(tenant_id, reconciliation_id, side, *columns)
     return records
@@ -236,9 +242,14 @@ def _with_exact(gathered: _Gathered, odd: set[int], side: int, now_us: int) -> _
 
 def _not_clean(texts: Sequence[str | None]) -> list[int]:
     """Places of texts that are empty, have blanks around them, or anything unprintable in them."""
-    joined = "".join(filter(None, texts))
+    filled = list(filter(None, texts))
+    joined = "".join(filled)
     # Of all white space only the blank is printable.
-    if " " not in joined and joined.isprintable() and "" not in texts:
+    if (
+        " " not in joined
+        and joined.isprintable()
+        and (len(filled) == len(texts) or "" not in texts)
+    ):
         return []
     return [
         place

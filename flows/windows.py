@@ -89,7 +89,21 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
                 assert isinstance(value, TickItem), value
                 self._stream_id = value.stream_id
                 self._tick(value, out)
+        self._plan_waking(out)
         return out, self._state is None
+
+    def _plan_waking(self, out: list[Outgoing]) -> None:
+        """Say when the stream is to be woken, once for all that was decided together.
+
+        Looking that up costs as much as a tenth of what a chunk does. The commits before the last
+        say "now" (see `_commit`), which is never too late should they be stored without it.
+        """
+        for commit in reversed(out):
+            if isinstance(commit, StreamCommit) and commit.stream_id:
+                assert self._state is not None, commit.stream_id
+                assert commit.wake_at_us is not None, commit.stream_id
+                commit.wake_at_us = self._state.wake_us(commit.wake_at_us)
+                return
 
     @override
     def snapshot(self) -> None:
@@ -320,7 +334,7 @@ class MatchWindow(StatefulBatchLogic[Any, Outgoing, None]):
             state.version,
             self._fence,
             {},
-            state.wake_us(now_us),
+            now_us,
             state.definition_version,
             decision.told,
             decision.journal,

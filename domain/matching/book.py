@@ -180,7 +180,7 @@ class Book(Terms):
         self.known[0].update(zip(sources.ids, settled, strict=True))
         self.known[1].update(zip(targets.ids, settled, strict=True))
         pool.spend_pairs(keys, settled)
-        self.closed.close_pairs(keys, sources, targets, settled)
+        self.closed.close_pairs(keys, sources, targets, settled, newest_ms)
         planned = 0
         for other in others:
             if other.due:

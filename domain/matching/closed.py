@@ -161,13 +161,17 @@ class ClosedDays:
         return closed
 
     def close_pairs(
-        self, keys: list[Any], sources: Members, targets: Members, settled: list[Settled]
+        self,
+        keys: list[Any],
+        sources: Members,
+        targets: Members,
+        settled: list[Settled],
+        newest_ms: list[int],
     ) -> None:
         """Note pairs by the unique first rule on the days of their members, see `Book.pair_off`."""
-        closed = self.on(max(sources.instants[0], targets.instants[0]))
-        begin, end = self.last_bounds_us
-        instants = *sources.instants, *targets.instants
-        if begin <= min(instants) and max(instants) < end:
+        closed = self.of_match(max(newest_ms))
+        begin, _ = self.last_bounds_us
+        if begin <= min(sources.instants) and begin <= min(targets.instants):
             closed.pairs.put(Pairs(keys, (sources.ids, targets.ids), settled))
             return
         rows = zip(

@@ -46,16 +46,20 @@ class DueQueue:
         self._entries += len(legs)
         self._put_unsorted(legs, after_us)
 
-    def _put_unsorted(self, legs: list[Leg], after_us: int) -> None:
+    def _put_waiting(self, legs: list[Leg], after_us: int) -> None:
+        """Put back those of some unsorted legs that still wait."""
         waiting = [leg for leg in legs if leg.due == FIRST_LOOK]
         gone = len(legs) - len(waiting)
         self._entries -= gone
         self._stale -= gone
-        if waiting:
-            first = min(waiting, key=_occurred_at)
+        self._put_unsorted(waiting, after_us)
+
+    def _put_unsorted(self, legs: list[Leg], after_us: int) -> None:
+        if legs:
+            first = min(legs, key=_occurred_at)
             self._serial += 1  # entries are never compared further than to here
             second = _second(first.occurred_at + after_us)
-            heappush(self._unsorted, (second, self._serial, first, after_us, waiting))
+            heappush(self._unsorted, (second, self._serial, first, after_us, legs))
 
     def _enter(self, leg: Leg, second: int) -> None:
         legs = self._legs.get(second)
@@ -102,7 +106,7 @@ class DueQueue:
         self._seconds = sorted(self._legs)
         unsorted, self._unsorted = self._unsorted, []
         for *_, after_us, legs in unsorted:
-            self._put_unsorted(legs, after_us)
+            self._put_waiting(legs, after_us)
         self._entries = sum(map(len, self._legs.values()))
         self._entries += sum(len(entry[-1]) for entry in self._unsorted)
         self._stale = 0
@@ -134,7 +138,7 @@ class DueQueue:
             if first.due == FIRST_LOOK:
                 return second * SECOND_US
             heappop(self._unsorted)
-            self._put_unsorted(legs, after_us)
+            self._put_waiting(legs, after_us)
         return None if sorted_second is None else sorted_second * SECOND_US
 
     def _first_sorted(self) -> int | None:

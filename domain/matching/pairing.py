@@ -5,9 +5,10 @@ length, one to one. Whoever needs more than that, a redelivery, a duplicate, a d
 long way.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
-from operator import attrgetter, sub
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress, islice, repeat
+from itertools import count as count_from
+from operator import not_, sub
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -16,7 +17,7 @@ from domain.matched_pairs import MatchedPairs
 from domain.matching.book import Book
 from domain.matching.closed import Members
 from domain.matching.due import FIRST_LOOK
-from domain.matching.legs import OPEN, PENDING, Leg
+from domain.matching.legs import OPEN, PENDING, Leg, LegColumns, columns_of
 from domain.matching.settling import Settling
 from domain.matching.unique_pool import UniquePool
 from domain.transaction_columns import TransactionColumns
@@ -30,22 +31,11 @@ Note = Callable[[int, str, int, int, int, int], None]
 # what was looked up for those behind it is never for nothing often.
 _STRETCH_MIN, _STRETCH_MAX = 16, 4_096
 
-_id_of = attrgetter("transaction_id")
-_amount_of = attrgetter("amount_minor")
-_currency_of = attrgetter("currency")
-_instant_of = attrgetter("occurred_at")
-_packed_of = attrgetter("packed")
-_disposition_of = attrgetter("disposition")
-_side_of = attrgetter("side")
 _Value = TypeVar("_Value")
 
 
 def _at(values: Sequence[_Value], places: Sequence[int]) -> list[_Value]:
     return [values[place] for place in places]
-
-
-def _places_of_none(found: list[Any]) -> Iterator[int]:
-    return (place for place, other in enumerate(found) if other is None)
 
 
 class _Rows(msgspec.Struct, gc=False):
@@ -70,15 +60,15 @@ class _Rows(msgspec.Struct, gc=False):
             self.packed[begin:end],
         )
 
-    def at(self, places: list[int]) -> "_Rows":
+    def those(self, chosen: list[bool]) -> "_Rows":
         return _Rows(
-            _at(self.places, places),
-            _at(self.ids, places),
-            _at(self.amounts, places),
-            _at(self.currencies, places),
-            _at(self.instants, places),
-            _at(self.keys, places),
-            _at(self.packed, places),
+            list(compress(self.places, chosen)),
+            list(compress(self.ids, chosen)),
+            list(compress(self.amounts, chosen)),
+            list(compress(self.currencies, chosen)),
+            list(compress(self.instants, chosen)),
+            list(compress(self.keys, chosen)),
+            list(compress(self.packed, chosen)),
         )
 
 
@@ -162,19 +152,23 @@ class Pairing:
         if count < len(rows.ids):
             rows = rows.between(0, count)
         found: list[Any] = list(map(self._pool.table.get, rows.keys))
-        met = [place for place, other in enumerate(found) if other is not None]
-        if not self._files and len(met) < count:
-            return self._take(records, rows.between(0, next(_places_of_none(found))))
+        have_met = [other is not None for other in found]
+        met = have_met.count(True)
+        if met < count and not self._files:
+            return self._take(records, rows.between(0, have_met.index(False)))
         if met:
             pairs, others = rows, found
-            if len(met) < count:
-                pairs, others = rows.at(met), [found[place] for place in met]
-            agreed = self._unnamed(others, self._agreed(pairs, others))
-            if agreed < len(met):
-                return self._take(records, rows.between(0, met[agreed]))
-            self._pair_off(pairs, others)
-        if len(met) < count:
-            self._file(records, rows.at(list(_places_of_none(found))) if met else rows)
+            if met < count:
+                pairs, others = rows.those(have_met), list(compress(found, have_met))
+            waiting = columns_of(others)
+            agreed = self._unnamed(others, self._agreed(pairs, others, waiting))
+            if agreed < met:
+                first = next(islice(compress(count_from(0), have_met), agreed, None))
+                return self._take(records, rows.between(0, first))
+            assert waiting is not None, "who agrees is a leg"
+            self._pair_off(pairs, others, waiting)
+        if met < count:
+            self._file(records, rows.those(list(map(not_, have_met))) if met else rows)
         self._note_rows(rows)
         return count
 
@@ -205,9 +199,18 @@ class Pairing:
             met_keys.add(key)
         return len(ids)
 
-    def _agreed(self, pairs: _Rows, others: list[Any]) -> int:
-        """How many come before the first that its counterpart does not simply agree with."""
-        if self._rule.plain and not self._rule.refused and self._all_equal(pairs, others):
+    def _agreed(self, pairs: _Rows, others: list[Any], waiting: LegColumns | None) -> int:
+        """How many come before the first that its counterpart does not simply agree with.
+
+        Args:
+            waiting: The fields of `others`, if they are nothing but legs.
+        """
+        if (
+            waiting is not None
+            and self._rule.plain
+            and not self._rule.refused
+            and self._all_equal(pairs, waiting)
+        ):
             return len(others)
         for count, (place, other) in enumerate(zip(pairs.places, others, strict=True)):
             if type(other) is not Leg or other.side == self._side or other.disposition != PENDING:
@@ -218,17 +221,14 @@ class Pairing:
                 return count
         return len(others)
 
-    def _all_equal(self, pairs: _Rows, others: list[Any]) -> bool:
+    def _all_equal(self, pairs: _Rows, waiting: LegColumns) -> bool:
         """Whether all have a pending counterpart of the same money."""
-        try:
-            return (
-                set(map(_side_of, others)) == {1 - self._side}
-                and not any(map(_disposition_of, others))
-                and list(map(_amount_of, others)) == pairs.amounts
-                and list(map(_currency_of, others)) == pairs.currencies
-            )
-        except AttributeError:
-            return False  # what stands there is not one leg
+        return (
+            set(waiting.sides) == {1 - self._side}
+            and not any(waiting.dispositions)
+            and list(waiting.amounts_minor) == pairs.amounts
+            and list(waiting.currencies) == pairs.currencies
+        )
 
     def _unnamed(self, others: list[Any], count: int) -> int:
         """How many of the first `count` come before one that an open exception may name."""
@@ -239,10 +239,10 @@ class Pairing:
                     return place
         return count
 
-    def _pair_off(self, pairs: _Rows, others: list[Leg]) -> None:
+    def _pair_off(self, pairs: _Rows, others: list[Leg], columns: LegColumns) -> None:
         new = Members(pairs.ids, pairs.instants, pairs.packed)
         waiting = Members(
-            list(map(_id_of, others)), list(map(_instant_of, others)), list(map(_packed_of, others))
+            list(columns.transaction_ids), list(columns.occurred_at), list(columns.packed)
         )
         # A call of `max` for each would take half as long again as all of this.
         newest_ms = [
@@ -250,19 +250,18 @@ class Pairing:
             for one, other in zip(new.instants, waiting.instants, strict=True)
         ]
         sources, targets = (new, waiting) if self._side == SOURCE else (waiting, new)
-        amounts = pairs.amounts, list(map(_amount_of, others))
+        amounts: tuple[Sequence[int], Sequence[int]] = pairs.amounts, columns.amounts_minor
         source_amounts, target_amounts = amounts[self._side], amounts[1 - self._side]
-        columns = (
+        rows = zip(
             sources.ids,
             targets.ids,
             pairs.currencies,
             source_amounts,
             map(sub, target_amounts, source_amounts),
             newest_ms,
+            strict=True,
         )
-        matched = MatchedPairs(
-            self._rule.name, self._settling.definition_version, list(zip(*columns, strict=True))
-        )
+        matched = MatchedPairs(self._rule.name, self._settling.definition_version, list(rows))
         self._settling.events += matched.events() if len(others) == 1 else [matched]
         self._book.due.forgotten(
             self._book.pair_off(self._side, pairs.keys, new, waiting, others, newest_ms)
@@ -304,7 +303,7 @@ class Pairing:
         for currency in set(rows.currencies):
             of = rows
             if rows.currencies.count(currency) < len(rows.ids):
-                of = rows.at([at for at, one in enumerate(rows.currencies) if one == currency])
+                of = rows.those([one == currency for one in rows.currencies])
             newest, sums_of_days = max(of.instants), self._book.calendar.sums_of_days
             for of_day in sums_of_days(of.instants, of.amounts, self._oldest, newest):
                 self._note(self._side, currency, newest, *of_day)

@@ -13,6 +13,7 @@ from connectors.postgres.records import DeadLetter, StreamCommit
 from connectors.postgres.store_memory import MemoryStore
 from domain.event_batches import decode_events
 from domain.events import CommandRefused, ReconciliationDefined
+from domain.reconciliation import Reconciliation
 from flows import snapshotting
 from flows.arrivals import key_by_tenant_reconciliation
 from flows.storing import Snapshot
@@ -220,3 +221,24 @@ def test_a_snapshot_is_put_off_while_a_block_is_written(monkeypatch):
     flow.around.hot.limit = 1_000
     (one,) = snapshots_of(flow, range(31))  # one that it has not read yet
     assert len(one.blocks) == slow.written > 0
+
+
+def test_when_to_be_woken_is_worked_out_once_for_all_that_is_decided_together(monkeypatch):
+    asked = []
+    wake_us = Reconciliation.wake_us
+    monkeypatch.setattr(
+        Reconciliation, "wake_us", lambda self, now: asked.append(now) or wake_us(self, now)
+    )
+    together, one_by_one = Flow(), Flow()
+    given = arrivals(record("s1")), arrivals(record("s1"), record("s2"))
+    for flow in (together, one_by_one):
+        flow.define()
+    asked.clear()
+    out, _ = together.window.on_batch(list(given))
+    assert len(asked) == 1
+    first, last = out
+    (alone,), _ = one_by_one.give(given[0])
+    (behind_it,), _ = one_by_one.give(given[1])
+    assert first.wake_at_us == NOW_US, "never too late, should it be stored without the last"
+    assert last.wake_at_us == behind_it.wake_at_us > NOW_US
+    assert alone.wake_at_us > NOW_US

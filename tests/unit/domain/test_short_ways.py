@@ -55,7 +55,8 @@ def some_world(rng, *, unique):
             "reference": f"R-{pair}",
             # No two pairs agree, so the other rules find near misses and no match.
             "amount": f"{pair + 1}.{rng.choice([0] * 8 + [50]):02d}",
-            "currency": "EUR",
+            # The same number of another currency's units is other money.
+            "currency": rng.choice(["EUR"] * 9 + ["USD"]),
             "counterparty": rng.choice(NAMES),
             "description": rng.choice(NAMES),
             "occurred_at": f"2026-01-05T{12 + minute // 60:02d}:{minute % 60:02d}:00Z",
