@@ -5,8 +5,9 @@ own, one after the other. The clock of each starts when its first records have b
 stops when its last row is committed: starting processes, which all of them must, is left out. Ours
 has a second end: the last match readable in the read model `matches`.
 
-Ours takes seconds and the plain flow half a minute, in which a shared host may become a third faster
-or slower. So a run measures ours before, between and after its peers, and takes the mean time.
+Ours takes seconds and the plain flow half a minute, in which a shared host may become a third
+faster or slower. So a run measures ours before, between and after its peers, and takes the mean
+time.
 """
 
 import time
@@ -120,7 +121,7 @@ class PipelineBench:
             yield
 
     def run(self) -> Run:
-        """Measure the product and its peers in turn, on the same topics; then the product's latency.
+        """Measure the product and its peers in turn, on the same topics; then its latency.
 
         Raises:
             BenchFailed: Someone found too little, or nothing at all.

@@ -27,8 +27,9 @@ class DueQueue:
         self._legs: dict[int, list[Leg]] = {}
         self._seconds: list[int] = []
         # Legs planned together and not sorted into seconds yet: the first of their seconds, a
-        # serial number, the leg that is due then, how long after occurring each is due, all legs.
-        self._unsorted: list[tuple[int, int, Leg, int, list[Leg]]] = []
+        # serial number, how long after occurring each is due, all legs, and the place of one that
+        # waits, or did when it was looked for: none before it does.
+        self._unsorted: list[tuple[int, int, int, list[Leg], int]] = []
         self._serial = 0
         self._entries = 0
         self._stale = 0
@@ -41,25 +42,17 @@ class DueQueue:
         self._entries += 1
         self._enter(leg, second)
 
-    def plan_first(self, legs: list[Leg], after_us: int) -> None:
-        """Look at new legs, whose `due` is `FIRST_LOOK`, so long after they occurred."""
+    def plan_first(self, legs: list[Leg], oldest_us: int, after_us: int) -> None:
+        """Look at new legs, whose `due` is `FIRST_LOOK`, so long after they occurred.
+
+        Args:
+            legs: The queue keeps the list.
+            oldest_us: When the first of them occurred.
+        """
         self._entries += len(legs)
-        self._put_unsorted(legs, after_us)
-
-    def _put_waiting(self, legs: list[Leg], after_us: int) -> None:
-        """Put back those of some unsorted legs that still wait."""
-        waiting = [leg for leg in legs if leg.due == FIRST_LOOK]
-        gone = len(legs) - len(waiting)
-        self._entries -= gone
-        self._stale -= gone
-        self._put_unsorted(waiting, after_us)
-
-    def _put_unsorted(self, legs: list[Leg], after_us: int) -> None:
-        if legs:
-            first = min(legs, key=_occurred_at)
-            self._serial += 1  # entries are never compared further than to here
-            second = _second(first.occurred_at + after_us)
-            heappush(self._unsorted, (second, self._serial, first, after_us, legs))
+        self._serial += 1  # entries are never compared further than to here
+        second = _second(oldest_us + after_us)
+        heappush(self._unsorted, (second, self._serial, after_us, legs, 0))
 
     def _enter(self, leg: Leg, second: int) -> None:
         legs = self._legs.get(second)
@@ -72,7 +65,7 @@ class DueQueue:
     def _sort_until(self, second: int) -> None:
         """Sort what may be due in that second or before."""
         while self._unsorted and self._unsorted[0][0] <= second:
-            *_, after_us, legs = heappop(self._unsorted)
+            _, _, after_us, legs, _ = heappop(self._unsorted)
             waiting = [leg for leg in legs if leg.due == FIRST_LOOK]
             self._entries -= len(legs) - len(waiting)
             self._stale -= len(legs) - len(waiting)
@@ -105,11 +98,11 @@ class DueQueue:
         self._legs = {second: legs for second, legs in kept.items() if legs}
         self._seconds = sorted(self._legs)
         unsorted, self._unsorted = self._unsorted, []
-        for *_, after_us, legs in unsorted:
-            self._put_waiting(legs, after_us)
-        self._entries = sum(map(len, self._legs.values()))
-        self._entries += sum(len(entry[-1]) for entry in self._unsorted)
-        self._stale = 0
+        self._entries, self._stale = sum(map(len, self._legs.values())), 0
+        for _, _, after_us, legs, _ in unsorted:
+            waiting = [leg for leg in legs if leg.due == FIRST_LOOK]
+            if waiting:
+                self.plan_first(waiting, min(map(_occurred_at, waiting)), after_us)
 
     def take(self, watermark_us: int) -> Iterator[list[Leg]]:
         """Take out what is due at `watermark_us`, second by second.
@@ -129,16 +122,23 @@ class DueQueue:
             yield legs
 
     def first_us(self) -> int | None:
-        """The event time at which the next leg is due, None when none waits."""
+        """An event time before which no leg is due, None when none waits.
+
+        That of the next one, or a little earlier: for legs planned together it is the first of all
+        their seconds, whether the leg of that second still waits or not.
+        """
         sorted_second = self._first_sorted()
         while self._unsorted:
-            second, _, first, after_us, legs = self._unsorted[0]
+            second, serial, after_us, legs, place = self._unsorted[0]
             if sorted_second is not None and sorted_second <= second:
                 break
-            if first.due == FIRST_LOOK:
+            still = next((at for at in range(place, len(legs)) if legs[at].due == FIRST_LOOK), None)
+            if still is not None:
+                self._unsorted[0] = second, serial, after_us, legs, still
                 return second * SECOND_US
             heappop(self._unsorted)
-            self._put_waiting(legs, after_us)
+            self._entries -= len(legs)
+            self._stale -= len(legs)
         return None if sorted_second is None else sorted_second * SECOND_US
 
     def _first_sorted(self) -> int | None:

@@ -98,10 +98,11 @@ class Filing:
         book.known[side].update(zip(ids, legs, strict=True))
         for pool in book.pools:
             pool.add_all(legs)
-        book.due.plan_first(legs, book.looks[0])
+        oldest = min(instants)
+        book.due.plan_first(legs, oldest, book.looks[0])
         if len(set(currencies)) == 1:
             newest, sums_of_days = max(instants), book.calendar.sums_of_days
-            for of_day in sums_of_days(instants, amounts, min(instants), newest):
+            for of_day in sums_of_days(instants, amounts, oldest, newest):
                 self._note(side, currencies[0], newest, *of_day)
             return
         days = book.calendar.days_of(instants)

@@ -297,7 +297,7 @@ class Pairing:
         for pool in book.pools[1:]:
             for leg in legs:
                 pool.add(leg)
-        book.due.plan_first(legs, book.looks[0])
+        book.due.plan_first(legs, min(rows.instants), book.looks[0])
 
     def _note_rows(self, rows: _Rows) -> None:
         for currency in set(rows.currencies):

@@ -69,7 +69,7 @@ def take_up(book: Book, packed: Sequence[bytes], late: Callable[[], Late]) -> li
             if _are_new(book, records):
                 legs = legs_of(book, records, FIRST_LOOK)
                 file_all(book, legs)
-                book.due.plan_first(legs, book.looks[0])
+                book.due.plan_first(legs, min(map(_instant_of, legs)), book.looks[0])
             else:
                 told = late()
                 for one in records:
@@ -109,7 +109,7 @@ def plan_looks(book: Book, legs: Sequence[Leg], seconds: Sequence[int]) -> None:
     for leg in first:
         leg.due = FIRST_LOOK
     if first:
-        book.due.plan_first(first, first_look)
+        book.due.plan_first(first, min(map(_instant_of, first)), first_look)
     if len(first) < len(legs):
         for leg, second in zip(legs, seconds, strict=True):
             if second and not leg.due:
