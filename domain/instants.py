@@ -24,7 +24,7 @@ DAY_US: Final = 24 * HOUR_US
 
 # The first and the last instant of the years 0001 to 9999.
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_FIRST_US = (date.min.toordinal() - _EPOCH_ORDINAL) * DAY_US
+FIRST_US = (date.min.toordinal() - _EPOCH_ORDINAL) * DAY_US
 _LAST_US = (date.max.toordinal() + 1 - _EPOCH_ORDINAL) * DAY_US - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _MINUTE = re.compile(_DATE.pattern + r"[Tt ]([0-9]{2}):([0-9]{2}):")
 _TAIL = re.compile(r"([0-9]{2})(?:\.([0-9]{1,9}))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))")
 _MINUTE_LENGTH = len("2026-01-05T12:33:")
-_DATE_LENGTH = len("2026-01-05")
+DATE_LENGTH = len("2026-01-05")
 
 # The newest date somewhere on earth is that of UTC+14, and tomorrow there is still not "more than
 # a day ahead": no zone's today or tomorrow is ever refused.
@@ -41,8 +41,8 @@ _DATE_AHEAD_US = DAY_US + 14 * HOUR_US
 # Parsed pieces.  A stream of events shares minutes, days and millisecond tails; finer tails would
 # only fill the table.  Full tables are emptied: results never depend on what is in them.
 _MINUTES_MAX, _DATES_MAX, _TAILS_MAX = 4_096, 4_096, 65_536
-MINUTES: Final[dict[str, int]] = {}
-TAILS: Final[dict[str, int]] = {}
+_MINUTES: Final[dict[str, int]] = {}
+_TAILS: Final[dict[str, int]] = {}
 _DATES: Final[dict[str, int]] = {}
 
 
@@ -62,24 +62,24 @@ def parse_occurred_at(text: str) -> tuple[int, bool]:
     Raises:
         InstantInvalid: Neither form, no offset, or no such day or time.
     """
-    if len(text) == _DATE_LENGTH:
+    if len(text) == DATE_LENGTH:
         return _parse_date(text), True
     minute_text, tail_text = text[:_MINUTE_LENGTH], text[_MINUTE_LENGTH:]
-    minute_us = MINUTES.get(minute_text)
+    minute_us = _MINUTES.get(minute_text)
     if minute_us is None:
         minute_us = _parse_minute(minute_text)
-    tail_us = TAILS.get(tail_text)
+    tail_us = _TAILS.get(tail_text)
     if tail_us is None:
         tail_us = _parse_tail(tail_text)
     if tail_text.startswith("60") and (minute_us + tail_us + 1) % DAY_US:
         raise InstantInvalid("has second 60, which only 23:59:60 UTC has")
     occurred_us = minute_us + tail_us
-    if not _FIRST_US <= occurred_us <= _LAST_US:
+    if not FIRST_US <= occurred_us <= _LAST_US:
         raise InstantInvalid("lies outside the years 0001 to 9999 in UTC")
     return occurred_us, False
 
 
-def fine_tail_us(tail_text: str) -> int | None:
+def _fine_tail_us(tail_text: str) -> int | None:
     """Read the common form of a microsecond clock, such as "21.123456Z"; None for any other."""
     if len(tail_text) != 10 or tail_text[2] != "." or tail_text[9] != "Z":
         return None
@@ -107,7 +107,7 @@ def instant_text(instant_us: int) -> str:
 
     None is before the year 0001 or after 9999.
     """
-    moment = _EPOCH + timedelta(microseconds=max(_FIRST_US, min(instant_us, _LAST_US)))
+    moment = _EPOCH + timedelta(microseconds=max(FIRST_US, min(instant_us, _LAST_US)))
     return moment.isoformat().replace("+00:00", "Z")
 
 
@@ -138,13 +138,13 @@ def _parse_minute(minute_text: str) -> int:
     minute_us = _day_us(year, month, day) + int(hour) * HOUR_US + int(minute) * MINUTE_US
     # At the ends of the calendar an offset can lead out of it: those are checked every time.
     if "0001" < year < "9999":
-        _remember(MINUTES, _MINUTES_MAX, minute_text, minute_us)
+        _remember(_MINUTES, _MINUTES_MAX, minute_text, minute_us)
     return minute_us
 
 
 def _parse_tail(tail_text: str) -> int:
     """Read what follows the minute: microseconds to add, the offset already taken off."""
-    tail_us = fine_tail_us(tail_text)
+    tail_us = _fine_tail_us(tail_text)
     if tail_us is not None:
         return tail_us
     parts = _TAIL.fullmatch(tail_text)
@@ -164,7 +164,7 @@ def _parse_tail(tail_text: str) -> int:
         offset_us = int(offset_hours) * HOUR_US + int(offset_minutes) * MINUTE_US
         tail_us += offset_us if sign == "-" else -offset_us
     if len(fraction) <= 3 and second != "60":
-        _remember(TAILS, _TAILS_MAX, tail_text, tail_us)
+        _remember(_TAILS, _TAILS_MAX, tail_text, tail_us)
     return tail_us
 
 

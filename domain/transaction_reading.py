@@ -5,6 +5,7 @@ both accept: the fast one accepts only what it is sure of and leaves the rest to
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final, cast
 
@@ -12,7 +13,8 @@ import msgspec
 from msgspec.structs import astuple
 
 from domain.errors import SettlerError
-from domain.instants import MINUTES, TAILS, check_not_ahead, fine_tail_us, parse_occurred_at
+from domain.instant_columns import Instants, read_instants
+from domain.instants import DATE_LENGTH, DAY_US, instant_text
 from domain.money import CURRENCY_DIGITS, parse_minor
 from domain.packed_content import (
     DATE_FLAG,
@@ -41,14 +43,10 @@ from domain.shared_values import (
 )
 from domain.transaction_columns import TransactionColumns
 from domain.transaction_decoding import RECORD_BYTES_MAX, clean_text
-from domain.transactions import TARGET, Rejection, Transaction, build_transaction
+from domain.transactions import Rejection, Transaction, build_transaction
 
-# An instant up to its minute, and the rest of it.
-_MINUTE_LENGTH: Final = 17
-# Places in `PackedContent`.
-_ID_PLACE: Final = 2
-_REFERENCE_PLACE: Final = 6
-_NO_COLUMNS: Final[list[list[Any]]] = [[] for _ in PackedContent.__struct_fields__]
+# What `PackedContent` begins with is no field of the record.
+_FIELD_COUNT: Final = len(PackedContent.__struct_fields__) - 2
 
 # How each side wrote its last amount.  A producer keeps to one form, so trying that one first
 # saves a failed decode a record; trying the other first would give the same result.
@@ -76,7 +74,7 @@ class ScopeRecords(msgspec.Struct, gc=False):
         return min(one[0].offset for one in lists), max(one[-1].offset for one in lists) + 1
 
 
-#: The content of a record in the order of `PackedContent`.
+#: The fields of a record in the order of `PackedContent`, its event time still as written.
 _Fields = tuple[Any, ...]
 
 
@@ -92,7 +90,7 @@ class _Gathered(msgspec.Struct, gc=False):
 _Scopes = dict[str | None, dict[str | None, _Gathered]]
 
 
-def read_transactions(  # noqa: C901 - one straight line: every call would cost a tenth of it
+def read_transactions(
     raws: Sequence[bytes], offsets: Iterable[int], side: int, now_us: int
 ) -> list[ScopeRecords]:
     """Read records and gather them by reconciliation.
@@ -104,11 +102,9 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
         now_us: The clock, microseconds since the epoch: no event lies a day ahead of it.
     """
     scopes: _Scopes = {}
-    minutes, tails, fields_of = MINUTES, TAILS, astuple
     counterparties, shared, amounts = COUNTERPARTIES, ATTRIBUTES, AMOUNTS
-    absent, bytes_max = ABSENT, RECORD_BYTES_MAX
+    absent, bytes_max, fields_of = ABSENT, RECORD_BYTES_MAX, astuple
     last_currency, known_amount = "", dict[str, int]().get
-    last_minute, minute_us = "", None
     decode = _wire_decoders[side]
     numbers = decode is not decode_text_amount
     for raw, offset in zip(raws, offsets, strict=True):
@@ -121,7 +117,7 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
                 transaction_id,
                 amount,
                 currency,
-                text,
+                occurred_at,
                 reference,
                 counterparty,
                 description,
@@ -141,21 +137,6 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
             if amount_minor is None:
                 amount_minor = shared_amount(currency, amount)
 
-            minute = text[:17]  # `_MINUTE_LENGTH`; a literal makes the slice a constant
-            if minute != last_minute:
-                last_minute, minute_us = minute, minutes.get(minute)
-            tail_us = tails.get(text[17:])
-            flags = side
-            if minute_us is not None and tail_us is not None:
-                occurred_at = minute_us + tail_us
-            else:
-                occurred_at, is_date = _read_instant(text, minute_us)
-                last_minute = ""  # it is known from now on
-                if is_date:
-                    flags = side | DATE_FLAG
-            if occurred_at > now_us:
-                check_not_ahead(occurred_at, flags > TARGET, now_us)
-
             if counterparty is not None:
                 counterparty = counterparties.get(counterparty) or shared_counterparty(counterparty)
             if description is not None:
@@ -166,8 +147,6 @@ def read_transactions(  # noqa: C901 - one straight line: every call would cost 
                 attributes = shared.get(key) or shared_attributes(key)
             extra = None if fee is absent else _fee_alone(fee, CURRENCY_DIGITS[currency])
             fields = (
-                PACKED_FORMAT,
-                flags,
                 transaction_id,
                 amount_minor,
                 currency,
@@ -202,27 +181,43 @@ def _scope_records(
     side: int,
     now_us: int,
 ) -> ScopeRecords:
-    # What an id and a reference are made of is looked at for all together: a fifth of the time.
+    # Event times, and what an id and a reference are made of, are looked at for all together: a
+    # third of the time.
     fields = _columns(gathered.fields)
-    odd = {*_not_clean(fields[_ID_PLACE]), *_not_clean(fields[_REFERENCE_PLACE])}
+    instants, odd = _instants_and_odd(fields, now_us)
     if odd:
         gathered = _with_exact(gathered, odd, side, now_us)
         fields = _columns(gathered.fields)
+        instants, _ = _instants_and_odd(fields, now_us)
     records = ScopeRecords(tenant_id, reconciliation_id, (), gathered.raws, gathered.rejections)
     if gathered.fields:
         assert tenant_id is not None, gathered.raws[0]
         assert reconciliation_id is not None, gathered.raws[0]
-        _, flags, *columns = fields
-        are_dates = [one > TARGET for one in flags] if max(flags) > TARGET else [False] * len(flags)
-        columns.insert(4, are_dates)
-        columns += [list(map(encode_packed, gathered.fields)), gathered.offsets]
+        ids, amounts, currencies, _, *others = fields
+        occurred_at, are_dates, flags = instants.microseconds, [False] * len(ids), [side] * len(ids)
+        for place in instants.dates:
+            are_dates[place], flags[place] = True, side | DATE_FLAG
+        known = ids, amounts, currencies, occurred_at
+        packed = map(encode_packed, zip(repeat(PACKED_FORMAT), flags, *known, *others))
+        columns = *known, are_dates, *others, list(packed), gathered.offsets
         records.transactions = TransactionColumns(tenant_id, reconciliation_id, side, *columns)
     return records
 
 
 def _columns(rows: list[_Fields]) -> list[list[Any]]:
-    """A list for each place in `PackedContent`."""
-    return list(map(list, zip(*rows, strict=True))) if rows else _NO_COLUMNS
+    """A list for each field."""
+    return list(map(list, zip(*rows, strict=True))) if rows else [[] for _ in range(_FIELD_COUNT)]
+
+
+def _instants_and_odd(fields: list[list[Any]], now_us: int) -> tuple[Instants, set[int]]:
+    """Event times, and the places of what needs the exact reading."""
+    ids, _, _, texts, references, *_ = fields
+    instants = read_instants(texts)
+    odd = {*instants.unreadable, *_not_clean(ids), *_not_clean(references)}
+    latest_us = now_us + DAY_US
+    if texts and max(instants.microseconds) > latest_us:
+        odd.update(at for at, one in enumerate(instants.microseconds) if one > latest_us)
+    return instants, odd
 
 
 def _with_exact(gathered: _Gathered, odd: set[int], side: int, now_us: int) -> _Gathered:
@@ -287,14 +282,13 @@ def _put(into: _Gathered, one: Transaction | Rejection, raw: bytes) -> None:
     if isinstance(one, Rejection):
         into.rejections.append(one)
         return
+    written = instant_text(one.occurred_at)
     into.fields.append(
         (
-            PACKED_FORMAT,
-            one.side | DATE_FLAG if one.is_date else one.side,
             one.transaction_id,
             one.amount_minor,
             one.currency,
-            one.occurred_at,
+            written[:DATE_LENGTH] if one.is_date else written,
             one.reference,
             one.counterparty,
             one.description,
@@ -314,14 +308,6 @@ def _read_exactly(raw: bytes, side: int, now_us: int, offset: int) -> Transactio
     if _wire_decoders[side] is decode_text_amount:
         _note_number_amounts(raw, side)
     return build_transaction(fields, side, now_us, raw, offset)
-
-
-def _read_instant(text: str, minute_us: int | None) -> tuple[int, bool]:
-    if minute_us is not None:
-        tail_us = fine_tail_us(text[_MINUTE_LENGTH:])
-        if tail_us is not None:
-            return minute_us + tail_us, False
-    return parse_occurred_at(text)
 
 
 def _number_text(amount: msgspec.Raw, side: int) -> str:

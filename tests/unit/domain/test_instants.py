@@ -13,7 +13,6 @@ from domain.instants import (
     InstantInvalid,
     check_not_ahead,
     date_us,
-    fine_tail_us,
     instant_text,
     parse_occurred_at,
 )
@@ -134,6 +133,7 @@ def test_what_lies_outside_the_years_is_written_as_their_ends():
 
 
 @pytest.mark.parametrize("tail", ["21.12345xZ", "2١.123456Z", "21.123456+", "60.000000Z"])
-def test_only_the_common_form_of_a_fine_clock_is_read_by_the_short_way(tail):
-    assert fine_tail_us("21.123456Z") == 21_123_456
-    assert fine_tail_us(tail) is None
+def test_what_only_looks_like_a_microsecond_clock_is_refused(tail):
+    assert parse_occurred_at("1970-01-01T00:00:21.123456Z") == (21_123_456, False)
+    with pytest.raises(InstantInvalid):
+        parse_occurred_at(f"1970-01-01T00:00:{tail}")

@@ -5,9 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.record_json import read_json_fields
 from domain.transaction_columns import TransactionColumns
 from domain.transaction_reading import decode_transaction, read_transactions
-from domain.transactions import SOURCE, Rejection, Transaction, field_value
+from domain.transactions import (
+    SOURCE,
+    Rejection,
+    Transaction,
+    build_transaction,
+    field_value,
+)
 
 NOW_US = 1_767_616_380_000_000  # 2026-01-05T12:33:00Z
 OPTIONAL_TEXT = st.none() | st.sampled_from(
@@ -37,6 +44,7 @@ RECORDS = st.builds(
             "2026-01-04T12:00:00.123456Z",
             "2026-01-05",
             "2026-01-05T12:00:00.123456+02:00",
+            "2026-01-06T12:33:00.001Z",
             "x",
         ]
     ),
@@ -45,15 +53,33 @@ RECORDS = st.builds(
     ),
 )
 
+#: As one clock writes them; so many are read together.
+USUAL = st.integers(0, 999_999).map(
+    lambda number: msgspec.json.encode(
+        {
+            "tenant_id": "acme",
+            "reconciliation_id": "shop",
+            "transaction_id": f"u-{number}",
+            "amount": "12.50",
+            "currency": "EUR",
+            "occurred_at": f"2026-01-05T12:{number % 60:02}:{number % 7:02}.{number % 1000:03}Z",
+        }
+    )
+)
 
-@given(st.lists(RECORDS, min_size=1, max_size=30))
+
+@given(
+    st.tuples(
+        st.lists(RECORDS, min_size=1, max_size=30), st.just([]) | st.lists(USUAL, max_size=40)
+    ).flatmap(lambda both: st.permutations([*both[0], *both[1]]))
+)
 def test_reading_many_is_reading_each(raws):
     scopes = read_transactions(raws, range(len(raws)), SOURCE, NOW_US)
 
     read = {one.offset: one for scope in scopes for one in (*scope.transactions, *scope.rejections)}
-    assert read == {
-        offset: decode_transaction(raw, SOURCE, NOW_US, offset) for offset, raw in enumerate(raws)
-    }
+    for offset, raw in enumerate(raws):
+        exactly = build_transaction(read_json_fields(raw), SOURCE, NOW_US, raw, offset)
+        assert read[offset] == decode_transaction(raw, SOURCE, NOW_US, offset) == exactly
     for scope in scopes:
         offsets = [one.offset for one in scope.transactions]
         assert offsets == sorted(offsets)
