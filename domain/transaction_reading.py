@@ -45,6 +45,8 @@ from domain.transaction_columns import TransactionColumns
 from domain.transaction_decoding import RECORD_BYTES_MAX, clean_text
 from domain.transactions import Rejection, Transaction, build_transaction
 
+# Deleting these from a text is twice as fast as asking it whether it is printable.
+_VISIBLE: Final = bytes(range(ord("!"), ord("~") + 1))
 # What `PackedContent` begins with is no field of the record.
 _FIELD_COUNT: Final = len(PackedContent.__struct_fields__) - 2
 
@@ -239,13 +241,13 @@ def _not_clean(texts: Sequence[str | None]) -> list[int]:
     """Places of texts that are empty, have blanks around them, or anything unprintable in them."""
     filled = list(filter(None, texts))
     joined = "".join(filled)
-    # Of all white space only the blank is printable.
-    if (
-        " " not in joined
-        and joined.isprintable()
-        and (len(filled) == len(texts) or "" not in texts)
-    ):
-        return []
+    if len(filled) == len(texts) or "" not in texts:
+        if joined.isascii():
+            if not joined.encode().translate(None, _VISIBLE):
+                return []
+        # Of all white space only the blank is printable.
+        elif " " not in joined and joined.isprintable():
+            return []
     return [
         place
         for place, text in enumerate(texts)
