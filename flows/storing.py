@@ -282,9 +282,7 @@ def _rows(item: _Item) -> int:
     if not isinstance(item, list):
         return 0
     return sum(
-        one.new_version - one.base_version + len(one.rejections)
-        if isinstance(one, StreamCommit)
-        else 1
+        one.event_count + len(one.rejections) if isinstance(one, StreamCommit) else 1
         for one in item
     )
 
@@ -297,7 +295,7 @@ def _bytes(item: _Item) -> int:
     taken = 0
     for one in item if isinstance(item, list) else ():
         if isinstance(one, StreamCommit):
-            rows = one.new_version - one.base_version + len(one.journal)
+            rows = one.event_count + len(one.journal)
             taken += sum(map(len, one.journal)) + _EACH_BYTES * rows
             taken += sum(len(letter.raw) + _EACH_BYTES for letter in one.rejections)
         elif isinstance(one, DeadLetter):

@@ -75,11 +75,11 @@ class CommandOutcome(msgspec.Struct, gc=False):
 class StreamCommit(msgspec.Struct, gc=False):
     """What one decided chunk asks to be stored, whole or not at all.
 
-    `new_version - base_version` is the number of events, of which matches may be told together.
-    `next_offset` maps "topic/partition" to the next offset to read and is merged into the stream's.
-    `wake_at_us` is in microseconds since the epoch. `redriven` has ids of dead letters that were
-    taken up again. `metadata` needs `correlation_id`; a commit with `causation_id`, the outcome of
-    a command, gets a batch row of its own, others of the same stream and flush share one.
+    In `events` matches may be told together: `event_count` says how many there are. `next_offset`
+    maps "topic/partition" to the next offset to read and is merged into the stream's. `wake_at_us`
+    is in microseconds since the epoch. `redriven` has ids of dead letters that were taken up again.
+    `metadata` needs `correlation_id`; a commit with `causation_id`, the outcome of a command, gets
+    a batch row of its own, others of the same stream and flush share one.
     """
 
     stream_id: str
@@ -97,6 +97,11 @@ class StreamCommit(msgspec.Struct, gc=False):
     rejections: list[DeadLetter] = []
     command_outcomes: list[CommandOutcome] = []
     redriven: list[str] = []
+
+    @property
+    def event_count(self) -> int:
+        """How many events of the stream it brings."""
+        return self.new_version - self.base_version
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False):

@@ -168,7 +168,7 @@ def _row(run: list[StreamCommit], newest_format: int) -> BatchRow:
         first.tenant_id,
         first.reconciliation_id,
         first.base_version,
-        run[-1].new_version - first.base_version,
+        sum(commit.event_count for commit in run),
         batch_format,
         text.decode(),
         encode_journal(journal) if journal else None,
