@@ -25,7 +25,7 @@ DAY_US: Final = 24 * HOUR_US
 # The first and the last instant of the years 0001 to 9999.
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 FIRST_US = (date.min.toordinal() - _EPOCH_ORDINAL) * DAY_US
-_LAST_US = (date.max.toordinal() + 1 - _EPOCH_ORDINAL) * DAY_US - 1
+LAST_US = (date.max.toordinal() + 1 - _EPOCH_ORDINAL) * DAY_US - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
@@ -74,7 +74,7 @@ def parse_occurred_at(text: str) -> tuple[int, bool]:
     if tail_text.startswith("60") and (minute_us + tail_us + 1) % DAY_US:
         raise InstantInvalid("has second 60, which only 23:59:60 UTC has")
     occurred_us = minute_us + tail_us
-    if not FIRST_US <= occurred_us <= _LAST_US:
+    if not FIRST_US <= occurred_us <= LAST_US:
         raise InstantInvalid("lies outside the years 0001 to 9999 in UTC")
     return occurred_us, False
 
@@ -107,7 +107,7 @@ def instant_text(instant_us: int) -> str:
 
     None is before the year 0001 or after 9999.
     """
-    moment = _EPOCH + timedelta(microseconds=max(FIRST_US, min(instant_us, _LAST_US)))
+    moment = _EPOCH + timedelta(microseconds=max(FIRST_US, min(instant_us, LAST_US)))
     return moment.isoformat().replace("+00:00", "Z")
 
 

@@ -7,7 +7,7 @@ has a second end: the last match readable in the read model `matches`.
 
 Ours takes seconds and the plain flow half a minute, in which a shared host may become a third
 faster or slower. So a run measures ours before, between and after its peers, and takes the mean
-time.
+time. Each peer has one turn a run: the spread of the ratios is theirs more than ours.
 """
 
 import time

@@ -9,6 +9,7 @@ from domain.matching.due import FIRST_LOOK, SECOND_US, DueQueue
 from domain.matching.legs import Leg, by_time
 from domain.reconciliation import Reconciliation
 from tests.unit.domain.test_explaining_words import REFERENCE, Told, record
+from tests.unit.domain.test_runs import HOUR, START, World
 
 
 @pytest.fixture
@@ -103,3 +104,12 @@ def test_nobody_is_woken_late_and_everybody_is_woken(occurred, data):
     assert not waiting
     assert queue.first_us() is None
     assert (queue._entries, queue._stale) == (0, 0)
+
+
+def test_a_fold_wakes_for_the_first_of_what_was_taken_in_together():
+    world = World()
+    world.send(*((f"s{number}", f"R{number}", START + number * HOUR) for number in (2, 0, 1)))
+    wakes_at = world.state.book.due.first_us()
+    assert wakes_at is not None
+    assert wakes_at // 1_000_000 == (START + world.state.book.looks[0]) // 1_000_000 + 1
+    assert world.folded().book.due.first_us() == wakes_at

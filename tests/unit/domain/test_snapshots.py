@@ -125,15 +125,18 @@ def test_a_pair_one_of_which_was_closed_on_another_day_before_is_written_once():
 
 
 @pytest.mark.parametrize("first", ["s", "t"])
-def test_pairs_of_several_days_that_close_together_stand_on_theirs(first):
+@pytest.mark.parametrize("numbers", ["123", "23"])
+def test_pairs_of_several_days_that_close_together_stand_on_theirs(first, numbers):
     world = World(rules=[RULE])
     other = {"s": "t", "t": "s"}[first]
-    at = {"1": START, "2": START + DAY, "3": START}
+    times = {"1": START, "2": START + DAY, "3": START}
+    at = {number: times[number] for number in numbers}
     world.send(*((f"{first}{number}", f"R{number}", at[number]) for number in at))
     at["3"] += DAY
     world.send(*((f"{other}{number}", f"R{number}", at[number]) for number in at))
     day = START // (24 * HOUR)
-    assert pairs_of(world.state) == [(day, "R1", "s1", "t1"), (day + 1, "R2", "s2", "t2")]
+    pairs = [(day, "R1", "s1", "t1"), (day + 1, "R2", "s2", "t2")]
+    assert pairs_of(world.state) == pairs[-len(numbers) + 1 :]
     assert known(restore(snapshot(world.state))) == known(world.state)
 
 

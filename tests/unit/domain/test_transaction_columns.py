@@ -45,6 +45,10 @@ RECORDS = st.builds(
             "2026-01-05",
             "2026-01-05T12:00:00.123456+02:00",
             "2026-01-06T12:33:00.001Z",
+            "2026-01-06",
+            "2026-01-07",
+            " 2026-01-05",
+            " 2026-01-05T11:00:00Z ",
             "x",
         ]
     ),
@@ -70,7 +74,8 @@ USUAL = st.integers(0, 999_999).map(
 
 @given(
     st.tuples(
-        st.lists(RECORDS, min_size=1, max_size=30), st.just([]) | st.lists(USUAL, max_size=40)
+        st.lists(RECORDS, min_size=1, max_size=30),
+        st.just([]) | st.lists(USUAL, min_size=80, max_size=90),
     ).flatmap(lambda both: st.permutations([*both[0], *both[1]]))
 )
 def test_reading_many_is_reading_each(raws):
@@ -89,6 +94,28 @@ def test_reading_many_is_reading_each(raws):
         )
         of_all = [one.offset for one in (*scope.transactions, *scope.rejections)]
         assert scope.span == (min(of_all), max(of_all) + 1)
+
+
+@pytest.mark.parametrize(
+    "occurred_at",
+    ["2026-01-05T12:00:60.000Z", "2026-13-05T12:00:00.000Z", "2016-12-31T23:59:60.000Z", ""],
+)
+def test_one_time_that_is_none_costs_its_own_record_only(occurred_at):
+    raws = [
+        b'{"tenant_id":"acme","reconciliation_id":"shop","transaction_id":"s-%d","amount":"1.00",'
+        b'"currency":"EUR","occurred_at":"%s"}'
+        % (number, (occurred_at if number == 700 else "2026-01-05T12:00:00.000Z").encode())
+        for number in range(1000)
+    ]
+    (scope,) = read_transactions(raws, range(1000), SOURCE, NOW_US)
+
+    exactly = build_transaction(read_json_fields(raws[700]), SOURCE, NOW_US, raws[700], 700)
+    rejected = isinstance(exactly, Rejection)
+    assert scope.rejections == ([exactly] if rejected else [])
+    assert [one.offset for one in scope.transactions] == [
+        number for number in range(1000) if number != 700 or not rejected
+    ]
+    assert rejected or scope.transactions[700] == exactly
 
 
 @pytest.fixture
